@@ -1,0 +1,90 @@
+"""Makes or mends .venv from lock/: `_venv.py run` or `_venv.py test`. Standard library only.
+
+The marks `.venv/hh_fast-*` are removed before anything changes and written when all is done, so an interrupted set-up is
+one without marks, which the next call makes anew.
+"""
+
+import fcntl
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+MARK_ROOT = VENV / "hh_fast-root"
+
+
+def lock_file(name: str) -> Path:
+    return ROOT / "lock" / f"{name}.txt"
+
+
+def mark(name: str) -> Path:
+    return VENV / f"hh_fast-{name}.txt"
+
+
+def is_ready(name: str) -> bool:
+    return (
+        MARK_ROOT.is_file()
+        and MARK_ROOT.read_text() == str(ROOT)
+        and mark(name).is_file()
+        and mark(name).read_bytes() == lock_file(name).read_bytes()
+    )
+
+
+def has_nvidia_gpu() -> bool:
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool], capture_output=True, check=False).returncode == 0
+
+
+def pip(*arguments: str) -> None:
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", *quiet, *arguments]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def set_up(set_name: str) -> None:
+    wanted = ["cuda" if has_nvidia_gpu() else "run"] + (["test"] if set_name == "test" else [])
+    if all(is_ready(name) for name in wanted):
+        return
+    print(f"hh_fast: setting up {VENV} from lock/ (once; it downloads several hundred MB)", file=sys.stderr)
+    whole = MARK_ROOT.is_file() and MARK_ROOT.read_text() == str(ROOT)
+    for old in VENV.glob("hh_fast-*"):
+        old.unlink()
+    if not whole:
+        venv.create(VENV, clear=True, with_pip=True)
+    pip("--require-hashes", "--no-deps", "-r", str(lock_file("build")))
+    # Without build isolation, or pip would fetch build tools that no lock names.
+    for name in wanted:
+        pip("--require-hashes", "--no-deps", "--no-build-isolation", "-r", str(lock_file(name)))
+    pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    for name in wanted:
+        shutil.copyfile(lock_file(name), mark(name))
+    MARK_ROOT.write_text(str(ROOT))
+
+
+def main() -> int:
+    try:
+        with (ROOT / ".venv.lock").open("w") as guard:  # two first calls at once: the second waits, then finds all done
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            set_up(sys.argv[1])
+    except subprocess.CalledProcessError as e:
+        what = " ".join(map(str, e.cmd))
+        print(
+            f"hh_fast: the set-up stopped at `{what}`; see above, then run the command again"
+            " (where venv itself failed, install your system's python3-venv).",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as e:
+        print(f"hh_fast: the set-up cannot write {e.filename}: {e.strerror}; mend that and run it again.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("hh_fast: the set-up was interrupted; the next call mends it.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

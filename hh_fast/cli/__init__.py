@@ -1,0 +1,1 @@
+"""The commands: flags -> config -> one call of the library. Only these modules know flags."""

@@ -1,0 +1,226 @@
+"""What the commands share: flags made of config fields, help, one-line errors and exit codes.
+
+Exit codes: 0 done; 1 usage (a flag or argument cannot be used); 2 data (files cannot be read or written);
+3 a check failed (an exported file does not do what the model does); 130 and 143 interrupted by Ctrl-C and SIGTERM.
+Importing this module loads no TensorFlow.
+"""
+
+import dataclasses
+import errno
+import logging
+import os
+import signal
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+import hh_fast
+from hh_fast.config import Config, option
+from hh_fast.errors import HHFastError, UsageError
+
+EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 130 and 143 interrupted."
+REMEDIES = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some of your quota, or choose another folder",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or choose another folder",
+    errno.EACCES: "change its permissions, or choose another folder",
+    errno.EPERM: "change its permissions, or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a file stands where a folder should: move it, or choose another folder",
+    errno.EISDIR: "a folder stands where a file should: move it, or choose another path",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneralConfig(Config):
+    """Every command has these."""
+
+    verbosity: int = option(0, "-1: warnings only; 0: progress too; 1: TensorFlow's log and tracebacks too.")
+
+
+class _Command(typing.NamedTuple):
+    name: str
+    synopsis: str
+    configs: tuple[type[Config], ...]
+
+
+def _define_flag(field: "dataclasses.Field[Any]", hint: Any, flag_values: flags.FlagValues, module: str) -> None:
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
+    common = {"flag_values": flag_values, "module_name": module}
+    help_text = field.metadata["help"]
+    if typing.get_origin(hint) is tuple:
+        flags.DEFINE_list(field.name, list(map(str, field.default)), help_text, **common)
+    elif field.metadata["choices"]:
+        flags.DEFINE_string(field.name, field.default, help_text, **common)
+    elif kinds[0] is bool:
+        flags.DEFINE_boolean(field.name, field.default, help_text, **common)
+    elif kinds[0] is int:
+        flags.DEFINE_integer(field.name, field.default, help_text, **common)
+    elif kinds[0] is float:
+        flags.DEFINE_float(field.name, field.default, help_text, **common)
+    else:
+        flags.DEFINE_string(field.name, field.default, help_text, **common)
+
+
+def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
+    """A fresh set of flags, one for each field of `configs` (a field that two of them share is one flag)."""
+    flag_values = flags.FlagValues()
+    for config in configs:
+        hints = typing.get_type_hints(config)
+        for field in dataclasses.fields(config):  # type: ignore[arg-type]
+            if field.name not in flag_values:
+                _define_flag(field, hints[field.name], flag_values, config.__name__)
+    return flag_values
+
+
+def _value(name: str, value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is not tuple:
+        return value
+    kind = typing.get_args(hint)[0]
+    try:
+        return tuple(kind(part) for part in value)
+    except ValueError as e:
+        raise UsageError(f"`{name}` must be a list of {kind.__name__} with commas. Received: {','.join(value)}") from e
+
+
+def parse(configs: Sequence[type[Config]], arguments: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """The configs that these command line arguments ask for, and the arguments that are no flags.
+
+    A `--flagfile=F` counts before every other flag, wherever it stands, so that what a person types overrules it.
+    """
+    flag_values = define_flags(configs)
+    plain = list(arguments)
+    end = plain.index("--") if "--" in plain else len(plain)
+    files: list[str] = []
+    rest: list[str] = []
+    position = 0
+    while position < end:
+        argument = plain[position]
+        if argument.startswith(("--flagfile=", "-flagfile=")):
+            files.append(argument)
+        elif argument in ("--flagfile", "-flagfile") and position + 1 < end:
+            position += 1
+            files.append(f"--flagfile={plain[position]}")
+        else:
+            rest.append(argument)
+        position += 1
+    try:
+        free = flag_values(["", *files, *rest, *plain[end:]])[1:]
+    except flags.Error as e:
+        raise UsageError(f"{' '.join(str(e).split())}; see --help") from e
+    made = []
+    for config in configs:
+        hints = typing.get_type_hints(config)
+        values = {
+            field.name: _value(field.name, flag_values[field.name].value, hints[field.name])
+            for field in dataclasses.fields(config)  # type: ignore[arg-type]
+        }
+        made.append(config(**values))
+    return made, free
+
+
+def _default_text(field: "dataclasses.Field[Any]") -> str:
+    if field.default is None:
+        return ""
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    return f"={str(default).lower() if isinstance(default, bool) else default}"
+
+
+def help_text(command: _Command) -> str:
+    lines = [*textwrap.wrap(command.synopsis, 110, replace_whitespace=False, drop_whitespace=False), ""]
+    seen = set()
+    for config in command.configs:
+        lines.append((config.__doc__ or "").split("\n")[0])
+        for field in dataclasses.fields(config):  # type: ignore[arg-type]
+            if field.name in seen:
+                continue
+            seen.add(field.name)
+            lines.append(f"  --{field.name}{_default_text(field)}")
+            choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
+            lines += textwrap.wrap(field.metadata["help"] + choices, 100, initial_indent="      ", subsequent_indent="      ")
+        lines.append("")
+    lines += ["  --flagfile=FILE", "      Read flags from FILE, one a line; flags on the command line overrule it.", "", EXIT_CODES]
+    return "\n".join(lines)
+
+
+def _stop_on_sigterm(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _set_up_logging(verbosity: int) -> None:
+    if verbosity < 1:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    logger = logging.getLogger("hh_fast")
+    logger.setLevel({-1: logging.WARNING, 0: logging.INFO}.get(max(-1, min(verbosity, 1)), logging.DEBUG))
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+
+
+def _describe(error: OSError) -> str:
+    where = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
+    remedy = REMEDIES.get(error.errno or 0, "check the file or folder")
+    return f"{error.strerror or error}{where}; {remedy}"
+
+
+def one_line(text: str) -> str:
+    """`text` on one printable line: line breaks and undecodable bytes of file names are escaped."""
+    escaped = text.replace("\n", "\\n").replace("\r", "\\r")
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def run(
+    body: Callable[..., int | None],
+    *,
+    name: str,
+    synopsis: str,
+    configs: Sequence[type[Config]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parses `arguments` (default: the command line), calls `body(*configs, free_arguments)`, and returns the exit code."""
+    command = _Command(name, synopsis, (*configs, GeneralConfig))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    own_words = words[: words.index("--")] if "--" in words else words
+    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
+        print(help_text(command))
+        return 0
+    if "--version" in own_words:
+        print(f"hh_fast {hh_fast.__version__}")
+        return 0
+    show_traceback = any(word.startswith("--verbosity=") and word[12:].isdigit() and word != "--verbosity=0" for word in words)
+    previous = signal.signal(signal.SIGTERM, _stop_on_sigterm)
+    try:
+        made, free = parse(command.configs, words)
+        _set_up_logging(made.pop().verbosity)
+        return body(*made, free) or 0
+    except (HHFastError, OSError) as e:
+        if show_traceback:
+            raise
+        text = str(e) if isinstance(e, HHFastError) else _describe(e)
+        print(f"{name}: {one_line(text)}", file=sys.stderr)
+        return e.exit_code if isinstance(e, HHFastError) else 2
+    except MemoryError:
+        if show_traceback:
+            raise
+        print(f"{name}: out of memory; use --cache=disk or none, smaller images or a smaller batch", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if show_traceback:
+            raise
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def no_arguments(free: Sequence[str]) -> None:
+    """Raises `UsageError` where a command that takes only flags was given something else."""
+    if free:
+        raise UsageError(f"this command takes flags only. Received: {' '.join(free)}; see --help")

@@ -1,0 +1,186 @@
+"""What a command is asked to do: frozen dataclasses that check themselves, to and from JSON.
+
+Each field is also a flag: its name, default, type, help text and allowed values are stated here once, and
+`hh_fast.cli.command` makes the flags of them. Standard library only.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hh_fast.errors import UsageError
+
+CACHES = ("auto", "memory", "disk", "none")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+HEADS = ("auto", "sigmoid", "softmax")
+OPTIMIZERS = ("rmsprop", "sgd", "adam")
+# Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
+MIN_IMAGE_SIDE = 94
+
+
+def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:  # noqa: A002
+    """A dataclass field that is also a flag: its help text (with the unit) and, for an enumeration, its values."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def require(holds: bool, name: str, rule: str, received: object) -> None:
+    if not holds:
+        raise UsageError(f"`{name}` must be {rule}. Received: {received}")
+
+
+class Config:
+    """Checks, and the way to and from JSON, for the dataclasses below."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            choices = field.metadata.get("choices")
+            if choices:
+                require(getattr(self, field.name) in choices, field.name, f"one of {', '.join(choices)}", getattr(self, field.name))
+        self.check()
+
+    def check(self) -> None:
+        """Raises `UsageError` for values out of range and for fields that contradict each other."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, as JSON has them (tuples become lists)."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "typing.Self":
+        """The config of these fields; unknown names raise `UsageError`, missing ones take their defaults."""
+        names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(values) - names)
+        require(not unknown, "config", f"made of {', '.join(sorted(names))}", ", ".join(unknown))
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def default_cache_dir() -> str:
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hh_fast")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """Which images, and how they are read."""
+
+    dataset: str = option(
+        "sample",
+        "`sample` (drawn by this package), or `tfds:NAME` (a TensorFlow Datasets set with image and label,"
+        " such as tfds:horses_or_humans). Not used where --train_dir is given.",
+    )
+    train_dir: str | None = option(
+        None, "Folder whose sub-folders are the classes, or a .zip of such a folder, to train on."
+    )
+    validation_dir: str | None = option(None, "The same, to validate on. Without it, see --validation_split.")
+    validation_split: float | None = option(
+        None,
+        "Share of the training images, 0 to under 1, held out of each class for validation where there is no"
+        " validation folder. 0: no validation. Default: 0.2 there.",
+    )
+    tfds_manual_dir: str | None = option(
+        None, "Folder that holds the archives of a TFDS set, under their own names, for use without a network."
+    )
+    image_size: tuple[int, int] = option((300, 300), "Height,width in pixels that every image is resized to.")
+    cache: str = option(
+        "auto",
+        "Where decoded images are kept: memory (decoded once a run), disk (once a machine), none (each epoch),"
+        " or auto, by their predicted size.",
+        CACHES,
+    )
+    cache_dir: str | None = option(
+        None, "Folder for what is kept between runs: drawn sample, unpacked zips, decoded images. Default: ~/.cache/hh_fast."
+    )
+    bad_images: str = option(
+        "error", "What an image that does not decode does: error (stop, and list them all), or skip it.", ("error", "skip")
+    )
+    max_image_pixels: int = option(
+        100_000_000, "Images whose header claims more pixels than this are bad, before any memory is taken for them."
+    )
+    seed: int = option(0, "Seed of the weights, the order of the images, augmentation, and the validation split.")
+
+    def check(self) -> None:
+        require(
+            self.dataset == "sample" or (self.dataset.startswith("tfds:") and len(self.dataset) > 5),
+            "dataset",
+            "`sample` or `tfds:NAME`; for folders use --train_dir",
+            self.dataset,
+        )
+        require(
+            self.train_dir is None or self.dataset == "sample",
+            "dataset",
+            "left out where --train_dir is given",
+            self.dataset,
+        )
+        require(
+            self.validation_dir is None or self.train_dir is not None,
+            "validation_dir",
+            "given together with --train_dir",
+            self.validation_dir,
+        )
+        if self.validation_split is not None:
+            require(0 <= self.validation_split < 1, "validation_split", "at least 0 and under 1", self.validation_split)
+            require(self.validation_dir is None, "validation_split", "left out where --validation_dir is given", self.validation_split)
+            require(
+                self.dataset == "sample" and self.train_dir is not None or self.dataset != "sample",
+                "validation_split",
+                "left out for the built-in sample, which has its own validation images",
+                self.validation_split,
+            )
+        require(
+            self.tfds_manual_dir is None or self.dataset.startswith("tfds:"),
+            "tfds_manual_dir",
+            "given together with --dataset=tfds:NAME",
+            self.tfds_manual_dir,
+        )
+        require(
+            len(self.image_size) == 2 and min(self.image_size) >= 1, "image_size", "two numbers, height,width", self.image_size
+        )
+        require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
+        require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
+
+    @property
+    def cache_root(self) -> Path:
+        return Path(self.cache_dir or default_cache_dir()).expanduser()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """How the CNN is trained, and where the run goes."""
+
+    run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
+    overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
+    epochs: int = option(15, "Number of epochs.")
+    steps_per_epoch: int | None = option(None, "Steps (batches) an epoch. Default: as many whole batches as there are.")
+    batch_size: int = option(128, "Images a training step.")
+    validation_batch_size: int = option(32, "Images a validation step.")
+    optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
+    learning_rate: float = option(0.001, "The optimizer's learning rate.")
+    head: str = option("auto", "Last layer: one sigmoid (two classes) or a softmax; auto: sigmoid for two classes.", HEADS)
+    augment: bool = option(False, "Flip, shift, rotate and zoom training images at random, in the model.")
+    precision: str = option("auto", "Keras dtype policy of the step; auto: by what the machine is fast at.", PRECISIONS)
+    jit_compile: str = option("auto", "Compile the training step with XLA; auto: on a GPU.", ("auto", "true", "false"))
+    require_gpu: bool = option(False, "Stop where no GPU can be used, instead of training without one.")
+    checkpoint_every_steps: int | None = option(None, "Also save a checkpoint every so many steps. Default: each epoch only.")
+
+    def check(self) -> None:
+        for name in ("epochs", "batch_size", "validation_batch_size"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("steps_per_epoch", "checkpoint_every_steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, "at least 1", value)
+        require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
+
+
+def require_model_size(image_size: tuple[int, int]) -> None:
+    """Raises `UsageError` where five convolutions and poolings would leave nothing of the image."""
+    require(
+        min(image_size) >= MIN_IMAGE_SIDE,
+        "image_size",
+        f"at least {MIN_IMAGE_SIDE},{MIN_IMAGE_SIDE}, the least that five 3 x 3 convolutions and 2 x 2 poolings leave a pixel of",
+        ",".join(map(str, image_size)),
+    )
