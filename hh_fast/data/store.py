@@ -1,0 +1,170 @@
+"""Decoded uint8 images, decoded once: in memory, or in a file on disk that runs share.
+
+Both homes are one block of memory that TensorFlow reads in place, without a copy: anonymous pages, or the file's own.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import logging
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.data.decode import decoded_batches, why_undecodable
+from hh_fast.data.scan import ImageFile, fingerprint
+from hh_fast.files import atomic_dir, locked, write_json
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+BLOCK_BYTES = 1 << 24
+PIXELS, META = "images.u8", "meta.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Images uint8 (num_images, height, width, 3), or None where none are kept, and what did not decode.
+
+    `bad` maps the position of each file left out, in the list that the store was filled from, to the reason.
+    """
+
+    images: tf.Tensor | None
+    bad: dict[int, str]
+
+
+def predicted_bytes(num_images: int, image_size: tuple[int, int]) -> int:
+    """Bytes of `num_images` decoded images: one byte a channel."""
+    return num_images * image_size[0] * image_size[1] * 3
+
+
+def _as_tensor(block: mmap.mmap, num_images: int, image_size: tuple[int, int]) -> tf.Tensor:
+    """A tensor over the block's own memory; the tensor keeps the block alive."""
+    shape = (num_images, *image_size, 3)
+    if num_images == 0:
+        return tf.zeros(shape, tf.uint8)
+    array = np.frombuffer(block, np.uint8, count=int(np.prod(shape))).reshape(shape)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _good(files: Sequence[ImageFile]) -> tuple[list[int], list[str]]:
+    positions = [i for i, file in enumerate(files) if file.fault is None]
+    return positions, [files[i].path for i in positions]
+
+
+def _header_faults(files: Sequence[ImageFile]) -> dict[int, str]:
+    return {i: file.fault for i, file in enumerate(files) if file.fault is not None}
+
+
+def _decode_faults(files: Sequence[ImageFile], tried: Sequence[int], decoded: set[int], image_size: tuple[int, int]) -> dict[int, str]:
+    return {i: why_undecodable(files[i].path, image_size) for i in tried if i not in decoded}
+
+
+def fill_memory(files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store:
+    """Decodes `files` into memory. Bytes: `predicted_bytes`, no more for bad files."""
+    positions, paths = _good(files)
+    if not paths:
+        return Store(_as_tensor(mmap.mmap(-1, 1), 0, image_size), _header_faults(files))
+    block = mmap.mmap(-1, predicted_bytes(len(paths), image_size))
+    rows = np.frombuffer(block, np.uint8).reshape(len(paths), *image_size, 3)
+    decoded: set[int] = set()
+    for numbers, images in decoded_batches(paths, image_size):
+        rows[len(decoded) : len(decoded) + len(images)] = images
+        decoded.update(positions[i] for i in numbers)
+    bad = _header_faults(files) | _decode_faults(files, positions, decoded, image_size)
+    return Store(_as_tensor(block, len(decoded), image_size), bad)
+
+
+def check_only(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:
+    """Decodes `files` once for their faults and keeps no pixel. What was found is kept, by content, for the next run."""
+    path = cache_root / "checked" / f"{_key(files, image_size)}.json"
+    positions, paths = _good(files)
+    try:
+        found = {int(i): str(reason) for i, reason in json.loads(path.read_text())["bad"].items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", len(paths))
+        decoded: set[int] = set()
+        for numbers, _ in decoded_batches(paths, image_size):
+            decoded.update(positions[i] for i in numbers)
+        found = _decode_faults(files, positions, decoded, image_size)
+        write_json(path, {"bad": found})
+    return Store(None, _header_faults(files) | found)
+
+
+def _key(files: Sequence[ImageFile], image_size: tuple[int, int]) -> str:
+    """Names the file by the images' content and all that decides their pixels."""
+    text = f"{FORMAT} {fingerprint(files)} {image_size} {tf.__version__}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> None:
+    positions, paths = _good(files)
+    decoded: set[int] = set()
+    with (folder / PIXELS).open("wb") as out:
+        for numbers, images in decoded_batches(paths, image_size):
+            out.write(images)
+            decoded.update(positions[i] for i in numbers)
+    bad = _decode_faults(files, positions, decoded, image_size)
+    meta = {"num_images": len(decoded), "bad": bad, "blocks": _digests(folder / PIXELS)}
+    (folder / META).write_text(json.dumps(meta))
+
+
+def _digests(path: Path) -> list[str]:
+    """SHA-256 of each 16 MiB block, taken on all cores (hashing leaves the GIL)."""
+
+    def digest(offset: int) -> str:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest()
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(digest, range(0, path.stat().st_size, BLOCK_BYTES)))
+
+
+def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store | None:
+    """The store in `folder`, or None where it is absent, torn or changed: every byte is checked before it is used."""
+    try:
+        meta = json.loads((folder / META).read_text())
+        num_images, blocks = meta["num_images"], meta["blocks"]
+        bad = {int(i): str(reason) for i, reason in meta["bad"].items()}
+        right_size = (folder / PIXELS).stat().st_size == predicted_bytes(num_images, image_size)
+        whole = right_size and num_images + len(bad) == len(_good(files)[0]) and _digests(folder / PIXELS) == blocks
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        logger.warning("The cached images in %s are damaged: decoding them again", folder)
+        return None
+    bad |= _header_faults(files)
+    if num_images == 0:
+        return Store(_as_tensor(mmap.mmap(-1, 1), 0, image_size), bad)
+    with (folder / PIXELS).open("rb") as file:
+        # Private and writable, since DLPack takes no read-only memory; nothing writes, so the pages stay the file's own.
+        block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return Store(_as_tensor(block, num_images, image_size), bad)
+
+
+def open_on_disk(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:
+    """The store of these files' contents on disk; the first run fills it while others that want it wait."""
+    folder = cache_root / "decoded" / _key(files, image_size)
+    store = _open(folder, files, image_size)
+    if store is not None:
+        return store
+    with locked(folder, f"Waiting for another run that decodes these images into {folder}"):
+        store = _open(folder, files, image_size)
+        if store is None:
+            start = time.monotonic()
+            with atomic_dir(folder) as temporary:
+                _write(temporary, files, image_size)
+            logger.info("Decoded %d images into %s in %.1f s", len(files), folder, time.monotonic() - start)
+            store = _open(folder, files, image_size)
+    if store is None:
+        raise OSError(None, "cannot read back what was just written", str(folder))
+    return store

@@ -1,0 +1,80 @@
+"""A TensorFlow Datasets set with `image` and `label`, written out once as folders of its own encoded files."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from hh_fast.data.scan import read_header
+from hh_fast.errors import DataError, UsageError
+from hh_fast.files import atomic_dir, locked
+
+logger = logging.getLogger(__name__)
+
+# The first of these that a set has is what it is validated on.
+VALIDATION_SPLITS = ("validation", "test")
+
+
+def _builder(name: str, data_dir: Path) -> Any:
+    try:
+        builder = tfds.builder(name, data_dir=str(data_dir), try_gcs=False)
+    except (tfds.core.DatasetNotFoundError, ValueError) as e:
+        raise UsageError(f"`dataset`: TensorFlow Datasets has no set {name!r}; see its catalog for the names") from e
+    features = builder.info.features
+    usable = (
+        isinstance(features, tfds.features.FeaturesDict)
+        and isinstance(features.get("image"), tfds.features.Image)
+        and isinstance(features.get("label"), tfds.features.ClassLabel)
+    )
+    if not usable:
+        raise UsageError(f"`dataset` must name a set with the features image and label. {name!r} has {', '.join(features or ())}")
+    return builder
+
+
+def _write_split(builder: Any, split: str, target: Path) -> None:
+    names = builder.info.features["label"].names
+    for name in names:
+        (target / name).mkdir(parents=True)
+    raw = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False)
+    for number, example in enumerate(raw.as_numpy_iterator()):
+        encoded = example["image"]
+        suffix = {"jpeg": "jpg"}.get(kind := read_header(encoded)[0] or "png", kind)
+        (target / names[int(example["label"])] / f"{number:07d}.{suffix}").write_bytes(encoded)
+
+
+def _prepare(builder: Any, name: str, manual_dir: str | None) -> None:
+    download = tfds.download.DownloadConfig(manual_dir=str(Path(manual_dir).expanduser()) if manual_dir else None)
+    try:
+        builder.download_and_prepare(download_config=download)
+    except (OSError, tfds.download.DownloadError, AssertionError) as e:
+        what = " ".join(str(e).split())[:300]
+        raise DataError(
+            f"cannot get {name} ({what}): connect to the network, or lay its archives in a folder under their own names and"
+            " give --tfds_manual_dir, or unpack them yourself and give --train_dir and --validation_dir"
+        ) from e
+
+
+def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path, Path | None]:
+    """(train folder, validation folder or None) of a TFDS set, downloaded and written out the first time.
+
+    Raises:
+        UsageError: no such set, or one without `image` and `label`.
+        DataError: it cannot be downloaded, and its archives are not in `manual_dir`; or it has no split `train`.
+    """
+    data_dir = cache_root / "tfds"
+    builder = _builder(name, data_dir)
+    folder = cache_root / "tfds_images" / f"{builder.info.full_name.replace('/', '-')}"
+    with locked(folder, f"Waiting for another run that prepares {name}"):
+        if not folder.is_dir():
+            data_dir.mkdir(parents=True, exist_ok=True)
+            _prepare(builder, name, manual_dir)
+            if "train" not in builder.info.splits:
+                raise DataError(f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another set")
+            logger.info("Writing the images of %s into %s (once)", name, folder)
+            with atomic_dir(folder) as temporary:
+                _write_split(builder, "train", temporary / "train")
+                for split in [split for split in VALIDATION_SPLITS if split in builder.info.splits][:1]:
+                    _write_split(builder, split, temporary / "validation")
+    validation = folder / "validation"
+    return folder / "train", validation if validation.is_dir() else None

@@ -1,0 +1,64 @@
+"""The CNN of the "Horses or Humans" recipe, in stock Keras layers, so that a saved model loads anywhere Keras does."""
+
+import keras
+
+from hh_fast.config import require_model_size
+
+FILTERS = (16, 32, 64, 64, 64)
+DENSE_UNITS = 512
+
+
+def choose_head(head: str, num_classes: int) -> str:
+    """`sigmoid` or `softmax`; `auto` is a sigmoid for two classes."""
+    return ("sigmoid" if num_classes == 2 else "softmax") if head == "auto" else head
+
+
+def build_model(
+    image_size: tuple[int, int], *, num_classes: int, head: str, augment: bool = False, seed: int = 0, dtype: str = "float32"
+) -> keras.Sequential:
+    """The recipe's CNN, with fresh weights drawn from `seed`.
+
+    At 300 x 300 and with a sigmoid it has 1,704,097 parameters. Scaling to [0, 1] and augmentation are layers of it, so that
+    training, SavedModel and TFLite share one preprocessing.
+
+    Args:
+        image_size: (height, width) in pixels, each at least 94.
+        num_classes: Number of classes.
+        head: `sigmoid`: one output, the probability of class 1 of 2. `softmax`: one probability a class.
+        augment: Flip, shift, rotate and zoom at random, when called with `training=True`.
+        seed: Seed of the weights and of the augmentation.
+        dtype: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16. Outputs are float32 under each.
+
+    Returns:
+        A model of images (batch, height, width, 3), uint8 or float with values 0 to 255, to float32 (batch, 1) or
+        (batch, num_classes).
+    """
+    require_model_size(image_size)
+    seeds = iter(range(seed * 1000, seed * 1000 + 1000))
+    kernel = lambda: keras.initializers.GlorotUniform(seed=next(seeds))  # noqa: E731
+    layers = keras.layers
+    policy = {"dtype": dtype}
+    stack = [keras.Input((*image_size, 3), name="image"), layers.Rescaling(1 / 255, dtype="float32", name="scale")]
+    if augment:
+        stack += [
+            layers.RandomFlip("horizontal", seed=next(seeds), dtype="float32"),
+            layers.RandomTranslation(0.1, 0.1, fill_mode="nearest", seed=next(seeds), dtype="float32"),
+            layers.RandomRotation(0.05, fill_mode="nearest", seed=next(seeds), dtype="float32"),
+            layers.RandomZoom(0.1, fill_mode="nearest", seed=next(seeds), dtype="float32"),
+        ]
+    for i, filters in enumerate(FILTERS, 1):
+        stack.append(layers.Conv2D(filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy))
+        stack.append(layers.MaxPooling2D(2, name=f"pool{i}", **policy))
+    stack += [
+        layers.Flatten(name="flatten", **policy),
+        layers.Dense(DENSE_UNITS, activation="relu", kernel_initializer=kernel(), name="dense", **policy),
+        # Probabilities near 0 and 1 need float32 whatever the policy.
+        layers.Dense(
+            1 if head == "sigmoid" else num_classes,
+            activation=head,
+            kernel_initializer=kernel(),
+            name="probability" if head == "sigmoid" else "probabilities",
+            dtype="float32",
+        ),
+    ]
+    return keras.Sequential(stack, name="hh_fast")
