@@ -1,0 +1,208 @@
+"""A person about one unit tall, looking along +x, as limbs: poses, clothes, hair."""
+
+import random
+
+from hh_fast.data.drawing import palette
+from hh_fast.data.drawing.solids import Color, Limb, Vector, add, between, heading, on_ground, turned
+
+POSES = ("stand", "walk", "run", "sit", "squat", "kneel", "wave", "arms_up", "dance", "bend", "hips")
+
+
+class _Pose:
+    """Joint angles in radians; pairs are (left, right), swings go forward, spreads outward, bends fold the joint."""
+
+    def __init__(self, name: str, rng: random.Random) -> None:
+        wobble = lambda size: rng.uniform(-size, size)  # noqa: E731
+        self.lean = wobble(0.08)
+        self.nod = wobble(0.25)
+        self.thigh = [wobble(0.12), wobble(0.12)]
+        self.thigh_spread = [rng.uniform(0.02, 0.2), rng.uniform(0.02, 0.2)]
+        self.knee = [rng.uniform(0, 0.15), rng.uniform(0, 0.15)]
+        self.arm = [wobble(0.3), wobble(0.3)]
+        self.arm_spread = [rng.uniform(0.08, 0.4), rng.uniform(0.08, 0.4)]
+        self.elbow = [rng.uniform(0.05, 0.5), rng.uniform(0.05, 0.5)]
+        getattr(self, f"_{name}")(rng)
+
+    def _stand(self, rng: random.Random) -> None:
+        pass
+
+    def _walk(self, rng: random.Random) -> None:
+        stride, side = rng.uniform(0.3, 0.6), rng.choice((1, -1))
+        self.thigh = [side * stride, -side * stride]
+        self.knee = [0.1, 0.6] if side > 0 else [0.6, 0.1]
+        self.arm = [-side * stride, side * stride]
+
+    def _run(self, rng: random.Random) -> None:
+        stride, side = rng.uniform(0.7, 1.1), rng.choice((1, -1))
+        self.lean = rng.uniform(0.1, 0.35)
+        self.thigh = [side * stride, -side * stride * 0.7]
+        self.knee = [rng.uniform(0.7, 1.4), rng.uniform(0.5, 1.5)]
+        self.arm = [-side * stride, side * stride]
+        self.elbow = [rng.uniform(1.2, 1.8), rng.uniform(1.2, 1.8)]
+
+    def _sit(self, rng: random.Random) -> None:
+        self.lean = rng.uniform(-0.3, 0.2)
+        self.thigh = [rng.uniform(1.3, 1.7), rng.uniform(1.3, 1.7)]
+        self.knee = [rng.uniform(0.2, 1.7)] * 2
+        self.arm = [rng.uniform(0.1, 0.8), rng.uniform(0.1, 0.8)]
+
+    def _squat(self, rng: random.Random) -> None:
+        self.lean = rng.uniform(0.2, 0.6)
+        self.thigh = [rng.uniform(1.2, 1.9), rng.uniform(1.2, 1.9)]
+        self.knee = [rng.uniform(2.0, 2.5)] * 2
+        self.arm = [rng.uniform(0.3, 1.3), rng.uniform(0.3, 1.3)]
+
+    def _kneel(self, rng: random.Random) -> None:
+        self.thigh = [1.4, rng.uniform(-0.2, 0.2)]
+        self.knee = [1.5, 1.6]
+        self.arm = [rng.uniform(0, 1.2), rng.uniform(-0.3, 0.6)]
+        if rng.random() < 0.5:
+            self.thigh.reverse()
+            self.knee.reverse()
+
+    def _wave(self, rng: random.Random) -> None:
+        side = rng.randrange(2)
+        self.arm_spread[side] = rng.uniform(1.6, 2.6)
+        self.elbow[side] = rng.uniform(0.2, 1.2)
+
+    def _arms_up(self, rng: random.Random) -> None:
+        if rng.random() < 0.5:
+            self.arm_spread = [rng.uniform(1.3, 2.9), rng.uniform(1.3, 2.9)]
+        else:
+            self.arm = [rng.uniform(2.0, 3.0), rng.uniform(2.0, 3.0)]
+        self.elbow = [rng.uniform(0, 0.5), rng.uniform(0, 0.5)]
+
+    def _dance(self, rng: random.Random) -> None:
+        self.lean = rng.uniform(-0.3, 0.3)
+        self.thigh = [rng.uniform(-0.5, 1.2), rng.uniform(-0.5, 0.5)]
+        self.thigh_spread = [rng.uniform(0, 0.8), rng.uniform(0, 0.5)]
+        self.knee = [rng.uniform(0, 1.5), rng.uniform(0, 0.6)]
+        self.arm = [rng.uniform(-0.8, 2.8), rng.uniform(-0.8, 2.8)]
+        self.arm_spread = [rng.uniform(0, 1.4), rng.uniform(0, 1.4)]
+        self.elbow = [rng.uniform(0, 1.8), rng.uniform(0, 1.8)]
+
+    def _bend(self, rng: random.Random) -> None:
+        self.lean = rng.uniform(0.6, 1.3)
+        self.nod = rng.uniform(-0.6, 0)
+        self.arm = [rng.uniform(0.2, 1.2), rng.uniform(0.2, 1.2)]
+
+    def _hips(self, rng: random.Random) -> None:
+        self.arm = [-0.35, -0.35]
+        self.arm_spread = [rng.uniform(0.6, 0.8)] * 2
+        self.elbow = [1.5, 1.5]
+        self.thigh_spread = [rng.uniform(0.1, 0.4)] * 2
+
+
+class _Look:
+    """Colors and garments."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.skin = palette.skin(rng)
+        self.hair = palette.fur(rng)
+        self.shirt = palette.cloth(rng)
+        self.shirt_stripe = palette.cloth(rng) if rng.random() < 0.25 else None
+        self.legs = palette.cloth(rng)
+        self.shoes = palette.cloth(rng)
+        self.long_sleeves = rng.random() < 0.5
+        self.lower = rng.choice(("trousers", "trousers", "trousers", "shorts", "skirt", "dress"))
+        self.head = rng.choice(("short", "short", "long", "long", "cap", "bald", "bun"))
+        self.headwear = palette.cloth(rng)
+        self.width = rng.uniform(0.85, 1.25)
+        self.child = rng.random() < 0.2
+
+
+def human(rng: random.Random) -> list[Limb]:
+    """The limbs of a person in a pose and clothes of chance, standing on y = 0."""
+    pose, look = _Pose(rng.choice(POSES), rng), _Look(rng)
+    limbs = _legs(pose, look) + _upper_body(pose, look, rng)
+    return on_ground(limbs)
+
+
+def _legs(pose: _Pose, look: _Look) -> list[Limb]:
+    limbs = []
+    width = look.width
+    thigh_color = look.legs if look.lower in ("trousers", "shorts") else look.skin
+    shin_color = look.legs if look.lower == "trousers" else look.skin
+    knees = []
+    for side, sign in ((0, 1), (1, -1)):
+        hip: Vector = (0, 0, sign * 0.052 * width)
+        knee = add(hip, heading(pose.thigh[side], sign * pose.thigh_spread[side]), 0.245)
+        swing = pose.thigh[side] - pose.knee[side]
+        ankle = add(knee, heading(swing, sign * pose.thigh_spread[side] * 0.6), 0.235)
+        toe = add(ankle, heading(swing + 1.45), 0.085)
+        knees.append(knee)
+        limbs += [
+            Limb(hip, knee, 0.068 * width, 0.046 * width, thigh_color),
+            Limb(knee, ankle, 0.046 * width, 0.031 * width, shin_color),
+            Limb(add(ankle, heading(swing), 0.015), toe, 0.034, 0.026, look.shoes),
+        ]
+    if look.lower in ("skirt", "dress"):
+        color = look.shirt if look.lower == "dress" else look.legs
+        for share in (0.0, 0.5, 1.0):
+            hem = between(knees[0], knees[1], share)
+            limbs.append(Limb((0, 0.05, 0), between((0, 0, 0), hem, 0.8), 0.075 * width, 0.095, color))
+    return limbs
+
+
+def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
+    width = look.width
+
+    def placed(point: Vector) -> Vector:
+        return turned(point, -pose.lean, (0, 0, 0))
+
+    limbs = [
+        Limb(
+            (0, 0.0, z),
+            placed((0, 0.1, z)),
+            0.068 * width,
+            0.066 * width,
+            look.legs if look.lower != "dress" else look.shirt,
+        )
+        for z in (-0.035 * width, 0.035 * width)
+    ]
+    for z in (-1, 0, 1):
+        waist, chest = placed((0, 0.07, z * 0.033 * width)), placed((0, 0.255, z * 0.062 * width))
+        limbs.append(Limb(waist, chest, 0.064 * width, 0.066 * width, look.shirt, look.shirt_stripe, 6))
+    for side, sign in ((0, 1), (1, -1)):
+        shoulder = placed((0, 0.275, sign * 0.112 * width))
+        swing = pose.arm[side] + 0.5 * pose.lean
+        elbow = add(shoulder, heading(swing, sign * pose.arm_spread[side]), 0.165)
+        wrist = add(elbow, heading(swing + pose.elbow[side], sign * pose.arm_spread[side] * 0.8), 0.145)
+        tip = between(elbow, wrist, 1.3)
+        limbs += [
+            Limb(shoulder, elbow, 0.047 * width, 0.034, look.shirt, look.shirt_stripe, 4),
+            Limb(elbow, wrist, 0.034, 0.025, look.shirt if look.long_sleeves else look.skin),
+            Limb(wrist, tip, 0.026, 0.021, look.skin),
+        ]
+    return limbs + _head(placed((0.005, 0.31, 0)), pose, look, rng)
+
+
+def _head(neck: Vector, pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
+    size = 1.35 if look.child else 1.0
+    tilt = -pose.lean * 0.6 - pose.nod
+    turn = rng.uniform(-0.05, 0.05)
+
+    def placed(x: float, y: float, z: float) -> Vector:
+        return turned(add(neck, (size * x, size * y, size * (z + turn * x))), tilt, neck)
+
+    skull = placed(0.01, 0.105, 0)
+    limbs = [
+        Limb(neck, placed(0.005, 0.07, 0), 0.036, 0.034, look.skin),
+        Limb(skull, placed(0.022, 0.065, 0), 0.062 * size, 0.045 * size, look.skin),
+        Limb(placed(0.068, 0.09, 0), placed(0.076, 0.08, 0), 0.01 * size, 0.012 * size, look.skin),
+    ]
+    for z in (-0.024, 0.024):
+        limbs.append(
+            Limb(placed(0.062, 0.108, z), placed(0.063, 0.108, z), 0.009 * size, 0.009 * size, (0.05, 0.04, 0.04))
+        )
+    if look.head != "bald":
+        color: Color = look.headwear if look.head == "cap" else look.hair
+        limbs.append(Limb(placed(-0.006, 0.125, 0), placed(-0.022, 0.1, 0), 0.062 * size, 0.056 * size, color))
+    if look.head == "long":
+        end = add(placed(-0.045, 0.0, 0), (rng.uniform(-0.04, 0.02), -rng.uniform(0.02, 0.14), 0))
+        limbs += [Limb(placed(-0.03, 0.1, z), add(end, (0, 0, z)), 0.05 * size, 0.03, look.hair) for z in (-0.02, 0.02)]
+    if look.head == "bun":
+        limbs.append(Limb(placed(-0.075, 0.14, 0), placed(-0.08, 0.14, 0), 0.03 * size, 0.03 * size, look.hair))
+    if look.head == "cap":
+        limbs.append(Limb(placed(0.05, 0.135, 0), placed(0.1, 0.13, 0), 0.022 * size, 0.016 * size, color))
+    return limbs

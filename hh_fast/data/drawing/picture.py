@@ -1,0 +1,85 @@
+"""One picture of the built-in sample: a scene, a figure in it, light, shadow and grain."""
+
+import random
+
+import numpy as np
+
+from hh_fast.data.drawing import palette, scene
+from hh_fast.data.drawing.horse import horse
+from hh_fast.data.drawing.human import human
+from hh_fast.data.drawing.solids import Camera, Canvas, Limb, Vector, cosine, paint, project, seen, sine
+
+FIGURES = {"horses": horse, "humans": human}
+
+
+def draw(class_name: str, rng: random.Random, image_size: int) -> np.ndarray:
+    """A picture of `class_name` ("horses" or "humans"): uint8 (image_size, image_size, 3), fixed by `rng`'s state."""
+    shape = (image_size, image_size)
+    figure = FIGURES[class_name](rng)
+    light, ambient = _lamp(rng), rng.uniform(0.3, 0.6)
+    canvas = Canvas(scene.backdrop(rng, shape), np.full(shape, -np.inf, np.float32))
+    paint(canvas, scene.things(rng, shape, 4), light, ambient)
+    canvas.depth[:] = -np.inf
+    camera = _camera(figure, rng, image_size)
+    _shadow(canvas.pixels, figure, camera)
+    paint(canvas, seen(figure, camera), light, ambient)
+    return _developed(canvas.pixels, rng)
+
+
+def _lamp(rng: random.Random) -> Vector:
+    x, y, z = rng.uniform(-0.8, 0.8), rng.uniform(-1, -0.2), rng.uniform(0.4, 1)
+    length = (x * x + y * y + z * z) ** 0.5
+    return (x / length, y / length, z / length)
+
+
+def _camera(figure: list[Limb], rng: random.Random, image_size: int) -> Camera:
+    """A camera that gives every figure, of either class, a share of the picture's area from the same distribution."""
+    yaw = rng.choice((0.0, 3.14159265)) + rng.uniform(-0.75, 0.75)
+    turn = Camera(yaw, rng.uniform(0.0, 0.3), rng.uniform(-0.12, 0.12), 1.0, (0.0, 0.0))
+    plain = seen(figure, turn)
+    scale = (rng.uniform(0.05, 0.12) / _area(plain)) ** 0.5 * image_size
+    xs = [x for limb in plain for x in (limb.start[0], limb.end[0])]
+    ys = [y for limb in plain for y in (limb.start[1], limb.end[1])]
+    middle = ((min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2)
+    place = [image_size * rng.uniform(0.38, 0.62) - scale * middle[axis] for axis in (0, 1)]
+    return turn._replace(scale=scale, center=(place[0], place[1]))
+
+
+def _area(limbs: list[Limb]) -> float:
+    """The area that limbs cover together, in units squared, on a coarse grid."""
+    cell = 0.02
+    covered = set()
+    for limb in limbs:
+        (x0, y0, _), (x1, y1, _) = limb.start, limb.end
+        steps = max(1, int((abs(x1 - x0) + abs(y1 - y0)) / cell))
+        for step in range(steps + 1):
+            share = step / steps
+            x, y = x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+            radius = limb.start_radius + share * (limb.end_radius - limb.start_radius)
+            reach = int(radius / cell)
+            for row in range(-reach, reach + 1):
+                half = int((reach * reach - row * row) ** 0.5)
+                column = int(x / cell)
+                covered.update((int(y / cell) + row, c) for c in range(column - half, column + half + 1))
+    return len(covered) * cell * cell
+
+
+def _shadow(pixels: np.ndarray, figure: list[Limb], camera: Camera) -> None:
+    xs = [x for limb in figure for x in (limb.start[0], limb.end[0])]
+    middle = project(((min(xs) + max(xs)) / 2, 0.0, 0.0), camera)
+    across = (max(xs) - min(xs)) / 2 * camera.scale * max(0.35, abs(cosine(camera.yaw))) * 1.1
+    upright = across * max(0.12, sine(camera.pitch))
+    rows, columns = np.indices(pixels.shape[:2], dtype=np.float32)
+    x, y = (columns - np.float32(middle[0])) / np.float32(across), (rows - np.float32(middle[1])) / np.float32(upright)
+    pixels *= 1 - np.float32(0.5) * np.clip(1 - (x * x + y * y), 0, 1)[..., None]
+
+
+def _developed(pixels: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Exposure, tint and grain; uint8."""
+    exposure = rng.uniform(0.75, 1.15)
+    tint = np.asarray([exposure * rng.uniform(0.9, 1.1) for _ in range(3)], np.float32)
+    grain = scene.grain(rng, pixels.shape[:2], rng.randrange(3, 14), rng.random() < 0.7)
+    return np.clip((pixels * tint + grain) * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+__all__ = ["FIGURES", "draw", "palette"]

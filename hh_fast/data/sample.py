@@ -1,0 +1,199 @@
+"""The built-in sample: horses and humans drawn by this package, offline, the same pictures on every machine.
+
+    sample-VERSION/
+      train/horses/horse0000.png        512 of them
+      train/humans/human0000.png        512
+      validation/horses/horse0000.png   128
+      validation/humans/human0000.png   128
+
+300 x 300 RGBA PNG (alpha 255). The picture of an index depends on the seed, split, class and index alone, so the number
+of processes that share the work changes nothing. No TensorFlow.
+"""
+
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hh_fast.errors import DataError
+from hh_fast.files import atomic_dir, locked
+
+logger = logging.getLogger(__name__)
+
+# To be raised whenever a picture changes: it is part of the folder's name, and so of every cache key made from it.
+VERSION = 1
+CLASS_NAMES = ("horses", "humans")
+NUM_IMAGES = {"train": 1024, "validation": 256}
+IMAGE_SIZE = 300
+
+
+class _Job(NamedTuple):
+    path: str  # below the target folder
+    key: str  # seeds the picture
+    class_name: str
+
+
+def _jobs(num_train: int, num_validation: int, seed: int) -> list[_Job]:
+    return [
+        _Job(f"{split}/{name}/{name[:-1]}{index:04d}.png", f"{seed}/{split}/{name}/{index}", name)
+        for split, num_images in (("train", num_train), ("validation", num_validation))
+        for index in range(num_images // len(CLASS_NAMES))
+        for name in CLASS_NAMES
+    ]
+
+
+def draw_sample(
+    target_dir: Path,
+    *,
+    num_train: int = NUM_IMAGES["train"],
+    num_validation: int = NUM_IMAGES["validation"],
+    image_size: int = IMAGE_SIZE,
+    seed: int = 0,
+    num_workers: int | None = None,
+) -> None:
+    """Draws `num_train` and `num_validation` pictures, half of each class, into the existing folder `target_dir`.
+
+    `num_workers` processes share the work (default: one a core, eight at most; 0: this process alone).
+
+    Raises:
+      OSError: a file cannot be written.
+      DataError: a drawing process was killed.
+    """
+    jobs = _jobs(num_train, num_validation, seed)
+    for folder in {str(Path(job.path).parent) for job in jobs}:
+        (target_dir / folder).mkdir(parents=True)
+    if num_workers is None:
+        num_workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    progress = _Progress(len(jobs))
+    if num_workers == 0:
+        for job in jobs:
+            _draw_file(target_dir, job, image_size)
+            progress.add(1)
+    else:
+        _draw_in_processes(target_dir, jobs, image_size, num_workers, progress)
+    progress.end()
+
+
+def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
+    from PIL import Image
+
+    from hh_fast.data.drawing.picture import draw
+
+    picture = Image.fromarray(draw(job.class_name, random.Random(job.key), image_size))
+    picture.putalpha(255)
+    picture.save(target_dir / job.path, compress_level=6)
+
+
+def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Connection) -> None:
+    """Draws `jobs`, sending 1 for each, and what stopped it if anything did. Ends by itself when nobody listens any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, interrupted too, ends this process
+    try:
+        for job in jobs:
+            _draw_file(target_dir, job, image_size)
+            connection.send(1)
+    except BrokenPipeError:
+        pass
+    except Exception as e:
+        connection.send(e)
+
+
+def _draw_in_processes(
+    target_dir: Path, jobs: list[_Job], image_size: int, num_workers: int, progress: "_Progress"
+) -> None:
+    # Not forked: a fork of a process with TensorFlow's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    workers: dict[Any, BaseProcess] = {}
+    try:
+        for number in range(min(num_workers, len(jobs))):
+            receiver, sender = context.Pipe(duplex=False)
+            share = jobs[number::num_workers]
+            process = context.Process(target=_work, args=(target_dir, share, image_size, sender), daemon=True)
+            process.start()
+            sender.close()
+            workers[receiver] = process
+        listening = dict(workers)
+        while listening:
+            for receiver in wait(list(listening)):
+                if not _receive(receiver, progress):  # type: ignore[arg-type]
+                    _check_end(listening.pop(receiver))
+    finally:
+        for process in workers.values():
+            process.terminate()
+        for process in workers.values():
+            process.join()
+
+
+def _receive(receiver: Connection, progress: "_Progress") -> bool:
+    """Takes one message; False where the process has ended."""
+    try:
+        message = receiver.recv()
+    except EOFError:
+        return False
+    if isinstance(message, Exception):
+        raise message
+    progress.add(message)
+    return True
+
+
+def _check_end(process: BaseProcess) -> None:
+    process.join()
+    if process.exitcode != 0:
+        raise DataError(
+            f"a process that drew the built-in sample ended with exit code {process.exitcode} (killed for memory?):"
+            " free some memory, and run the command again"
+        )
+
+
+class _Progress:
+    """A line that fills up on a terminal, and a line in the log elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.shown, self.start = total, 0, 0.0, time.monotonic()
+        self.on_terminal = sys.stderr.isatty()
+
+    def add(self, number: int) -> None:
+        self.done += number
+        now = time.monotonic()
+        if self.on_terminal and now - self.shown > 0.1:
+            self.shown = now
+            filled = 30 * self.done // self.total
+            sys.stderr.write(f"\rDrawing the sample [{'=' * filled}{' ' * (30 - filled)}] {self.done}/{self.total}")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if self.on_terminal:
+            sys.stderr.write("\r" + " " * 70 + "\r")
+        logger.info("Drew %d pictures in %.1f s", self.done, time.monotonic() - self.start)
+
+
+def sample_dir(cache_root: Path) -> Path:
+    """The folder of the built-in sample below `cache_root`, drawn first where it is not there yet.
+
+    A second process that asks meanwhile waits for the first.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    target_dir = cache_root / f"sample-v{VERSION}"
+    if _is_whole(target_dir):
+        return target_dir
+    with locked(target_dir, f"Waiting for another process that draws the built-in sample into {target_dir}"):
+        if not _is_whole(target_dir):
+            logger.info("Drawing the built-in sample into %s (once; half a minute or so)", target_dir)
+            with atomic_dir(target_dir) as unfinished:
+                draw_sample(unfinished)
+    return target_dir
+
+
+def _is_whole(target_dir: Path) -> bool:
+    """Whether every file is there: somebody may have deleted some since."""
+    expected = {job.path for job in _jobs(*NUM_IMAGES.values(), seed=0)}
+    found = {str(path.relative_to(target_dir)) for path in target_dir.glob("*/*/*.png")}
+    return expected <= found
