@@ -164,6 +164,9 @@ class TrainConfig(Config):
     augment: bool = option(False, "Flip, shift, rotate and zoom training images at random, in the model.")
     precision: str = option("auto", "Keras dtype policy of the step; auto: by what the machine is fast at.", PRECISIONS)
     jit_compile: str = option("auto", "Compile the training step with XLA; auto: on a GPU.", ("auto", "true", "false"))
+    device: str = option(
+        "auto", "gpu: warn where no GPU can be used, and train without; cpu: leave GPUs alone.", ("auto", "gpu", "cpu")
+    )
     require_gpu: bool = option(False, "Stop where no GPU can be used, instead of training without one.")
     checkpoint_every_steps: int | None = option(None, "Also save a checkpoint every so many steps. Default: each epoch only.")
 
@@ -173,6 +176,7 @@ class TrainConfig(Config):
         for name in ("steps_per_epoch", "checkpoint_every_steps"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "at least 1", value)
+        require(not (self.require_gpu and self.device == "cpu"), "require_gpu", "left out with --device=cpu", self.require_gpu)
         require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
 
 
@@ -184,3 +188,73 @@ def require_model_size(image_size: tuple[int, int]) -> None:
         f"at least {MIN_IMAGE_SIDE},{MIN_IMAGE_SIDE}, the least that five 3 x 3 convolutions and 2 x 2 poolings leave a pixel of",
         ",".join(map(str, image_size)),
     )
+
+
+FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """What is exported, in which formats, and what each file must prove."""
+
+    run_dir: str | None = option(None, "Run folder of bin/train whose model is exported, with the run's data and class names.")
+    model: str | None = option(
+        None, "Instead of --run_dir: a .keras file from elsewhere; give its images by --dataset or --train_dir."
+    )
+    input_max: float = option(
+        255.0, "Largest pixel value that --model was trained on: 255, or 1 where its images were scaled before they reached it."
+    )
+    export_dir: str | None = option(None, "Folder that the bundle becomes. Default: exports/ and the run folder's name.")
+    formats: tuple[str, ...] = option(FORMATS, f"Comma-separated list of {', '.join(FORMATS)}.")
+    dynamic_batch: bool = option(False, "Let the .tflite files take any number of images at once, not just one.")
+    calibration_images: int = option(200, "Training images that int8 and int16x8 take their ranges from, as many of each class.")
+    check_images: int | None = option(
+        None, "Validation images that each file is checked on. Default: all, but 128 for int16x8, which has no fast kernels."
+    )
+    max_accuracy_drop: float = option(
+        0.01, "A quantized file is left out if its accuracy falls by more than this share of the checked images."
+    )
+    min_agreement: float = option(0.97, "A quantized file is left out if it gives the model's class on a smaller share of them.")
+    author: str = option("not stated", "Author, for the metadata and the model card.")
+    license: str = option("unknown", "Licence identifier, such as apache-2.0, for the metadata and the model card.")
+    model_version: str = option("1", "Version of the model, for the metadata and the model card.")
+
+    def check(self) -> None:
+        require(
+            (self.run_dir is None) != (self.model is None), "run_dir", "given, or --model instead, not both", self.run_dir
+        )
+        require(self.model is not None or self.input_max == 255, "input_max", "left out where --run_dir is given", self.input_max)
+        require(0 < self.input_max <= 255, "input_max", "above 0 and at most 255", self.input_max)
+        require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}", "nothing")
+        for name in self.formats:
+            require(name in FORMATS, "formats", f"a list of {', '.join(FORMATS)}", name)
+        require(self.calibration_images >= 1, "calibration_images", "at least 1", self.calibration_images)
+        require(self.check_images is None or self.check_images >= 1, "check_images", "at least 1", self.check_images)
+        for name in ("max_accuracy_drop", "min_agreement"):
+            require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(Config):
+    """What classifies, and how the result is written."""
+
+    model: str | None = option(None, "A .tflite or .keras file, a run folder, or a SavedModel folder.")
+    signature: str = option(
+        "pixels", "SavedModel: hand it decoded pixels, or bytes (the files as they are, which it decodes itself).", ("pixels", "bytes")
+    )
+    compare: str | None = option(None, "A second model of any kind: show where the two differ most, instead of each image's class.")
+    picture: str = option("compare.png", "File that --compare draws these images to.")
+    top: int = option(1, "Classes to name for each image, best first.")
+    json: bool = option(False, "Write JSON, one object a line.")
+    csv: bool = option(False, "Write CSV with a header line.")
+    batch_size: int = option(32, "Images that are decoded and classified together.")
+    max_image_pixels: int = option(100_000_000, "Images whose header claims more pixels than this are not read.")
+
+    def check(self) -> None:
+        require(self.model is not None, "model", "given: a .tflite or .keras file, a run folder or a SavedModel folder", "nothing")
+        require(not (self.json and self.csv), "csv", "left out where --json is given", self.csv)
+        require(
+            self.compare is None or self.signature == "pixels", "signature", "left out where --compare is given", self.signature
+        )
+        for name in ("top", "batch_size", "max_image_pixels"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
