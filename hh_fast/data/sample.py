@@ -88,7 +88,7 @@ def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
 
     picture = Image.fromarray(draw(job.class_name, random.Random(job.key), image_size))
     picture.putalpha(255)
-    picture.save(target_dir / job.path, compress_level=6)
+    picture.save(target_dir / job.path, compress_level=4)
 
 
 def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Connection) -> None:

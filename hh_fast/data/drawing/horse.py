@@ -77,10 +77,11 @@ class _Look:
         self.coat = palette.fur(rng)
         self.mane = self.coat if rng.random() < 0.25 else palette.fur(rng)
         self.blanket = palette.cloth(rng) if rng.random() < 0.4 else None
-        self.stripe = palette.cloth(rng) if rng.random() < 0.25 else None
+        self.stripe = palette.cloth(rng) if rng.random() < 0.35 else None
+        self.num_stripes = rng.choice((0, 4, 6))
         self.wraps = palette.cloth(rng) if rng.random() < 0.3 else None
         self.socks = [rng.random() < 0.3 for _ in range(4)]
-        self.patch = palette.fur(rng) if rng.random() < 0.2 else None
+        self.pattern = palette.fur(rng) if rng.random() < 0.25 else None
         self.blaze = rng.random() < 0.4
         self.halter = palette.cloth(rng) if rng.random() < 0.4 else None
         self.build = rng.uniform(0.88, 1.12)
@@ -105,15 +106,22 @@ def horse(rng: random.Random) -> list[Limb]:
 def _body(placed: Placing, look: _Look) -> list[Limb]:
     build = look.build
     chest, ribs, loin, rump = placed(0.36, 0.79), placed(0.08, 0.76), placed(-0.25, 0.8), placed(-0.45, 0.82)
-    patch = look.patch or look.coat
     limbs = [
-        Limb(chest, ribs, 0.185 * build, 0.2 * build, look.coat),
-        Limb(ribs, loin, 0.2 * build, 0.18 * build, patch),
-        Limb(loin, rump, 0.18 * build, 0.178 * build, look.coat),
+        Limb(chest, ribs, 0.185 * build, 0.2 * build, look.coat, look.pattern),
+        Limb(ribs, loin, 0.2 * build, 0.18 * build, look.coat, look.pattern),
+        Limb(loin, rump, 0.18 * build, 0.178 * build, look.coat, look.pattern),
     ]
     if look.blanket is not None:
         limbs += [
-            Limb(placed(0.2, 0.81), placed(-0.25, 0.82), 0.19 * build, 0.19 * build, look.blanket, look.stripe, 5),
+            Limb(
+                placed(0.2, 0.81),
+                placed(-0.25, 0.82),
+                0.19 * build,
+                0.19 * build,
+                look.blanket,
+                look.stripe,
+                look.num_stripes,
+            ),
         ]
     return limbs
 
@@ -126,15 +134,15 @@ def _leg(number: int, placed: Placing, pose: _Pose, look: _Look) -> list[Limb]:
     if number < 2:
         top = placed(0.36, 0.74, z)
         knee = add(top, heading(swing), 0.33 * size)
-        upper = [Limb(top, knee, 0.1 * look.build, 0.048, look.coat)]
+        upper = [Limb(top, knee, 0.1 * look.build, 0.048, look.coat, look.pattern)]
         cannon = swing - bend
     else:
         top = placed(-0.43, 0.8, z)
         stifle = add(top, heading(0.35 + swing + 0.6 * bend), 0.2 * size)
         knee = add(stifle, heading(-0.45 + swing - 0.7 * bend), 0.27 * size)
         upper = [
-            Limb(top, stifle, 0.15 * look.build, 0.09, look.coat),
-            Limb(stifle, knee, 0.085, 0.045, look.coat),
+            Limb(top, stifle, 0.15 * look.build, 0.09, look.coat, look.pattern),
+            Limb(stifle, knee, 0.085, 0.045, look.coat, look.pattern),
         ]
         cannon = swing + 0.25 * bend
     fetlock = add(knee, heading(cannon), 0.26 * size)
@@ -157,10 +165,10 @@ def _neck_and_head(base: Vector, pose: _Pose, look: _Look, rng: random.Random) -
     nose = add(poll, down, 0.31)
     cheek = add(between(poll, nose, 0.22), (0, -0.03, 0))
     limbs = [
-        Limb(base, middle, 0.15 * build, 0.105 * build, look.coat),
-        Limb(middle, poll, 0.105 * build, 0.072, look.coat),
-        Limb(poll, nose, 0.072, 0.047, look.coat),
-        Limb(cheek, between(cheek, nose, 0.4), 0.078, 0.05, look.coat),
+        Limb(base, middle, 0.15 * build, 0.105 * build, look.coat, look.pattern),
+        Limb(middle, poll, 0.105 * build, 0.072, look.coat, look.pattern),
+        Limb(poll, nose, 0.072, 0.047, look.coat, look.pattern),
+        Limb(cheek, between(cheek, nose, 0.4), 0.078, 0.05, look.coat, look.pattern),
         Limb(nose, add(nose, down, 0.015), 0.05, 0.046, _muzzle(look)),
     ]
     if look.blaze:
@@ -178,7 +186,7 @@ def _neck_and_head(base: Vector, pose: _Pose, look: _Look, rng: random.Random) -
     for side in (-1, 1):
         ear = add(poll, (0, 0, side * 0.035))
         ear = add(ear, back, 0.045)
-        limbs.append(Limb(ear, add(add(ear, along, 0.07), back, 0.06), 0.028, 0.008, look.coat))
+        limbs.append(Limb(ear, add(add(ear, along, 0.07), back, 0.06), 0.028, 0.008, look.coat, look.pattern))
         eye = add(between(poll, nose, 0.27), (0.01, 0.015, side * 0.066))
         limbs.append(Limb(eye, eye, 0.014, 0.014, (0.04, 0.03, 0.03)))
     return limbs + _mane(base, poll, back, look, rng)

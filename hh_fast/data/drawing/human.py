@@ -1,9 +1,10 @@
 """A person about one unit tall, looking along +x, as limbs: poses, clothes, hair."""
 
+import math
 import random
 
 from hh_fast.data.drawing import palette
-from hh_fast.data.drawing.solids import Color, Limb, Vector, add, between, heading, on_ground, turned
+from hh_fast.data.drawing.solids import Color, Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
 
 POSES = ("stand", "walk", "run", "sit", "squat", "kneel", "wave", "arms_up", "dance", "bend", "hips")
 
@@ -100,7 +101,8 @@ class _Look:
         self.skin = palette.skin(rng)
         self.hair = palette.fur(rng)
         self.shirt = palette.cloth(rng)
-        self.shirt_stripe = palette.cloth(rng) if rng.random() < 0.25 else None
+        self.pattern = palette.cloth(rng) if rng.random() < 0.35 else None
+        self.num_stripes = rng.choice((0, 4, 6, 8))
         self.legs = palette.cloth(rng)
         self.shoes = palette.cloth(rng)
         self.long_sleeves = rng.random() < 0.5
@@ -137,11 +139,23 @@ def _legs(pose: _Pose, look: _Look) -> list[Limb]:
             Limb(add(ankle, heading(swing), 0.015), toe, 0.034, 0.026, look.shoes),
         ]
     if look.lower in ("skirt", "dress"):
-        color = look.shirt if look.lower == "dress" else look.legs
-        for share in (0.0, 0.5, 1.0):
-            hem = between(knees[0], knees[1], share)
-            limbs.append(Limb((0, 0.05, 0), between((0, 0, 0), hem, 0.8), 0.075 * width, 0.095, color))
+        limbs += _skirt(knees, look)
     return limbs
+
+
+def _skirt(knees: list[Vector], look: _Look) -> list[Limb]:
+    """A fan of folds from the waist to a ring that both knees are in."""
+    color = look.shirt if look.lower == "dress" else look.legs
+    middle = between((0, 0, 0), between(knees[0], knees[1], 0.5), 0.95)
+    across = 0.06 + 0.5 * abs(knees[0][0] - knees[1][0]), 0.075 + 0.5 * abs(knees[0][2] - knees[1][2])
+    folds = []
+    for number in range(10):
+        angle = number * math.pi / 5
+        out = (cosine(angle), 0.0, sine(angle))
+        hem = add(middle, (across[0] * out[0], 0.0, across[1] * out[2]))
+        folds.append(Limb(add((0, 0.06, 0), out, 0.035 * look.width), hem, 0.042 * look.width, 0.04, color))
+    folds.append(Limb((0, 0.04, 0), middle, 0.07 * look.width, 0.06, color))
+    return folds
 
 
 def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
@@ -162,7 +176,7 @@ def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
     ]
     for z in (-1, 0, 1):
         waist, chest = placed((0, 0.07, z * 0.033 * width)), placed((0, 0.255, z * 0.062 * width))
-        limbs.append(Limb(waist, chest, 0.064 * width, 0.066 * width, look.shirt, look.shirt_stripe, 6))
+        limbs.append(Limb(waist, chest, 0.064 * width, 0.066 * width, look.shirt, look.pattern, look.num_stripes))
     for side, sign in ((0, 1), (1, -1)):
         shoulder = placed((0, 0.275, sign * 0.112 * width))
         swing = pose.arm[side] + 0.5 * pose.lean
@@ -170,7 +184,7 @@ def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
         wrist = add(elbow, heading(swing + pose.elbow[side], sign * pose.arm_spread[side] * 0.8), 0.145)
         tip = between(elbow, wrist, 1.3)
         limbs += [
-            Limb(shoulder, elbow, 0.047 * width, 0.034, look.shirt, look.shirt_stripe, 4),
+            Limb(shoulder, elbow, 0.047 * width, 0.034, look.shirt, look.pattern, look.num_stripes),
             Limb(elbow, wrist, 0.034, 0.025, look.shirt if look.long_sleeves else look.skin),
             Limb(wrist, tip, 0.026, 0.021, look.skin),
         ]

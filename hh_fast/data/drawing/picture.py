@@ -1,13 +1,14 @@
 """One picture of the built-in sample: a scene, a figure in it, light, shadow and grain."""
 
+import math
 import random
 
 import numpy as np
 
-from hh_fast.data.drawing import palette, scene
+from hh_fast.data.drawing import scene
 from hh_fast.data.drawing.horse import horse
 from hh_fast.data.drawing.human import human
-from hh_fast.data.drawing.solids import Camera, Canvas, Limb, Vector, cosine, paint, project, seen, sine
+from hh_fast.data.drawing.solids import Camera, Limb, Vector, cosine, paint, project, seen, sine
 
 FIGURES = {"horses": horse, "humans": human}
 
@@ -17,13 +18,14 @@ def draw(class_name: str, rng: random.Random, image_size: int) -> np.ndarray:
     shape = (image_size, image_size)
     figure = FIGURES[class_name](rng)
     light, ambient = _lamp(rng), rng.uniform(0.3, 0.6)
-    canvas = Canvas(scene.backdrop(rng, shape), np.full(shape, -np.inf, np.float32))
-    paint(canvas, scene.things(rng, shape, 4), light, ambient)
-    canvas.depth[:] = -np.inf
+    blotches = scene.noise(rng, shape, rng.choice((6, 10, 16))) > np.float32(0.55)
+    pixels = scene.backdrop(rng, shape)
+    for thing in scene.things(rng, shape, 4):
+        paint(pixels, thing, light, ambient, blotches)
     camera = _camera(figure, rng, image_size)
-    _shadow(canvas.pixels, figure, camera)
-    paint(canvas, seen(figure, camera), light, ambient)
-    return _developed(canvas.pixels, rng)
+    _shadow(pixels, figure, camera)
+    paint(pixels, seen(figure, camera), light, ambient, blotches)
+    return _developed(pixels, rng)
 
 
 def _lamp(rng: random.Random) -> Vector:
@@ -34,7 +36,7 @@ def _lamp(rng: random.Random) -> Vector:
 
 def _camera(figure: list[Limb], rng: random.Random, image_size: int) -> Camera:
     """A camera that gives every figure, of either class, a share of the picture's area from the same distribution."""
-    yaw = rng.choice((0.0, 3.14159265)) + rng.uniform(-0.75, 0.75)
+    yaw = rng.choice((0.0, math.pi)) + (rng.uniform(-0.7, 0.7) if rng.random() < 0.8 else rng.uniform(-1.5, 1.5))
     turn = Camera(yaw, rng.uniform(0.0, 0.3), rng.uniform(-0.12, 0.12), 1.0, (0.0, 0.0))
     plain = seen(figure, turn)
     scale = (rng.uniform(0.05, 0.12) / _area(plain)) ** 0.5 * image_size
@@ -78,8 +80,5 @@ def _developed(pixels: np.ndarray, rng: random.Random) -> np.ndarray:
     """Exposure, tint and grain; uint8."""
     exposure = rng.uniform(0.75, 1.15)
     tint = np.asarray([exposure * rng.uniform(0.9, 1.1) for _ in range(3)], np.float32)
-    grain = scene.grain(rng, pixels.shape[:2], rng.randrange(3, 14), rng.random() < 0.7)
+    grain = scene.grain(rng, pixels.shape[:2], rng.randrange(2, 9), rng.random() < 0.7)
     return np.clip((pixels * tint + grain) * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
-
-
-__all__ = ["FIGURES", "draw", "palette"]

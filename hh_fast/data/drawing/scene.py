@@ -82,12 +82,10 @@ def _wall(rng: random.Random, shape: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
-def things(rng: random.Random, shape: tuple[int, int], most: int) -> list[Limb]:
-    """Up to `most` things to stand behind a figure, as limbs in pixels, the farthest first."""
-    limbs: list[Limb] = []
-    for _ in range(rng.randrange(most + 1)):
-        limbs += rng.choice((_tree, _tree, _fence, _stones, _poles, _bush))(rng, shape)
-    return limbs
+def things(rng: random.Random, shape: tuple[int, int], most: int) -> list[list[Limb]]:
+    """Up to `most` things to stand behind a figure, each as limbs in pixels."""
+    makers = (_tree, _tree, _fence, _stones, _poles, _bush)
+    return [rng.choice(makers)(rng, shape) for _ in range(rng.randrange(most + 1))]
 
 
 def _far(rng: random.Random, shape: tuple[int, int]) -> tuple[float, float, float]:

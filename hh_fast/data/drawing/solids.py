@@ -22,8 +22,8 @@ class Limb(NamedTuple):
     start_radius: float
     end_radius: float
     color: Color
-    second_color: Color | None = None  # stripes across the limb, where given
-    num_stripes: int = 0
+    second_color: Color | None = None
+    num_stripes: int = 0  # of the second color, across the limb; 0: blotches
 
 
 class Camera(NamedTuple):
@@ -34,13 +34,6 @@ class Camera(NamedTuple):
     roll: float
     scale: float  # pixels a unit
     center: tuple[float, float]  # pixel (x, y) of the figure's origin
-
-
-class Canvas(NamedTuple):
-    """`pixels` float32 (height, width, 3) with values 0..1, and `depth` float32 (height, width), larger is nearer."""
-
-    pixels: np.ndarray
-    depth: np.ndarray
 
 
 def sine(angle: float) -> float:
@@ -77,9 +70,9 @@ def turned(point: Vector, angle: float, pivot: Vector) -> Vector:
 
 def on_ground(limbs: Sequence[Limb]) -> list[Limb]:
     """The same figure moved so that its lowest point has y = 0."""
-    lowest = min(min(l.start[1] - l.start_radius, l.end[1] - l.end_radius) for l in limbs)
+    lowest = min(min(limb.start[1] - limb.start_radius, limb.end[1] - limb.end_radius) for limb in limbs)
     down = (0.0, -lowest, 0.0)
-    return [l._replace(start=add(l.start, down), end=add(l.end, down)) for l in limbs]
+    return [limb._replace(start=add(limb.start, down), end=add(limb.end, down)) for limb in limbs]
 
 
 def project(point: Vector, camera: Camera) -> Vector:
@@ -94,15 +87,15 @@ def project(point: Vector, camera: Camera) -> Vector:
 def seen(limbs: Iterable[Limb], camera: Camera) -> list[Limb]:
     """The limbs in pixels, the farthest first."""
     projected = [
-        l._replace(
-            start=project(l.start, camera),
-            end=project(l.end, camera),
-            start_radius=l.start_radius * camera.scale,
-            end_radius=l.end_radius * camera.scale,
+        limb._replace(
+            start=project(limb.start, camera),
+            end=project(limb.end, camera),
+            start_radius=limb.start_radius * camera.scale,
+            end_radius=limb.end_radius * camera.scale,
         )
-        for l in limbs
+        for limb in limbs
     ]
-    return sorted(projected, key=lambda l: l.start[2] + l.end[2])
+    return sorted(projected, key=lambda limb: limb.start[2] + limb.end[2])
 
 
 def _window(limb: Limb, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -113,39 +106,113 @@ def _window(limb: Limb, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
-def paint(canvas: Canvas, limbs: Iterable[Limb], light: Vector, ambient: float) -> None:
-    """Paints limbs (in pixels, the farthest first) over the canvas, edges smooth.
+def paint(pixels: np.ndarray, limbs: Sequence[Limb], light: Vector, ambient: float, blotches: np.ndarray) -> None:
+    """Paints limbs (in pixels, the farthest first) over `pixels`, float32 (height, width, 3) with values 0..1.
 
-    `light` is the unit vector towards the lamp in picture coordinates (y down), `ambient` the light (0..1) in its shade.
+    `light` is the unit vector towards the lamp in picture coordinates (y down), `ambient` the light (0..1) in its shade,
+    `blotches` bool (height, width): where a blotched limb has its second color.
     """
+    rows, columns = _window(limbs, pixels.shape)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    layer = _Layer.empty(rows, columns)
     for limb in limbs:
-        _paint_limb(canvas, limb, light, ambient)
+        _add_limb(layer, limb, blotches[rows, columns])
+    part = pixels[rows, columns]
+    part += layer.cover[..., None] * (layer.color * _shade(layer, light, ambient)[..., None] - part)
 
 
-def _paint_limb(canvas: Canvas, limb: Limb, light: Vector, ambient: float) -> None:
-    rows, columns = _window(limb, canvas.depth.shape)
-    depth = canvas.depth[rows, columns]
-    if not depth.size:
+def _window(limbs: Sequence[Limb], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns of the picture that the limbs can touch."""
+    reach = [(p, max(limb.start_radius, limb.end_radius) + 1) for limb in limbs for p in (limb.start, limb.end)]
+    spans = []
+    for axis, size in ((1, shape[0]), (0, shape[1])):
+        first = max(0, math.floor(min(p[axis] - radius for p, radius in reach)))
+        spans.append(slice(first, min(size, math.ceil(max(p[axis] + radius for p, radius in reach)) + 1)))
+    return spans[0], spans[1]
+
+
+class _Layer(NamedTuple):
+    """What is seen through each pixel of a window: float32 (height, width), colors and normals (height, width, 3)."""
+
+    top: int
+    left: int
+    cover: np.ndarray
+    depth: np.ndarray
+    color: np.ndarray
+    normal: np.ndarray
+
+    @classmethod
+    def empty(cls, rows: slice, columns: slice) -> "_Layer":
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        planes = (np.zeros(shape, np.float32), np.full(shape, -1e6, np.float32))
+        return cls(
+            rows.start, columns.start, *planes, np.zeros((*shape, 3), np.float32), np.zeros((*shape, 3), np.float32)
+        )
+
+
+def _add_limb(layer: _Layer, limb: Limb, blotches: np.ndarray) -> None:
+    limb = limb._replace(
+        start=add(limb.start, (-layer.left, -layer.top, 0)), end=add(limb.end, (-layer.left, -layer.top, 0))
+    )
+    rows, columns = _window([limb], layer.depth.shape)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
         return
     x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] - np.float32(limb.start[0])
     y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - np.float32(limb.start[1])
-    run_x, run_y, run_z = (np.float32(limb.end[k] - limb.start[k]) for k in range(3))
-    length = max(run_x * run_x + run_y * run_y, np.float32(1e-3))
-    along = np.clip((x * run_x + y * run_y) / length, 0, 1)
+    run_x, run_y, run_z = (np.float32(limb.end[axis] - limb.start[axis]) for axis in range(3))
+    along = np.clip((x * run_x + y * run_y) / max(run_x * run_x + run_y * run_y, np.float32(1e-3)), 0, 1)
     off_x, off_y = x - along * run_x, y - along * run_y
     radius = np.float32(limb.start_radius) + along * np.float32(limb.end_radius - limb.start_radius)
     distance_2 = off_x * off_x + off_y * off_y
     height = np.sqrt(np.maximum(radius * radius - distance_2, 0))
     near = np.float32(limb.start[2]) + along * run_z + height
-    cover = np.clip(radius - np.sqrt(distance_2) + np.float32(0.5), 0, 1) * (near >= depth)
-    facing = (off_x * np.float32(light[0]) + off_y * np.float32(light[1]) + height * np.float32(light[2])) / radius
-    # Darker towards the rim, so that limbs stand out from each other where they cross.
-    shade = np.float32(ambient) + np.float32(1 - ambient) * np.maximum(facing, 0)
-    shade *= np.float32(0.62) + np.float32(0.38) * height / radius
+    depth, cover = layer.depth[rows, columns], layer.cover[rows, columns]
+    edge = np.clip(radius - np.sqrt(distance_2) + np.float32(0.5), 0, 1) * (near >= depth)
+    weight = np.where(cover == 0, edge > 0, edge)[..., None]
+    color = layer.color[rows, columns]
+    color += weight * (_limb_color(limb, along, blotches[rows, columns]) - color)
+    normal = layer.normal[rows, columns]
+    normal += weight * (np.stack((off_x, off_y, height), -1) / radius[..., None] - normal)
+    np.copyto(depth, near, where=edge > np.float32(0.5))
+    np.maximum(cover, edge, out=cover)
+
+
+def _limb_color(limb: Limb, along: np.ndarray, blotches: np.ndarray) -> np.ndarray:
     color = np.asarray(limb.color, np.float32)
-    if limb.second_color is not None:
-        odd = (along * np.float32(limb.num_stripes)).astype(np.int32) & 1
-        color = np.where(odd[..., None] == 1, np.asarray(limb.second_color, np.float32), color)
-    pixels = canvas.pixels[rows, columns]
-    pixels += cover[..., None] * (shade[..., None] * color - pixels)
-    np.copyto(depth, near, where=cover > np.float32(0.5))
+    if limb.second_color is None:
+        return color
+    second = blotches
+    if limb.num_stripes:
+        second = (along * np.float32(limb.num_stripes)).astype(np.int32) & 1 == 1
+    return np.where(second[..., None], np.asarray(limb.second_color, np.float32), color)
+
+
+def _shade(layer: _Layer, light: Vector, ambient: float) -> np.ndarray:
+    """The light (0..1) that each pixel sends back: smooth over the joints, darker in folds and behind nearer limbs."""
+    inside = (layer.cover > 0).astype(np.float32)
+    normal = _spread(layer.normal * inside[..., None], 2)
+    length = np.sqrt(
+        normal[..., 0] * normal[..., 0] + normal[..., 1] * normal[..., 1] + normal[..., 2] * normal[..., 2]
+    )
+    lit = normal[..., 0] * np.float32(light[0]) + normal[..., 1] * np.float32(light[1])
+    lit = (lit + normal[..., 2] * np.float32(light[2])) / np.maximum(length, np.float32(1e-6))
+    share = np.maximum(_spread(inside, 4), np.float32(1e-6))
+    sunk = _spread(layer.depth * inside, 4) / share - layer.depth
+    shade = np.float32(ambient) + np.float32(1 - ambient) * np.maximum(lit, 0)
+    return shade * (1 - np.clip(sunk * np.float32(0.07), 0, np.float32(0.55)))
+
+
+def _spread(values: np.ndarray, reach: int) -> np.ndarray:
+    """Each value replaced by the sum over the square of 2 * `reach` + 1 pixels a side about it."""
+    for axis in (0, 1):
+        margins = [(reach, reach) if k == axis else (0, 0) for k in range(values.ndim)]
+        padded, size = np.pad(values, margins), values.shape[axis]
+        parts = [
+            padded[first : first + size] if axis == 0 else padded[:, first : first + size]
+            for first in range(2 * reach + 1)
+        ]
+        values = parts[0].copy()
+        for part in parts[1:]:
+            values += part
+    return values
