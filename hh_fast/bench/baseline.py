@@ -1,8 +1,8 @@
 """The seeds' recipe with `ImageDataGenerator` and `fit`, as its users run it: what hh_fast is measured against.
 
 The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`. In Keras
-3.15 neither `flow_from_directory` nor `fit` takes `workers` and `use_multiprocessing`; they are properties of the iterator
-(a `keras.utils.PyDataset`) that the former returns, and the latter reads them there.
+3.15 neither `flow_from_directory` nor `fit` takes `workers` and `use_multiprocessing`: they are properties of the
+iterator (a `keras.utils.PyDataset`) that the former returns, and the latter reads them there.
 """
 
 import contextlib

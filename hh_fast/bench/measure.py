@@ -11,10 +11,16 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hh_fast.errors import HHFastError
+
 logger = logging.getLogger(__name__)
 
 # Figures of one repeat by name, such as {"warm_img_s": 41000.0}; None where a figure could not be taken.
 Figures = Mapping[str, Any]
+
+
+class MeasurementError(RuntimeError):
+    """A measurement that ended in an error or in its process' death, described in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +99,8 @@ def noise_warning(what: str, ratios: Summary) -> str | None:
 def describe_failure(error: BaseException) -> str:
     """Type and text of an error, on one line of at most 300 characters."""
     text = " ".join(str(error).split())
+    if isinstance(error, (HHFastError, MeasurementError)):  # these describe themselves
+        return text
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""A folder of links to some of a split's images, so that every path reads the same files from the same kind of place."""
+"""A folder of links to some of a split's images: every path then reads the same files from the same kind of place."""
 
 import os
 from collections.abc import Sequence

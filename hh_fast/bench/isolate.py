@@ -1,0 +1,95 @@
+"""Runs one measurement in a fresh process, so that none inherits memory, threads or compiled graphs from another.
+
+TensorFlow's allocator keeps what was freed, so a second path in one process would find its memory ready and its peak
+hidden. A server that has TensorFlow imported, and nothing run, forks each process in about 0.1 s.
+"""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from hh_fast.bench.measure import MeasurementError, describe_failure
+from hh_fast.errors import HHFastError
+
+PRELOAD = ("tensorflow", "keras", "numpy", "PIL.Image", "hh_fast.bench.inputs")
+
+
+def _warm_up(use_gpu: bool) -> None:
+    """Starts TensorFlow's thread pools, which every path's first operation would otherwise pay for."""
+    if not use_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import tensorflow as tf
+
+    for _ in tf.data.Dataset.range(8).map(lambda i: i + 1, num_parallel_calls=tf.data.AUTOTUNE).batch(2).prefetch(1):
+        pass
+
+
+def _serve(
+    connection: multiprocessing.connection.Connection,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    use_gpu: bool,
+) -> None:
+    os.setsid()  # so that it can be ended together with the workers that it starts
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        _warm_up(use_gpu)
+        connection.send((True, function(*arguments)))
+    except HHFastError as e:  # a person can mend this one: it keeps its class, and so the command's exit code
+        connection.send((False, e))
+    except Exception as e:
+        connection.send((False, MeasurementError(describe_failure(e))))
+    finally:
+        connection.close()
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{hint}"
+    return f"its process ended with exit code {exit_code} and no result"
+
+
+def _end(process: Any) -> None:
+    """Ends a process and the workers that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Any:
+    """What `function(*arguments)` returns, run in a process of its own.
+
+    Function, arguments and result travel by pickle, so the function is one of a module's own.
+
+    Raises:
+        HHFastError: what the function raised, if it was one of those.
+        MeasurementError: any other exception, or the process' death, in one line.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(sender, function, arguments, use_gpu))
+    process.start()
+    sender.close()
+    try:
+        succeeded, result = receiver.recv()
+    except EOFError:
+        process.join()
+        raise MeasurementError(_death(process.exitcode)) from None
+    except BaseException:  # Ctrl-C and SIGTERM
+        _end(process)
+        raise
+    finally:
+        receiver.close()
+    process.join(10)
+    if process.is_alive():
+        _end(process)
+    if not succeeded:
+        raise result
+    return result

@@ -1,0 +1,97 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hh_fast.bench.isolate import in_process
+from hh_fast.bench.measure import MeasurementError
+from hh_fast.errors import DataError
+
+
+def add(a, b):
+    return a + b, os.getpid()
+
+
+def fail():
+    raise ValueError("no\nluck")
+
+
+def fail_mendably():
+    raise DataError("no folder there: check the path")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave():
+    os._exit(3)
+
+
+def test_the_result_comes_from_another_process():
+    total, pid = in_process(add, 1, 2)
+    assert total == 3
+    assert pid != os.getpid()
+
+
+def test_no_two_calls_share_a_process():
+    assert in_process(add, 1, 2)[1] != in_process(add, 1, 2)[1]
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        (fail, MeasurementError, r"^ValueError: no luck$"),
+        (fail_mendably, DataError, r"^no folder there: check the path$"),
+        (die, MeasurementError, r"^its process was ended by SIGKILL \(out of memory\?\)$"),
+        (leave, MeasurementError, r"^its process ended with exit code 3 and no result$"),
+    ],
+)
+def test_errors_and_death_are_described(function, error, text):
+    with pytest.raises(error, match=text):
+        in_process(function)
+
+
+def start_worker_and_wait(path):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    path.write_text(str(child))
+    time.sleep(60)
+
+
+def test_an_interrupted_measurement_ends_with_its_workers(tmp_path):
+    path = tmp_path / "pid"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def alarm_when_started():
+        while not (path.exists() and path.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    watcher = threading.Thread(target=alarm_when_started)
+    watcher.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_process(start_worker_and_wait, path)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+        watcher.join()
+    deadline = time.monotonic() + 5
+    while is_running(int(path.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(int(path.read_text()))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
