@@ -38,7 +38,12 @@ class Config:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             choices = field.metadata.get("choices")
             if choices:
-                require(getattr(self, field.name) in choices, field.name, f"one of {', '.join(choices)}", getattr(self, field.name))
+                require(
+                    getattr(self, field.name) in choices,
+                    field.name,
+                    f"one of {', '.join(choices)}",
+                    getattr(self, field.name),
+                )
         self.check()
 
     def check(self) -> None:
@@ -93,10 +98,13 @@ class DataConfig(Config):
         CACHES,
     )
     cache_dir: str | None = option(
-        None, "Folder for what is kept between runs: drawn sample, unpacked zips, decoded images. Default: ~/.cache/hh_fast."
+        None,
+        "Folder for what is kept between runs: drawn sample, unpacked zips, decoded images. Default: ~/.cache/hh_fast.",
     )
     bad_images: str = option(
-        "error", "What an image that does not decode does: error (stop, and list them all), or skip it.", ("error", "skip")
+        "error",
+        "What an image that does not decode does: error (stop, and list them all), or skip it.",
+        ("error", "skip"),
     )
     max_image_pixels: int = option(
         100_000_000, "Images whose header claims more pixels than this are bad, before any memory is taken for them."
@@ -124,7 +132,12 @@ class DataConfig(Config):
         )
         if self.validation_split is not None:
             require(0 <= self.validation_split < 1, "validation_split", "at least 0 and under 1", self.validation_split)
-            require(self.validation_dir is None, "validation_split", "left out where --validation_dir is given", self.validation_split)
+            require(
+                self.validation_dir is None,
+                "validation_split",
+                "left out where --validation_dir is given",
+                self.validation_split,
+            )
             require(
                 self.dataset == "sample" and self.train_dir is not None or self.dataset != "sample",
                 "validation_split",
@@ -138,7 +151,10 @@ class DataConfig(Config):
             self.tfds_manual_dir,
         )
         require(
-            len(self.image_size) == 2 and min(self.image_size) >= 1, "image_size", "two numbers, height,width", self.image_size
+            len(self.image_size) == 2 and min(self.image_size) >= 1,
+            "image_size",
+            "two numbers, height,width",
+            self.image_size,
         )
         require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
@@ -160,7 +176,9 @@ class TrainConfig(Config):
     validation_batch_size: int = option(32, "Images a validation step.")
     optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
-    head: str = option("auto", "Last layer: one sigmoid (two classes) or a softmax; auto: sigmoid for two classes.", HEADS)
+    head: str = option(
+        "auto", "Last layer: one sigmoid (two classes) or a softmax; auto: sigmoid for two classes.", HEADS
+    )
     augment: bool = option(False, "Flip, shift, rotate and zoom training images at random, in the model.")
     precision: str = option("auto", "Keras dtype policy of the step; auto: by what the machine is fast at.", PRECISIONS)
     jit_compile: str = option("auto", "Compile the training step with XLA; auto: on a GPU.", ("auto", "true", "false"))
@@ -168,7 +186,9 @@ class TrainConfig(Config):
         "auto", "gpu: warn where no GPU can be used, and train without; cpu: leave GPUs alone.", ("auto", "gpu", "cpu")
     )
     require_gpu: bool = option(False, "Stop where no GPU can be used, instead of training without one.")
-    checkpoint_every_steps: int | None = option(None, "Also save a checkpoint every so many steps. Default: each epoch only.")
+    checkpoint_every_steps: int | None = option(
+        None, "Also save a checkpoint every so many steps. Default: each epoch only."
+    )
 
     def check(self) -> None:
         for name in ("epochs", "batch_size", "validation_batch_size"):
@@ -176,7 +196,12 @@ class TrainConfig(Config):
         for name in ("steps_per_epoch", "checkpoint_every_steps"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, "at least 1", value)
-        require(not (self.require_gpu and self.device == "cpu"), "require_gpu", "left out with --device=cpu", self.require_gpu)
+        require(
+            not (self.require_gpu and self.device == "cpu"),
+            "require_gpu",
+            "left out with --device=cpu",
+            self.require_gpu,
+        )
         require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
 
 
@@ -197,33 +222,51 @@ FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
 class ExportConfig(Config):
     """What is exported, in which formats, and what each file must prove."""
 
-    run_dir: str | None = option(None, "Run folder of bin/train whose model is exported, with the run's data and class names.")
+    run_dir: str | None = option(
+        None, "Run folder of bin/train whose model is exported, with the run's data and class names."
+    )
     model: str | None = option(
         None, "Instead of --run_dir: a .keras file from elsewhere; give its images by --dataset or --train_dir."
     )
     input_max: float = option(
-        255.0, "Largest pixel value that --model was trained on: 255, or 1 where its images were scaled before they reached it."
+        255.0,
+        "Largest pixel value that --model was trained on: 255, or 1 where images were scaled before they reached it.",
     )
-    export_dir: str | None = option(None, "Folder that the bundle becomes. Default: exports/ and the run folder's name.")
+    export_dir: str | None = option(
+        None, "Folder that the bundle becomes. Default: exports/ and the run folder's name."
+    )
     formats: tuple[str, ...] = option(FORMATS, f"Comma-separated list of {', '.join(FORMATS)}.")
     dynamic_batch: bool = option(False, "Let the .tflite files take any number of images at once, not just one.")
-    calibration_images: int = option(200, "Training images that int8 and int16x8 take their ranges from, as many of each class.")
+    calibration_images: int = option(
+        200, "Training images that int8 and int16x8 take their ranges from, as many of each class."
+    )
     check_images: int | None = option(
-        None, "Validation images that each file is checked on. Default: all, but 128 for int16x8, which has no fast kernels."
+        None,
+        "Validation images that each file is checked on. Default: all, but 128 for int16x8, which has no fast kernels.",
     )
     max_accuracy_drop: float = option(
         0.01, "A quantized file is left out if its accuracy falls by more than this share of the checked images."
     )
-    min_agreement: float = option(0.97, "A quantized file is left out if it gives the model's class on a smaller share of them.")
+    min_agreement: float = option(
+        0.97, "A quantized file is left out if it gives the model's class on a smaller share of them."
+    )
     author: str = option("not stated", "Author, for the metadata and the model card.")
     license: str = option("unknown", "Licence identifier, such as apache-2.0, for the metadata and the model card.")
     model_version: str = option("1", "Version of the model, for the metadata and the model card.")
 
     def check(self) -> None:
         require(
-            (self.run_dir is None) != (self.model is None), "run_dir", "given, or --model instead, not both", self.run_dir
+            (self.run_dir is None) != (self.model is None),
+            "run_dir",
+            "given, or --model instead, not both",
+            self.run_dir,
         )
-        require(self.model is not None or self.input_max == 255, "input_max", "left out where --run_dir is given", self.input_max)
+        require(
+            self.model is not None or self.input_max == 255,
+            "input_max",
+            "left out where --run_dir is given",
+            self.input_max,
+        )
         require(0 < self.input_max <= 255, "input_max", "above 0 and at most 255", self.input_max)
         require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}", "nothing")
         for name in self.formats:
@@ -240,9 +283,13 @@ class PredictConfig(Config):
 
     model: str | None = option(None, "A .tflite or .keras file, a run folder, or a SavedModel folder.")
     signature: str = option(
-        "pixels", "SavedModel: hand it decoded pixels, or bytes (the files as they are, which it decodes itself).", ("pixels", "bytes")
+        "pixels",
+        "SavedModel: hand it decoded pixels, or bytes (the files as they are, which it decodes itself).",
+        ("pixels", "bytes"),
     )
-    compare: str | None = option(None, "A second model of any kind: show where the two differ most, instead of each image's class.")
+    compare: str | None = option(
+        None, "A second model of any kind: show where the two differ most, instead of each image's class."
+    )
     picture: str = option("compare.png", "File that --compare draws these images to.")
     top: int = option(1, "Classes to name for each image, best first.")
     json: bool = option(False, "Write JSON, one object a line.")
@@ -251,10 +298,18 @@ class PredictConfig(Config):
     max_image_pixels: int = option(100_000_000, "Images whose header claims more pixels than this are not read.")
 
     def check(self) -> None:
-        require(self.model is not None, "model", "given: a .tflite or .keras file, a run folder or a SavedModel folder", "nothing")
+        require(
+            self.model is not None,
+            "model",
+            "given: a .tflite or .keras file, a run folder or a SavedModel folder",
+            "nothing",
+        )
         require(not (self.json and self.csv), "csv", "left out where --json is given", self.csv)
         require(
-            self.compare is None or self.signature == "pixels", "signature", "left out where --compare is given", self.signature
+            self.compare is None or self.signature == "pixels",
+            "signature",
+            "left out where --compare is given",
+            self.signature,
         )
         for name in ("top", "batch_size", "max_image_pixels"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))

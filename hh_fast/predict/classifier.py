@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hh_fast.errors import DataError, UsageError
+from hh_fast.quiet import import_tensorflow
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,8 @@ TFLITE_IDENTIFIER = b"TFL3"
 class Classifier:
     """An artifact, opened.
 
-    `score` maps images, uint8 (n, height, width, 3) with values 0 to 255, to one score a class, float32 (n, num_classes) with
-    values 0 to 1. `score_bytes`, where the artifact decodes images itself, does so for encoded files.
+    `score` maps images, uint8 (n, height, width, 3) with values 0 to 255, to one score a class, float32
+    (n, num_classes) with values 0 to 1. `score_bytes`, where the artifact decodes images itself, takes encoded files.
     """
 
     path: str
@@ -125,10 +126,10 @@ def open_classifier(model: str, *, num_threads: int | None = None) -> Classifier
         return open_tflite(path, num_threads=num_threads)
     logger.info("%s needs TensorFlow: loading it (a .tflite would not)", path)
     try:
-        import tensorflow  # noqa: F401
+        import_tensorflow()
     except ImportError as e:
         raise UsageError(
-            "`model` must be a .tflite where TensorFlow is not installed (pip install tensorflow, or bin/export the model)."
+            "`model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the model."
             f" Received: {path}"
         ) from e
     from hh_fast.predict import keras_model, saved_model

@@ -124,14 +124,14 @@ class _Runner:
 def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     """The file as a classifier that shares a batch's images among `num_threads` (default: all) cores.
 
-    Quantized input and output are handled. A float input gets (pixel - mean) / std by the file's own metadata, or pixels
-    as they are (0 to 255) where it has none.
+    Quantized input and output are handled. A float input gets (pixel - mean) / std by the file's own metadata, or
+    pixels as they are (0 to 255) where it has none.
 
     Raises:
         DataError: as `new_interpreter`, `forms` and `read_metadata` say.
     """
     metadata = read_metadata(path)
-    mean, std = np.float32(metadata.mean or (0,)), np.float32(metadata.std or (1,))
+    mean, std = np.array(metadata.mean or (0,), np.float32), np.array(metadata.std or (1,), np.float32)
     cores = num_threads or os.cpu_count() or 1
     runners = [_Runner(path, mean, std)]
     first = runners[0]

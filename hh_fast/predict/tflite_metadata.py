@@ -1,6 +1,6 @@
 """What a `.tflite` file says of itself: the metadata record inside the model, and the labels in the zip behind it.
 
-The record is a FlatBuffer, "TFLite Model Metadata", which the Android, iOS and web libraries for labelled classifiers read.
+The record is a FlatBuffer, "TFLite Model Metadata", which the Android, iOS and web libraries for classifiers read.
 The slot numbers below are the order of the fields in the two public schemas, `schema.fbs` (the model) and
 `metadata_schema.fbs` (the record). Loads no TensorFlow.
 """
@@ -11,8 +11,8 @@ import struct
 import zipfile
 from pathlib import Path
 
-from flatbuffers import number_types
-from flatbuffers.table import Table
+from flatbuffers import number_types  # type: ignore[import-untyped]
+from flatbuffers.table import Table  # type: ignore[import-untyped]
 
 from hh_fast.errors import DataError
 from hh_fast.predict.classifier import read_labels
@@ -170,4 +170,4 @@ def read_metadata(path: Path) -> Metadata:
         buffer = _metadata_buffer(path.read_bytes())
         return Metadata() if buffer is None else _parse(path, buffer)
     except (struct.error, IndexError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as e:
-        raise DataError(f"the metadata inside {path} is damaged ({e}): export or copy it again") from e
+        raise DataError(f"{path} is cut off or damaged ({e}): export or copy it again") from e

@@ -1,0 +1,139 @@
+"""`bin/predict`: what is on these images?"""
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hh_fast.cli import command
+from hh_fast.config import PredictConfig
+from hh_fast.errors import UsageError
+
+if TYPE_CHECKING:
+    from hh_fast.predict.files import Found
+    from hh_fast.predict.stream import Prediction
+
+SYNOPSIS = """\
+bin/predict --model=MODEL IMAGE...: names the class of each image, as `path: humans 0.983`.
+An IMAGE is a file, a folder (with its sub-folders), a glob in quotes, or - for paths on standard input. Where a
+folder's sub-folders are the classes, accuracy and the confusion matrix follow. Exit code 2 if any image was unreadable.
+A .tflite needs no TensorFlow."""
+
+SIGPIPE_EXIT = 141
+
+
+def _counted(found: "Iterable[Found]") -> "Iterator[Found]":
+    """Passes `found` through, and shows how far it is on a terminal that shows nothing else."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from found
+        return
+    start = last = time.monotonic()
+    count = 0
+    for count, item in enumerate(found, 1):
+        yield item
+        now = time.monotonic()
+        if now - last > 0.2:
+            last = now
+            print(f"\r{count} images, {count / (now - start):.0f} a second ", end="", file=sys.stderr, flush=True)
+    print(f"\r{count} images in {time.monotonic() - start:.1f} s        ", file=sys.stderr)
+
+
+def _non_empty(found: "Iterator[Found]", arguments: Sequence[str]) -> "Iterator[Found]":
+    first = next(found, None)
+    if first is None:
+        raise UsageError(
+            "`image` must be a PNG, JPEG, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
+            f" Received nothing but: {' '.join(arguments)}"
+        )
+    return itertools.chain([first], found)
+
+
+def _report_fault(fault: str) -> None:
+    print(f"predict: {command.one_line(fault)}", file=sys.stderr)
+
+
+def _write_rows(predictions: "Iterable[Prediction]", class_names: Sequence[str], config: PredictConfig) -> int:
+    from hh_fast.predict import rows
+    from hh_fast.predict.tally import Tally
+
+    tally = Tally(class_names)
+    row: Callable[..., str] = rows.json_row if config.json else rows.csv_row if config.csv else rows.text_row
+    if config.csv:
+        print(rows.csv_header(min(config.top, len(class_names))))
+    for prediction in predictions:
+        tally.add(prediction)
+        if prediction.fault is not None:
+            _report_fault(prediction.fault)
+        if prediction.fault is None or config.json:
+            print(command.one_line(row(prediction, class_names, config.top)))
+    if config.json:
+        print(json.dumps(tally.to_json()))
+    elif tally.num_labelled:
+        print(tally.to_text(), file=sys.stderr if config.csv else sys.stdout)
+    if tally.num_faults:
+        _report_fault(f"{tally.num_faults} of {tally.num_images} images could not be read, as named above")
+    return 2 if tally.num_faults else 0
+
+
+def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
+    from hh_fast.predict.classifier import open_classifier
+    from hh_fast.predict.files import find_images
+    from hh_fast.predict.stream import image_reader, predict, predict_bytes
+
+    classifier = open_classifier(str(config.model))
+    found = _counted(_non_empty(find_images(arguments, classifier.class_names, sys.stdin.buffer), arguments))
+    if config.signature == "bytes":
+        predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
+    else:
+        read = image_reader(
+            classifier.image_size, with_tensorflow=classifier.needs_tensorflow, max_image_pixels=config.max_image_pixels
+        )
+        predictions = predict(classifier, found, read, batch_size=config.batch_size)
+    return _write_rows(predictions, classifier.class_names, config)
+
+
+def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
+    from hh_fast.predict.classifier import open_classifier
+    from hh_fast.predict.compare import compare, draw
+    from hh_fast.predict.files import find_images
+    from hh_fast.predict.stream import image_reader
+
+    one, other = open_classifier(str(config.model)), open_classifier(str(config.compare))
+    read = image_reader(
+        one.image_size,
+        with_tensorflow=one.needs_tensorflow or other.needs_tensorflow,
+        max_image_pixels=config.max_image_pixels,
+    )
+    found = _counted(_non_empty(find_images(arguments, one.class_names, sys.stdin.buffer), arguments))
+    comparison = compare(one, other, found, read, batch_size=config.batch_size)
+    for fault in comparison.faults:
+        _report_fault(fault)
+    if config.json:
+        print(json.dumps(comparison.to_json()))
+    else:
+        print("\n".join(map(command.one_line, comparison.to_text().split("\n"))))
+    draw(comparison, read, Path(config.picture))
+    print(f"Drawn to {config.picture}", file=sys.stderr)
+    return 2 if comparison.faults else 0
+
+
+def body(config: PredictConfig, arguments: Sequence[str]) -> int:
+    if not arguments:
+        raise UsageError(
+            "`image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing"
+        )
+    try:
+        code = _predict(config, arguments) if config.compare is None else _compare(config, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGPIPE_EXIT
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(body, name="predict", synopsis=SYNOPSIS, configs=(PredictConfig,), arguments=arguments)
