@@ -78,7 +78,9 @@ def main() -> int:
         )
         return 1
     except OSError as e:
-        print(f"hh_fast: the set-up cannot write {e.filename}: {e.strerror}; mend that and run it again.", file=sys.stderr)
+        print(
+            f"hh_fast: the set-up cannot write {e.filename}: {e.strerror}; mend that and run it again.", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("hh_fast: the set-up was interrupted; the next call mends it.", file=sys.stderr)

@@ -142,9 +142,16 @@ def help_text(command: _Command) -> str:
             seen.add(field.name)
             lines.append(f"  --{field.name}{_default_text(field)}")
             choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
-            lines += textwrap.wrap(field.metadata["help"] + choices, 100, initial_indent="      ", subsequent_indent="      ")
+            lines += textwrap.wrap(
+                field.metadata["help"] + choices, 100, initial_indent="      ", subsequent_indent="      "
+            )
         lines.append("")
-    lines += ["  --flagfile=FILE", "      Read flags from FILE, one a line; flags on the command line overrule it.", "", EXIT_CODES]
+    lines += [
+        "  --flagfile=FILE",
+        "      Read flags from FILE, one a line; flags on the command line overrule it.",
+        "",
+        EXIT_CODES,
+    ]
     return "\n".join(lines)
 
 
@@ -194,7 +201,9 @@ def run(
     if "--version" in own_words:
         print(f"hh_fast {hh_fast.__version__}")
         return 0
-    show_traceback = any(word.startswith("--verbosity=") and word[12:].isdigit() and word != "--verbosity=0" for word in words)
+    show_traceback = any(
+        word.startswith("--verbosity=") and word[12:].isdigit() and word != "--verbosity=0" for word in words
+    )
     previous = signal.signal(signal.SIGTERM, _stop_on_sigterm)
     try:
         made, free = parse(command.configs, words)

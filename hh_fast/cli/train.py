@@ -12,7 +12,10 @@ Without flags it trains on the built-in sample. The same command goes on where a
 
 def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
-    from hh_fast.training.runs import train_run  # TensorFlow loads here, not for --help
+    from hh_fast.quiet import import_tensorflow  # not for --help
+
+    import_tensorflow()
+    from hh_fast.training.runs import train_run
 
     train_run(data, train)
 

@@ -22,7 +22,9 @@ CHUNK = 1 << 20
 def _checked_path(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or (name.parts and ":" in name.parts[0]):
-        raise DataError(f"{archive} holds {member.filename!r}, which would leave the folder it is unpacked to: do not trust it")
+        raise DataError(
+            f"{archive} holds {member.filename!r}, which would leave the folder it is unpacked to: do not trust it"
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{archive} holds a link, {member.filename!r}: pack the files themselves")
     return name
@@ -51,7 +53,9 @@ def _extract(archive: Path, target: Path, max_bytes: int) -> int:
                 while chunk := source.read(CHUNK):
                     left -= len(chunk)
                     if left < 0:
-                        raise DataError(f"{archive} unpacks to more than {max_bytes:,} bytes: unpack it by hand if you trust it")
+                        raise DataError(
+                            f"{archive} unpacks to more than {max_bytes:,} bytes: unpack it by hand if you trust it"
+                        )
                     out.write(chunk)
             count += 1
     return count
@@ -86,7 +90,11 @@ def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYT
             try:
                 with atomic_dir(folder) as temporary:
                     if _extract(archive, temporary, max_bytes) == 0:
-                        raise DataError(f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders")
+                        raise DataError(
+                            f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders"
+                        )
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
-                raise DataError(f"{archive} is no zip that can be read ({' '.join(str(e).split())}): download it again") from e
+                raise DataError(
+                    f"{archive} is no zip that can be read ({' '.join(str(e).split())}): download it again"
+                ) from e
     return class_root(folder)

@@ -110,7 +110,9 @@ def _listings(config: DataConfig, source: Source) -> tuple[list[_Listing], list[
                 " for validation: add images, or give --validation_split=0"
             )
     kept, held = hold_out(train.labels, share, config.seed)
-    logger.info("Holding out %d of %d images for validation (--validation_split=%g)", len(held), len(train.paths), share)
+    logger.info(
+        "Holding out %d of %d images for validation (--validation_split=%g)", len(held), len(train.paths), share
+    )
     parts = [("train", kept), ("validation", held)]
     return [_Listing(name, [train.paths[i] for i in part], train.labels[part]) for name, part in parts], class_names
 
@@ -135,7 +137,10 @@ def choose_cache(cache: str, num_bytes: int, cache_root: Path) -> tuple[str, str
     existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
     disk = shutil.disk_usage(existing).free
     if num_bytes * 1.1 < disk:
-        return "disk", f"{size}, too much for memory ({memory / 1e6:,.0f} MB free); the disk has {disk / 1e6:,.0f} MB free"
+        return (
+            "disk",
+            f"{size}, too much for memory ({memory / 1e6:,.0f} MB free); the disk has {disk / 1e6:,.0f} MB free",
+        )
     return "none", f"{size}, too much for memory ({memory / 1e6:,.0f} MB free) and disk ({disk / 1e6:,.0f} MB free)"
 
 
@@ -161,7 +166,9 @@ def _split(listing: _Listing, store: Store, image_size: tuple[int, int]) -> Spli
     return Split(listing.name, tuple(listing.paths[i] for i in good), listing.labels[good], store.images, image_size)
 
 
-def _whole_fingerprint(listings: Sequence[_Listing], scanned: Sequence[Sequence[ImageFile]], class_names: Sequence[str]) -> str:
+def _whole_fingerprint(
+    listings: Sequence[_Listing], scanned: Sequence[Sequence[ImageFile]], class_names: Sequence[str]
+) -> str:
     digest = hashlib.sha256(repr(class_names).encode("utf-8", "backslashreplace"))
     for listing, files in zip(listings, scanned, strict=True):
         digest.update(f"{listing.name} {fingerprint(files)}".encode())
@@ -183,7 +190,11 @@ def load_data(config: DataConfig) -> Data:
     home, reason = choose_cache(config.cache, predicted_bytes(num_files, config.image_size), config.cache_root)
     logger.info("Cache: %s (%s)", home, reason)
     stores = [_fill(home, files, config) for files in scanned]
-    bad = [(files[i].path, why) for files, store in zip(scanned, stores, strict=True) for i, why in sorted(store.bad.items())]
+    bad = [
+        (files[i].path, why)
+        for files, store in zip(scanned, stores, strict=True)
+        for i, why in sorted(store.bad.items())
+    ]
     if len(bad) == num_files:
         raise DataError(f"no image in {source.train_dir} can be read; the first, {bad[0][0]}: {bad[0][1]}")
     if bad and config.bad_images == "error":
@@ -195,7 +206,9 @@ def load_data(config: DataConfig) -> Data:
     splits = [_split(listing, store, config.image_size) for listing, store in zip(listings, stores, strict=True)]
     for split in splits:
         for label in set(range(len(class_names))) - set(split.labels.tolist()):
-            raise DataError(f"no image of class {class_names[label]} is left to {split.name} with: mend its images, or add some")
+            raise DataError(
+                f"no image of class {class_names[label]} is left to {split.name} with: mend its images, or add some"
+            )
     return Data(
         source=source,
         class_names=tuple(class_names),

@@ -1,5 +1,7 @@
 """From a store of images to the batches of a run: order, then batch, then prefetch."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,7 +11,9 @@ from hh_fast.data.load import Split
 
 def order(num_images: int, seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
     """The full permutation, int32 (num_images,), that `seed` and `epoch` fix, whatever came before."""
-    return tf.random.experimental.stateless_shuffle(tf.range(num_images), seed=tf.stack([seed, tf.cast(epoch, tf.int32)]))
+    return tf.random.experimental.stateless_shuffle(
+        tf.range(num_images), seed=tf.stack([seed, tf.cast(epoch, tf.int32)])
+    )
 
 
 def whole_steps(split: Split, batch_size: int) -> int:
@@ -41,7 +45,10 @@ def train_batches(
 
     def index_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = [
-            tf.reshape(order(split.num_images, seed, epoch * passes + i)[: passes_steps * batch_size], (passes_steps, batch_size))
+            tf.reshape(
+                order(split.num_images, seed, epoch * passes + i)[: passes_steps * batch_size],
+                (passes_steps, batch_size),
+            )
             for i in range(passes)
         ]
         return tf.data.Dataset.from_tensor_slices(tf.concat(rows, 0)[:steps])
@@ -52,7 +59,9 @@ def train_batches(
 
 def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """One ordered pass, the remainder kept, as `train_batches` types it; the last batch may be smaller."""
-    return _with_images(tf.data.Dataset.range(split.num_images).batch(batch_size), split, batch_size, drop_remainder=False)
+    return _with_images(
+        tf.data.Dataset.range(split.num_images).batch(batch_size), split, batch_size, drop_remainder=False
+    )
 
 
 def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
@@ -76,3 +85,10 @@ def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, dro
             deterministic=True,
         )
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def images_at(split: Split, positions: np.ndarray) -> np.ndarray:
+    """The images at these positions, uint8 (k, height, width, 3), in their order."""
+    if split.images is not None:
+        return tf.gather(split.images, positions).numpy()
+    return np.stack([decode(tf.io.read_file(os.fsencode(split.paths[i])), split.image_size).numpy() for i in positions])

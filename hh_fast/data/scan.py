@@ -52,7 +52,9 @@ def list_images(directory: str | os.PathLike[str]) -> tuple[list[str], "np.ndarr
         raise DataError(f"{root} is no folder: give a folder whose sub-folders are the classes, or a .zip of one")
     class_names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not class_names:
-        raise DataError(f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it")
+        raise DataError(
+            f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it"
+        )
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):

@@ -22,6 +22,13 @@ class Source:
     note: str | None = None
 
 
+def source_name(config: DataConfig) -> str:
+    """A name for the data set that is fit for a folder's: `sample`, the TFDS name, or the training folder's or zip's own."""
+    if config.train_dir is not None:
+        return Path(config.train_dir).expanduser().resolve().stem or "images"
+    return config.dataset.removeprefix("tfds:").replace("/", "_").replace(":", "_")
+
+
 def _folder(path: str, cache_root: Path) -> Path:
     place = Path(path).expanduser()
     if place.is_file() and place.suffix.lower() == ".zip":
@@ -40,17 +47,18 @@ def find_source(config: DataConfig) -> Source:
         train_dir = _folder(config.train_dir, root)
         validation_dir = None if config.validation_dir is None else _folder(config.validation_dir, root)
         if validation_dir is not None and validation_dir.resolve() == train_dir.resolve():
-            raise DataError(f"{train_dir} is given to train and to validate on: validation would say nothing; use another folder")
-        return Source(Path(config.train_dir).expanduser().resolve().stem or "images", train_dir, validation_dir)
+            raise DataError(
+                f"{train_dir} is given to train and to validate on: validation would say nothing; use another folder"
+            )
+        return Source(source_name(config), train_dir, validation_dir)
     if config.dataset == "sample":
         folder = sample_dir(root)
         note = (
             "These are the drawn sample images, made by hh_fast, not photographs; for the real data set use"
             " --dataset=tfds:horses_or_humans, or --train_dir and --validation_dir."
         )
-        return Source("sample", folder / "train", folder / "validation", note)
+        return Source(source_name(config), folder / "train", folder / "validation", note)
     from hh_fast.data.tfds import tfds_dirs  # imports TensorFlow Datasets
 
-    name = config.dataset.removeprefix("tfds:")
-    train_dir, validation_dir = tfds_dirs(name, root, config.tfds_manual_dir)
-    return Source(name.replace("/", "_").replace(":", "_"), train_dir, validation_dir)
+    train_dir, validation_dir = tfds_dirs(config.dataset.removeprefix("tfds:"), root, config.tfds_manual_dir)
+    return Source(source_name(config), train_dir, validation_dir)

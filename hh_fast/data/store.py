@@ -62,7 +62,9 @@ def _header_faults(files: Sequence[ImageFile]) -> dict[int, str]:
     return {i: file.fault for i, file in enumerate(files) if file.fault is not None}
 
 
-def _decode_faults(files: Sequence[ImageFile], tried: Sequence[int], decoded: set[int], image_size: tuple[int, int]) -> dict[int, str]:
+def _decode_faults(
+    files: Sequence[ImageFile], tried: Sequence[int], decoded: set[int], image_size: tuple[int, int]
+) -> dict[int, str]:
     return {i: why_undecodable(files[i].path, image_size) for i in tried if i not in decoded}
 
 

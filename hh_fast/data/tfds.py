@@ -28,7 +28,9 @@ def _builder(name: str, data_dir: Path) -> Any:
         and isinstance(features.get("label"), tfds.features.ClassLabel)
     )
     if not usable:
-        raise UsageError(f"`dataset` must name a set with the features image and label. {name!r} has {', '.join(features or ())}")
+        raise UsageError(
+            f"`dataset` must name a set with the features image and label. {name!r} has {', '.join(features or ())}"
+        )
     return builder
 
 
@@ -70,7 +72,9 @@ def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path
             data_dir.mkdir(parents=True, exist_ok=True)
             _prepare(builder, name, manual_dir)
             if "train" not in builder.info.splits:
-                raise DataError(f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another set")
+                raise DataError(
+                    f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another set"
+                )
             logger.info("Writing the images of %s into %s (once)", name, folder)
             with atomic_dir(folder) as temporary:
                 _write_split(builder, "train", temporary / "train")

@@ -1,0 +1,113 @@
+"""Where a run stands, kept so that it goes on as if it had never stopped.
+
+A checkpoint is one .npz: every variable that a step reads or changes, and the position and history as JSON. The images'
+order needs no state: (seed, epoch) fixes it. Each member of the file carries a CRC-32, which reading it checks, so a
+damaged file is noticed and the one before it is used.
+"""
+
+import dataclasses
+import json
+import logging
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from hh_fast.errors import DataError
+from hh_fast.files import atomic_path, remove_leftovers
+
+logger = logging.getLogger(__name__)
+
+KEPT = 2
+_NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: the next step is `step` of `epoch`, both from 0.
+
+    `history` holds one row a finished epoch. `best` is the best epoch's validation accuracy and loss (training's, where
+    there is no validation), `best_epoch` its number, and `best_probabilities` what it gave the validation images.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best: tuple[float, float] | None = None
+    best_epoch: int | None = None
+    best_probabilities: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 1), np.float32))
+
+
+def _position(path: Path) -> tuple[int, int]:
+    match = _NAME.fullmatch(path.name)
+    return (int(match[1]), int(match[2])) if match else (-1, -1)
+
+
+def _in_order(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("epoch*.npz") if _NAME.fullmatch(path.name)), key=_position)
+
+
+def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> Path:
+    """Writes the checkpoint of this position, whole or not at all, and keeps the one before it."""
+    path = folder / f"epoch{progress.epoch:04d}-step{progress.step:06d}.npz"
+    state = {key: value for key, value in vars(progress).items() if key != "best_probabilities"}
+    arrays: dict[str, Any] = {f"variable{i}": variable.numpy() for i, variable in enumerate(variables)}
+    arrays["best_probabilities"] = progress.best_probabilities
+    arrays["progress"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        np.savez(out, **arrays)
+    for old in _in_order(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as opened:
+        return {name: opened[name] for name in opened.files}
+
+
+def _progress(arrays: dict[str, np.ndarray]) -> Progress:
+    state = json.loads(arrays["progress"].tobytes())
+    best = state.pop("best")
+    return Progress(**state, best=tuple(best) if best else None, best_probabilities=arrays["best_probabilities"])
+
+
+def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:
+    """Sets `variables` to the newest whole checkpoint and returns its progress; None where there is none.
+
+    Raises:
+        DataError: checkpoints exist, and all are damaged or of another model.
+    """
+    found = _in_order(folder)
+    for path in reversed(found):
+        remove_leftovers(path)
+        try:
+            arrays = _read(path)
+            progress = _progress(arrays)
+            values = [arrays[f"variable{i}"] for i in range(len(variables))]
+            same = [value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)]
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+        ) as e:
+            logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, " ".join(str(e).split()))
+            continue
+        if not all(same):
+            raise DataError(f"the checkpoint {path} is of another model: use another --run_dir, or --overwrite")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return progress
+    if found:
+        raise DataError(f"no checkpoint in {folder} can be read: start anew with --overwrite")
+    return None

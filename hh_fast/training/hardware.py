@@ -1,0 +1,102 @@
+"""What this machine has, and the precision and compiler that follow from it."""
+
+import dataclasses
+import logging
+import platform
+import re
+from pathlib import Path
+
+import tensorflow as tf
+
+from hh_fast.config import TrainConfig
+from hh_fast.errors import UsageError
+from hh_fast.quiet import import_log
+
+logger = logging.getLogger(__name__)
+
+# Volta, the first with float16 tensor cores; NVIDIA's compute capabilities.
+TENSOR_CORES = (7, 0)
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """The machine, and what was chosen for it: `precision` is a Keras dtype policy, `jit_compile` XLA for the train step."""
+
+    devices: tuple[str, ...]
+    precision: str
+    precision_reason: str
+    jit_compile: bool
+    jit_compile_reason: str
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's features by their Linux names; empty where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return frozenset()
+    match = re.search(r"^flags\s*:(.*)$", info.read_text(), re.MULTILINE)
+    return frozenset(match.group(1).split()) if match else frozenset()
+
+
+def cpu_name() -> str:
+    """The processor's model name, as /proc/cpuinfo or Python's platform module tells it."""
+    info = Path("/proc/cpuinfo")
+    match = re.search(r"^model name\s*:\s*(.*)$", info.read_text(), re.MULTILINE) if info.is_file() else None
+    return match.group(1) if match else platform.processor() or platform.machine()
+
+
+def why_no_gpu() -> str:
+    """What is missing for a GPU, as far as the system and TensorFlow's own log tell."""
+    log = import_log()
+    if not tf.test.is_built_with_cuda():
+        return "this TensorFlow is built without CUDA"
+    if not Path("/proc/driver/nvidia/version").exists():
+        return "no NVIDIA driver is loaded"
+    if "Cannot dlopen" in log or "Could not find cuda" in log:
+        return (
+            "TensorFlow finds no CUDA libraries; install them with `pip install 'hh-fast[cuda]'`, or remove .venv and run"
+            " the command again where nvidia-smi works"
+        )
+    return "TensorFlow finds no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+
+
+def _gpu_details(gpu: "tf.config.PhysicalDevice") -> tuple[str, tuple[int, int]]:
+    details = tf.config.experimental.get_device_details(gpu)
+    return details.get("device_name", "GPU"), details.get("compute_capability", (0, 0))
+
+
+def _auto_precision(gpus: list[tuple[str, tuple[int, int]]]) -> tuple[str, str]:
+    if gpus:
+        name, capability = gpus[0]
+        if capability >= TENSOR_CORES:
+            return "mixed_float16", f"{name} has tensor cores"
+        return "float32", f"{name} has no tensor cores"
+    found = [flag for flag in BF16_FLAGS if flag in cpu_flags()]
+    if found:
+        return "mixed_bfloat16", f"the CPU has {found[0]}"
+    return "float32", "neither a GPU nor a CPU with bfloat16 instructions"
+
+
+def choose(config: TrainConfig) -> Hardware:
+    """What `config` asks for, and where it says `auto`, what this machine is fastest with.
+
+    Raises:
+        UsageError: `require_gpu` and no GPU.
+    """
+    if config.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    gpus = [_gpu_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+    if not gpus and config.require_gpu:
+        raise UsageError(f"`require_gpu` is set, and no GPU can be used: {why_no_gpu()}")
+    if not gpus and config.device == "gpu":
+        logger.warning("No GPU can be used: %s. Training with this machine's own settings.", why_no_gpu())
+    precision, precision_reason = config.precision, "as asked by --precision"
+    if precision == "auto":
+        precision, precision_reason = _auto_precision(gpus)
+    jit, jit_reason = config.jit_compile == "true", "as asked by --jit_compile"
+    if config.jit_compile == "auto":
+        jit = bool(gpus)
+        jit_reason = "it pays on a GPU" if gpus else "on a CPU it is slower than oneDNN's kernels"
+    devices = tuple(name for name, _ in gpus) or (cpu_name(),)
+    return Hardware(devices, precision, precision_reason, jit, jit_reason)

@@ -1,0 +1,259 @@
+"""The training loop: thin, under Keras' callbacks and progress bar, with exact resume and the time waited for input."""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.config import TrainConfig
+from hh_fast.data.load import Data
+from hh_fast.data.pipeline import eval_batches, train_batches, whole_steps
+from hh_fast.errors import HHFastError, UsageError
+from hh_fast.training.checkpoint import Progress
+from hh_fast.training.step import Result, Trainer
+
+logger = logging.getLogger(__name__)
+
+# TensorFlow's profiler: shares of step time spent waiting for input (https://www.tensorflow.org/guide/data_performance_analysis).
+MODERATE_WAIT, HIGH_WAIT = 0.05, 0.20
+
+
+class DivergedError(HHFastError):
+    """The loss is no number any more."""
+
+    exit_code = 4
+
+
+class StoppedError(HHFastError):
+    """A signal stopped the run, and its state is saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+@dataclasses.dataclass
+class Timing:
+    """Seconds of an epoch's steps: `steps` in all, of it `wait` for input; `num_images` of those steps."""
+
+    steps: float = 0.0
+    wait: float = 0.0
+    num_images: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.num_images / self.steps if self.steps else 0.0
+
+    @property
+    def wait_share(self) -> float:
+        return self.wait / self.steps if self.steps else 0.0
+
+
+def input_verdict(wait_share: float, cache: str) -> str:
+    """What the share of step time that was waited for input says, by the profiler's limits, and what to change."""
+    if wait_share < MODERATE_WAIT:
+        return "not input-bound"
+    degree = "moderately" if wait_share < HIGH_WAIT else "highly"
+    remedy = {
+        "none": "keep decoded images: --cache=disk or memory",
+        "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
+        "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
+    }[cache]
+    return f"{degree} input-bound: {remedy}"
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Collects SIGTERM and Ctrl-C instead of dying of them, so that the step at hand is finished; a second one kills."""
+    noted: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def steps_per_epoch(data: Data, config: TrainConfig) -> int:
+    """Steps an epoch.
+
+    Raises:
+        UsageError: fewer training images than a batch.
+    """
+    if whole_steps(data.train, config.batch_size) == 0:
+        raise UsageError(
+            f"`batch_size` must be at most the number of training images, {data.train.num_images}. Received: {config.batch_size}"
+        )
+    return config.steps_per_epoch or whole_steps(data.train, config.batch_size)
+
+
+class Loop:
+    """Trains `trainer` on `data` from where `progress` stands.
+
+    `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
+    signal stops the run. `keep_best()` is called when an epoch was the best so far. `save` and `keep_best` of None keep nothing.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Data,
+        config: TrainConfig,
+        *,
+        seed: int,
+        progress: Progress | None = None,
+        save: Callable[[Progress], None] | None = None,
+        keep_best: Callable[[], None] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
+        self.trainer = trainer
+        self.data = data
+        self.config = config
+        self.seed = seed
+        self.progress = progress or Progress()
+        self.steps = steps_per_epoch(data, config)
+        self._save = save or (lambda _: None)
+        self._keep_best = keep_best or (lambda: None)
+        on_terminal = sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+        self._callbacks = keras.callbacks.CallbackList(
+            list(callbacks),
+            add_progbar=on_terminal,
+            model=trainer.model,
+            verbose=1 if on_terminal else 0,
+            epochs=config.epochs,
+            steps=self.steps,
+        )
+        self._validation = (
+            eval_batches(data.validation, batch_size=config.validation_batch_size)
+            if data.validation is not None
+            else None
+        )
+
+    def run(self) -> Progress:
+        """Runs to the last epoch.
+
+        Raises:
+            DivergedError: the loss is no finite number; the checkpoint before it stays.
+            StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
+        """
+        progress = self.progress
+        batches = iter(
+            train_batches(
+                self.data.train,
+                batch_size=self.config.batch_size,
+                seed=self.seed,
+                epochs=self.config.epochs,
+                first_epoch=progress.epoch,
+                first_step=progress.step,
+                steps_per_epoch=self.steps,
+            )
+        )
+        with _signals_noted() as noted:
+            self._callbacks.on_train_begin()
+            while progress.epoch < self.config.epochs:
+                self._run_epoch(batches, noted)
+            self._callbacks.on_train_end()
+        return progress
+
+    def _run_epoch(self, batches: Iterator[tuple[tf.Tensor, tf.Tensor]], noted: list[int]) -> None:
+        progress = self.progress
+        self._callbacks.on_epoch_begin(progress.epoch)
+        timing = Timing()
+        start = time.perf_counter()
+        while progress.step < self.steps:
+            self._run_step(batches, timing)
+            every = self.config.checkpoint_every_steps
+            if noted:
+                self._stop(noted[0])
+            if every and progress.step % every == 0:
+                self._save_sound()
+        result = self.trainer.train_result()
+        logs = dataclasses.asdict(result)
+        validated: tuple[Result, np.ndarray] | None = None
+        if self._validation is not None:
+            validated = self.trainer.evaluate(self._validation)
+            if not math.isfinite(validated[0].loss):
+                raise self._diverged(f"the validation loss is {validated[0].loss} after")
+            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
+        if noted:
+            self._stop(noted[0])
+        self._finish_epoch(logs, timing, time.perf_counter() - start, validated)
+
+    def _run_step(self, batches: Iterator[tuple[tf.Tensor, tf.Tensor]], timing: Timing) -> None:
+        progress = self.progress
+        self._callbacks.on_train_batch_begin(progress.step)
+        start = time.perf_counter()
+        images, labels = next(batches)
+        arrived = time.perf_counter()
+        loss = float(self.trainer.train_step(images, labels))
+        timing.wait += arrived - start
+        timing.steps += time.perf_counter() - start
+        timing.num_images += int(labels.shape[0])
+        if not math.isfinite(loss):
+            progress.step += 1
+            raise self._diverged(f"the loss is {loss} at")
+        if self._callbacks.callbacks:  # reading the running result waits for the device
+            self._callbacks.on_train_batch_end(progress.step, dataclasses.asdict(self.trainer.train_result()))
+        progress.step += 1
+
+    def _stop(self, number: int) -> None:
+        self._save_sound()
+        position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
+        raise StoppedError(
+            f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
+        )
+
+    def _finish_epoch(
+        self, logs: dict[str, float], timing: Timing, seconds: float, validated: tuple[Result, np.ndarray] | None
+    ) -> None:
+        progress = self.progress
+        measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}
+        row = {"epoch": progress.epoch + 1, **logs, **measured}
+        self._callbacks.on_epoch_end(progress.epoch, logs)
+        logger.info(
+            "Epoch %d/%d: %s, %.0f images/s, input wait %.1f%% (%s)",
+            progress.epoch + 1,
+            self.config.epochs,
+            ", ".join(f"{name} {value:.4f}" for name, value in logs.items()),
+            timing.images_per_second,
+            100 * timing.wait_share,
+            input_verdict(timing.wait_share, self.data.cache),
+        )
+        prefix = "val_" if validated else ""
+        score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])
+        progress.history.append(row)
+        if progress.best is None or score > progress.best:
+            progress.best, progress.best_epoch = score, progress.epoch + 1
+            if validated:
+                progress.best_probabilities = validated[1]
+            self._keep_best()
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self.trainer.reset_train_result()
+        self._save_sound()
+
+    def _save_sound(self) -> None:
+        """Saves, unless a last update broke the weights, which only the next step's loss would show."""
+        if not all(np.isfinite(weight.numpy()).all() for weight in self.trainer.model.trainable_variables):
+            raise self._diverged("the weights are no finite numbers any more after")
+        self._save(self.progress)
+
+    def _diverged(self, what: str) -> DivergedError:
+        epoch, step = self.progress.epoch, self.progress.step
+        return DivergedError(
+            f"{what} step {step} of epoch {epoch + 1} (step {epoch * self.steps + step} of the run); try a lower"
+            " --learning_rate. The last checkpoint before it is kept"
+        )

@@ -1,0 +1,104 @@
+"""The pictures of a run: curves, confusion matrix, and the validation images that it gets most wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hh_fast.files import atomic_path
+
+MAX_WORST = 16
+TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
+
+
+def class_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities of every class, float32 (n, num_classes), from a head's output (n, num_classes) or (n, 1) = p(class 1)."""
+    return np.concatenate([1 - probabilities, probabilities], axis=1) if probabilities.shape[1] == 1 else probabilities
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts, int64 (num_classes, num_classes): rows are the true classes, columns the predicted ones."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=110)
+
+
+def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
+    epochs = [int(row["epoch"]) for row in history]
+    for prefix, label, color in (("", "training", TRAIN_COLOR), ("val_", "validation", VALIDATION_COLOR)):
+        if prefix + name in history[0]:
+            values = [row[prefix + name] for row in history]
+            axes.plot(epochs, values, marker="o", markersize=3.5, color=color, label=f"{label} (last {values[-1]:.3f})")
+    axes.set_xlabel("epoch")
+    axes.set_title(name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+
+
+def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Loss and accuracy by epoch, training and validation, as a PNG."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curve(left, history, "loss")
+    _curve(right, history, "accuracy")
+    save_figure(figure, path)
+
+
+def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
+    """A confusion matrix with its counts, as a PNG. `matrix` as of `confusion_matrix`."""
+    side = max(4.0, 0.6 * len(class_names) + 2.5)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(class_names) <= 30:
+        for row, column in np.ndindex(*matrix.shape):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=12)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=0 if len(class_names) <= 4 else 90)
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    save_figure(figure, path)
+
+
+def draw_worst(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    path: Path,
+) -> None:
+    """The images of lowest probability for their true class, worst first, as a PNG.
+
+    Args:
+        images: uint8 (k, height, width, 3), the worst first, at most 16.
+        labels: (k,) true classes. probabilities: float (k, num_classes). names: k file names.
+    """
+    columns = min(4, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.8 * columns, 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, label, chances, name in zip(grid, images, labels, probabilities, names, strict=False):
+        guess = int(np.argmax(chances))
+        axes.imshow(image)
+        wrong = guess != label
+        text = f"{class_names[label]}, taken for {class_names[guess]}" if wrong else class_names[label]
+        short = name if len(name) <= 30 else f"…{name[-29:]}"
+        axes.set_title(
+            f"{text}\np({class_names[label]}) = {chances[label]:.3f}\n{short}",
+            fontsize=8,
+            color="#b2182b" if wrong else "black",
+        )
+    save_figure(figure, path)

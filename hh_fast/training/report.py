@@ -1,0 +1,127 @@
+"""What a finished run shows people: pictures, and a README with the measured figures and the command that repeats it."""
+
+import logging
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hh_fast.config import Config, DataConfig, TrainConfig
+from hh_fast.data.load import Data, Split
+from hh_fast.data.pipeline import images_at
+from hh_fast.files import write_text
+from hh_fast.training.checkpoint import Progress
+from hh_fast.training.pictures import (
+    MAX_WORST,
+    class_probabilities,
+    confusion_matrix,
+    draw_confusion,
+    draw_curves,
+    draw_worst,
+)
+
+logger = logging.getLogger(__name__)
+
+CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
+FILES = (CURVES, CONFUSION, WORST, README)
+
+
+def wilson_interval(num_right: int, num_images: int) -> tuple[float, float]:
+    """The 95% interval of an accuracy (Wilson 1927, the score interval)."""
+    z = 1.959964
+    share = num_right / num_images
+    center = (share + z * z / (2 * num_images)) / (1 + z * z / num_images)
+    half = z / (1 + z * z / num_images) * math.sqrt(share * (1 - share) / num_images + z * z / (4 * num_images**2))
+    return center - half, center + half
+
+
+def command_line(program: str, *configs: Config) -> str:
+    """The command that asks for these configs: the flags that are not the default."""
+    words = [program]
+    for config in configs:
+        defaults = type(config)().to_json()
+        for name, value in config.to_json().items():
+            if value == defaults[name] or name == "overwrite":
+                continue
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"--{name}={text.lower() if isinstance(value, bool) else text}")
+    return shlex.join(words)
+
+
+def _worst(split: Split, chances: np.ndarray) -> np.ndarray:
+    of_true = chances[np.arange(len(split.labels)), split.labels]
+    return np.argsort(of_true, kind="stable")[:MAX_WORST]
+
+
+def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], progress: Progress) -> list[str]:
+    chances = class_probabilities(progress.best_probabilities)
+    predicted = chances.argmax(axis=1)
+    matrix = confusion_matrix(split.labels, predicted, len(class_names))
+    right = int(np.trace(matrix))
+    low, high = wilson_interval(right, split.num_images)
+    draw_confusion(matrix, class_names, run_dir / CONFUSION, title=f"Validation, epoch {progress.best_epoch}")
+    worst = _worst(split, chances)
+    names = [Path(split.paths[i]).name for i in worst]
+    draw_worst(images_at(split, worst), split.labels[worst], chances[worst], names, class_names, run_dir / WORST)
+    header = " | ".join(class_names)
+    rows = [f"| {name} | {' | '.join(map(str, row))} |" for name, row in zip(class_names, matrix, strict=True)]
+    return [
+        f"Validation accuracy of `model.keras` (epoch {progress.best_epoch}, the best): **{right / split.num_images:.4f}**,"
+        f" {right} of {split.num_images} images; 95% interval {low:.3f} to {high:.3f}."
+        " The epoch was chosen on these same images, so expect a little less on others.",
+        "",
+        f"| true \\ predicted | {header} |",
+        f"|---|{'---|' * len(class_names)}",
+        *rows,
+        "",
+        f"![confusion matrix]({CONFUSION})",
+        "",
+        f"The validation images with the lowest probability of their own class (`{WORST}`):",
+        "",
+        f"![worst images]({WORST})",
+    ]
+
+
+def write_report(
+    run_dir: Path, identity: dict[str, Any], data: Data, progress: Progress, result: dict[str, Any]
+) -> None:
+    """Draws the pictures and writes README.md into the run folder."""
+    draw_curves(progress.history, run_dir / CURVES)
+    last = progress.history[-1]
+    command = command_line(
+        "bin/train", DataConfig.from_json(identity["data"]), TrainConfig.from_json(identity["train"])
+    )
+    lines = [
+        f"# A run of hh_fast: {', '.join(data.class_names)}",
+        "",
+        f"{data.train.num_images} training images ({data.source.name}), {identity['num_validation']} validation images,"
+        f" {len(progress.history)} epochs. Made by:",
+        "",
+        f"    {command}",
+        "",
+        *(
+            _validation_part(run_dir, data.validation, data.class_names, progress)
+            if data.validation
+            else ["No validation images."]
+        ),
+        "",
+        f"![curves]({CURVES})",
+        "",
+        "| measured | value |",
+        "|---|---|",
+        f"| last epoch: training loss, accuracy | {last['loss']:.4f}, {last['accuracy']:.4f} |",
+        f"| last epoch: images a second in training steps | {last['images_per_second']:.0f} |",
+        f"| last epoch: share of step time waited for input | {100 * last['input_wait']:.2f}% |",
+        f"| peak memory | {result['peak_memory_bytes'] / 1e6:.0f} MB |",
+        f"| device | {', '.join(identity['devices'])} |",
+        f"| precision, XLA | {identity['precision']}, {'on' if identity['jit_compile'] else 'off'} |",
+        f"| cache | {identity['cache']} |",
+        *(f"| {name} | {number} |" for name, number in identity["versions"].items()),
+        f"| data fingerprint (SHA-256) | `{identity['fingerprint'][:16]}…` |",
+        "",
+        "Files: `model.keras` (best epoch), `last.keras`, `history.csv`, `config.json`, `result.json`, `tensorboard/`.",
+        "",
+    ]
+    write_text(run_dir / README, "\n".join(lines))

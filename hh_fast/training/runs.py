@@ -1,0 +1,349 @@
+"""A run and its folder: refused where it would lose something, resumed where it stopped, summed up when it is done."""
+
+import contextlib
+import csv
+import dataclasses
+import fcntl
+import io
+import json
+import logging
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from hh_fast.config import Config, DataConfig, TrainConfig, require_model_size
+from hh_fast.data.load import Data, load_data
+from hh_fast.data.sources import source_name
+from hh_fast.data.store import predicted_bytes
+from hh_fast.errors import DataError, UsageError
+from hh_fast.files import atomic_path, remove_leftovers, write_json, write_text
+from hh_fast.model import build_model, choose_head
+from hh_fast.training import checkpoint, report
+from hh_fast.training.checkpoint import Progress
+from hh_fast.training.hardware import Hardware, choose
+from hh_fast.training.loop import Loop, steps_per_epoch
+from hh_fast.training.step import Trainer, make_optimizer
+
+logger = logging.getLogger(__name__)
+
+CONFIG, RESULT, HISTORY, LOCK = "config.json", "result.json", "history.csv", ".lock"
+BEST_MODEL, LAST_MODEL = "model.keras", "last.keras"
+CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *report.FILES, CHECKPOINTS, TENSORBOARD, CONFIG)
+# What may differ between the parts of one run: it decides where things are and when, not what comes out.
+FREE_FIELDS = frozenset(
+    {"run_dir", "overwrite", "cache", "cache_dir", "tfds_manual_dir", "device", "require_gpu", "checkpoint_every_steps"}
+)
+PACKAGES = ("tensorflow", "keras", "numpy", "hh-fast")
+
+
+def default_run_dir(config: DataConfig) -> Path:
+    return Path("runs") / source_name(config)
+
+
+def _bound_settings(config: Config) -> dict[str, Any]:
+    return {name: value for name, value in config.to_json().items() if name not in FREE_FIELDS}
+
+
+def _identity(
+    data_config: DataConfig, config: TrainConfig, data: Data, hardware: Hardware, head: str
+) -> dict[str, Any]:
+    """What config.json holds: `data` and `train` as flags have them, and what they led to here."""
+    return {
+        "data": data_config.to_json(),
+        "train": config.to_json(),
+        "class_names": list(data.class_names),
+        "head": head,
+        "precision": hardware.precision,
+        "jit_compile": hardware.jit_compile,
+        "fingerprint": data.fingerprint,
+        "num_train": data.train.num_images,
+        "num_validation": data.validation.num_images if data.validation else 0,
+        "num_bad": data.num_bad,
+        "cache": data.cache,
+        "devices": list(hardware.devices),
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+    }
+
+
+def _differences(old: dict[str, Any], data_config: DataConfig, config: TrainConfig) -> list[str]:
+    found = []
+    for part, now in (("data", _bound_settings(data_config)), ("train", _bound_settings(config))):
+        before = old.get(part, {})
+        found += [
+            f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value
+        ]
+    return found
+
+
+def _results_differ(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    named = {
+        "fingerprint": "the images",
+        "precision": "precision",
+        "jit_compile": "jit_compile",
+        "class_names": "the classes",
+    }
+    return [
+        f"{label} changed" if key == "fingerprint" else f"{label} was {old.get(key)} and is {new[key]}"
+        for key, label in named.items()
+        if old.get(key) != new[key]
+    ]
+
+
+def read_config(run_dir: Path) -> dict[str, Any] | None:
+    """The config.json of a run folder, or None where there is none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as e:
+        raise DataError(f"{run_dir / CONFIG} is damaged ({e}): use another --run_dir, or --overwrite") from e
+    if not isinstance(config, dict):
+        raise DataError(f"{run_dir / CONFIG} is no config of a run: use another --run_dir")
+    return config
+
+
+def _clear(run_dir: Path) -> None:
+    """Removes what a run leaves, and nothing else."""
+    for name in FILES:
+        path = run_dir / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _own(run_dir: Path) -> Iterator[None]:
+    """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UsageError(f"`run_dir` must be a folder. Received: {run_dir}, a file")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise DataError(f"another process trains in {run_dir}: wait for it, or give another --run_dir") from e
+        yield
+
+
+def _refuse_or_clear(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> dict[str, Any] | None:
+    """The config of the run to go on with, or None for a new one."""
+    foreign = [
+        path.name for path in run_dir.iterdir() if path.name not in (*FILES, LOCK) and not path.name.startswith(".")
+    ]
+    known = any((run_dir / name).exists() for name in FILES)
+    if foreign and not known:
+        raise UsageError(f"`run_dir` must be new, empty or a run folder. Received: {run_dir}, which holds {foreign[0]}")
+    if config.overwrite:
+        _clear(run_dir)
+        return None
+    old = read_config(run_dir)
+    if old is None:
+        return None
+    differences = _differences(old, data_config, config)
+    if differences:
+        raise UsageError(
+            f"`run_dir` {run_dir} holds a run with other settings: {'; '.join(differences)}. Give another --run_dir, the same"
+            " settings, or --overwrite"
+        )
+    if (run_dir / RESULT).exists():
+        raise UsageError(
+            f"`run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
+        )
+    return old
+
+
+def _write_history(run_dir: Path, history: list[dict[str, float]]) -> None:
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(run_dir / HISTORY, text.getvalue())
+
+
+def _save_portable(model: keras.Sequential, identity: dict[str, Any], path: Path) -> None:
+    """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
+    config = identity["train"]
+    portable = build_model(
+        tuple(identity["data"]["image_size"]),
+        num_classes=len(identity["class_names"]),
+        head=identity["head"],
+        augment=config["augment"],
+        seed=identity["data"]["seed"],
+    )
+    portable.set_weights(model.get_weights())
+    with atomic_path(path) as temporary:
+        named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
+        try:
+            portable.save(named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+class _TensorBoard:
+    """Event files, rebuilt from the history when a run is resumed, so that no epoch stands there twice."""
+
+    _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
+
+    def __init__(self, folder: Path, history: list[dict[str, float]]) -> None:
+        if folder.exists():
+            shutil.rmtree(folder)
+        self._writer = tf.summary.create_file_writer(str(folder))
+        for row in history:
+            self.add(row)
+
+    def add(self, row: dict[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in row.items():
+                if name != "epoch":
+                    # tf.summary.scalar would need the package tensorboard, which only a viewer does.
+                    tf.summary.write(name, tf.constant(value, tf.float32), int(row["epoch"]), self._SCALAR)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held resident so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _log_start(data: Data, hardware: Hardware, trainer: Trainer, steps: int) -> None:
+    if data.source.note:
+        logger.info("%s", data.source.note)
+    validation = f"{data.validation.num_images} to validate on" if data.validation else "no validation"
+    logger.info(
+        "Images: %d to train on, %s; classes %s", data.train.num_images, validation, ", ".join(data.class_names)
+    )
+    logger.info(
+        "Device: %s. Precision %s (%s); XLA %s (%s)",
+        " and ".join(hardware.devices),
+        hardware.precision,
+        hardware.precision_reason,
+        "on" if hardware.jit_compile else "off",
+        hardware.jit_compile_reason,
+    )
+    logger.info("The step as built: %s; %d steps an epoch", trainer.describe_step(), steps)
+
+
+def _check_images(data: Data, config: TrainConfig) -> None:
+    if config.head == "sigmoid" and len(data.class_names) != 2:
+        raise UsageError(f"`head` must be softmax for {len(data.class_names)} classes. Received: sigmoid")
+
+
+def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
+    """Trains as asked, from the start or from where the run folder stands, and returns the run folder.
+
+    Raises:
+        UsageError, DataError, OSError: as `hh_fast.errors` says.
+        DivergedError, StoppedError: as `hh_fast.training.loop.Loop.run` says.
+    """
+    require_model_size(data_config.image_size)
+    hardware = choose(config)
+    run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
+    with _own(run_dir):
+        old = _refuse_or_clear(run_dir, data_config, config)
+        data = load_data(data_config)
+        _check_images(data, config)
+        head = choose_head(config.head, len(data.class_names))
+        identity = _identity(data_config, config, data, hardware, head)
+        changed = _results_differ(old, identity) if old else []
+        if changed:
+            raise DataError(
+                f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
+            )
+        _train(run_dir, identity, data, config, hardware)
+    return run_dir
+
+
+def _train(run_dir: Path, identity: dict[str, Any], data: Data, config: TrainConfig, hardware: Hardware) -> None:
+    seed = identity["data"]["seed"]
+    steps = steps_per_epoch(data, config)
+    model = build_model(
+        data.train.image_size,
+        num_classes=len(data.class_names),
+        head=identity["head"],
+        augment=config.augment,
+        seed=seed,
+        dtype=hardware.precision,
+    )
+    trainer = Trainer(
+        model,
+        make_optimizer(config, hardware.precision),
+        batch_size=config.batch_size,
+        jit_compile=hardware.jit_compile,
+    )
+    _log_start(data, hardware, trainer, steps)
+    for name in (CONFIG, HISTORY, BEST_MODEL, LAST_MODEL, RESULT):
+        remove_leftovers(run_dir / name)
+    progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
+    if progress is None:
+        progress = Progress()
+        model.summary(print_fn=logger.info)
+        write_json(run_dir / CONFIG, identity)
+    else:
+        logger.info("Going on in %s at epoch %d, step %d", run_dir, progress.epoch + 1, progress.step + 1)
+    board = _TensorBoard(run_dir / TENSORBOARD, progress.history)
+
+    def save(now: Progress) -> None:
+        checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
+        if now.history and now.step == 0:
+            _write_history(run_dir, now.history)
+            board.add(now.history[-1])
+
+    def keep_best() -> None:
+        _save_portable(model, identity, run_dir / BEST_MODEL)
+
+    start = time.perf_counter()
+    Loop(trainer, data, config, seed=seed, progress=progress, save=save, keep_best=keep_best).run()
+    seconds = time.perf_counter() - start
+    board.close()
+    _finish(run_dir, identity, data, model, progress, seconds)
+
+
+def _finish(
+    run_dir: Path, identity: dict[str, Any], data: Data, model: keras.Sequential, progress: Progress, seconds: float
+) -> None:
+    _write_history(run_dir, progress.history)
+    _save_portable(model, identity, run_dir / LAST_MODEL)
+    num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
+    result = {
+        "best_epoch": progress.best_epoch,
+        "best": progress.history[(progress.best_epoch or 1) - 1],
+        "last": progress.history[-1],
+        "fit_seconds_of_last_start": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "decoded_bytes": predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
+    }
+    report.write_report(run_dir, identity, data, progress, result)
+    write_json(run_dir / RESULT, result)
+    shutil.rmtree(run_dir / CHECKPOINTS)  # the run is done: nothing goes on from them
+    logger.info(
+        "Peak memory %.0f MB, of it %.0f MB decoded images",
+        result["peak_memory_bytes"] / 1e6,
+        result["decoded_bytes"] / 1e6,
+    )
+    best = progress.history[(progress.best_epoch or 1) - 1]
+    measured = (
+        f"val_accuracy {best['val_accuracy']:.4f}" if "val_accuracy" in best else f"accuracy {best['accuracy']:.4f}"
+    )
+    logger.info("Saved the model of epoch %s (%s) as %s", progress.best_epoch, measured, run_dir / BEST_MODEL)
