@@ -6,10 +6,9 @@ Each field is also a flag: its name, default, type, help text and allowed values
 
 import dataclasses
 import os
-import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hh_fast.errors import UsageError
 
@@ -29,6 +28,9 @@ def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any
 def require(holds: bool, name: str, rule: str, received: object) -> None:
     if not holds:
         raise UsageError(f"`{name}` must be {rule}. Received: {received}")
+
+
+ConfigType = TypeVar("ConfigType", bound="Config")
 
 
 class Config:
@@ -57,7 +59,7 @@ class Config:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "typing.Self":
+    def from_json(cls: "type[ConfigType]", values: dict[str, Any]) -> "ConfigType":
         """The config of these fields; unknown names raise `UsageError`, missing ones take their defaults."""
         names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - names)
@@ -139,7 +141,7 @@ class DataConfig(Config):
                 self.validation_split,
             )
             require(
-                self.dataset == "sample" and self.train_dir is not None or self.dataset != "sample",
+                (self.dataset == "sample" and self.train_dir is not None) or self.dataset != "sample",
                 "validation_split",
                 "left out for the built-in sample, which has its own validation images",
                 self.validation_split,
@@ -313,3 +315,23 @@ class PredictConfig(Config):
         )
         for name in ("top", "batch_size", "max_image_pixels"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExploreConfig(Config):
+    """What is shown of a data set."""
+
+    json: bool = option(False, "Print the report as JSON, with every path, instead of text.")
+    grid: str | None = option(None, "PNG file that the grid of images is drawn to. Default: runs/ and the data set's name.")
+    grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid. 0,0: no grid.")
+    num_names: int = option(4, "File names to show of each class.")
+
+    def check(self) -> None:
+        size = self.grid_size
+        require(
+            len(size) == 2 and (size == (0, 0) or all(1 <= side <= 100 for side in size)),
+            "grid_size",
+            "two numbers from 1 to 100, rows,columns, or 0,0 for no grid",
+            ",".join(map(str, size)),
+        )
+        require(self.num_names >= 0, "num_names", "at least 0", self.num_names)

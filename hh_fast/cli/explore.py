@@ -1,0 +1,40 @@
+"""`bin/explore`: what is in a data set, before anything is trained on it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hh_fast.cli import command
+from hh_fast.config import DataConfig, ExploreConfig
+
+SYNOPSIS = """\
+bin/explore [flags]: shows what a data set holds: counts per class, first file names, image sizes and modes, the memory of each
+cache mode, a grid of images as a PNG, and its faults by path: unreadable, misnamed, duplicate and leaked files."""
+
+logger = logging.getLogger("hh_fast.explore")
+
+
+def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
+    command.no_arguments(free)
+    from hh_fast.data.grid import grid_images, save_grid
+    from hh_fast.data.inspect import inspect
+    from hh_fast.data.report import to_text
+    from hh_fast.data.sources import find_source
+
+    source = find_source(data)
+    report = inspect(
+        source, image_size=data.image_size, max_image_pixels=data.max_image_pixels, num_names=explore.num_names
+    )
+    print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
+    rows, columns = explore.grid_size
+    if rows:
+        path = Path(explore.grid or f"runs/{source.name}-grid.png").expanduser()
+        shown = save_grid(path, grid_images(source, report, rows * columns), explore.grid_size)
+        logger.info("Drew %d images to %s", shown, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(
+        body, name="explore", synopsis=SYNOPSIS, configs=(DataConfig, ExploreConfig), arguments=arguments
+    )

@@ -1,0 +1,212 @@
+"""What is in the folders, before anything is trained: counts, sizes, faults, duplicates, leaks. No TensorFlow.
+
+Whether an image decodes is tried with Pillow. Training decodes with TensorFlow, which may differ on rare files; it names
+those that it refuses by itself.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
+from hh_fast.data.sources import Source
+
+# The format that each suffix promises.
+PROMISED = {".bmp": "bmp", ".gif": "gif", ".jpeg": "jpeg", ".jpg": "jpeg", ".png": "png"}
+PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitReport:
+    """One folder of class sub-folders. All paths are as they are on disk.
+
+    `counts` and `first_files` go by class; `image_sizes` ("WIDTHxHEIGHT"), `modes` (Pillow's: RGB, RGBA, L, P ...) and
+    `formats` (by content) count the images that decode. `unreadable` has path and reason; `misnamed` has path, the
+    format that the suffix promises, and the format that the content has; `ignored` are files that no class will use.
+    """
+
+    name: str
+    directory: str
+    counts: dict[str, int]
+    first_files: dict[str, list[str]]
+    image_sizes: dict[str, int]
+    modes: dict[str, int]
+    formats: dict[str, int]
+    unreadable: list[tuple[str, str]]
+    misnamed: list[tuple[str, str, str]]
+    ignored: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A data set.
+
+    `duplicates` are groups of byte-identical images of one split, `leaks` groups that are in more than one split, and
+    `conflicts` groups that are in more than one class. `problems` are what training will refuse. `cache_bytes` is what
+    the decoded images take in each cache mode, at `image_size` (height, width).
+    """
+
+    name: str
+    note: str | None
+    class_names: list[str]
+    splits: list[SplitReport]
+    image_size: tuple[int, int]
+    cache_bytes: dict[str, dict[str, int]]
+    duplicates: list[list[str]]
+    conflicts: list[list[str]]
+    leaks: list[list[str]]
+    problems: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    name: str
+    directory: Path
+    class_names: list[str]
+    labels: list[int]
+    files: list[ImageFile]
+    modes: list[str | None]
+    reasons: list[str | None]
+
+
+def inspect(source: Source, *, image_size: tuple[int, int], max_image_pixels: int, num_names: int) -> Report:
+    """Reads and decodes every image of the source once.
+
+    Raises:
+        DataError: no such folder, a file in its place, or no sub-folder.
+    """
+    places = [("train", source.train_dir)]
+    if source.validation_dir is not None:
+        places.append(("validation", source.validation_dir))
+    folders = [_read(name, place, max_image_pixels) for name, place in places]
+    groups = _identical(folders)
+    num_readable = sum(reason is None for folder in folders for reason in folder.reasons)
+    kept = num_readable * image_size[0] * image_size[1] * 3
+    return Report(
+        name=source.name,
+        note=source.note,
+        class_names=sorted({name for folder in folders for name in folder.class_names}),
+        splits=[_report(folder, num_names) for folder in folders],
+        image_size=image_size,
+        cache_bytes={
+            "memory": {"memory": kept, "disk": 0},
+            "disk": {"memory": 0, "disk": kept},
+            "none": {"memory": 0, "disk": 0},
+        },
+        duplicates=[[path for _, _, path in group] for group in groups if _has_repeats(group)],
+        conflicts=[[path for _, _, path in group] for group in groups if len({name for _, name, _ in group}) > 1],
+        leaks=[[path for _, _, path in group] for group in groups if len({split for split, _, _ in group}) > 1],
+        problems=_problems(folders),
+    )
+
+
+def _read(name: str, directory: Path, max_image_pixels: int) -> _Folder:
+    paths, labels, class_names = list_images(directory)
+    files = scan(paths, max_image_pixels=max_image_pixels)
+    with _without_pillow_limit(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        tried = list(pool.map(_decode, files))
+    return _Folder(
+        name, directory, class_names, labels.tolist(), files, [mode for mode, _ in tried], [why for _, why in tried]
+    )
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """The scan has already refused images with too many pixels, by a limit of its own."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _decode(file: ImageFile) -> tuple[str | None, str | None]:
+    """(Pillow's mode, None), or (None, why the image cannot be used)."""
+    if file.fault is not None:
+        return None, file.fault
+    try:
+        with Image.open(file.path, formats=PILLOW_FORMATS) as image:
+            image.load()
+            return image.mode, None
+    except Exception as e:  # Pillow raises nearly anything for broken files
+        return None, " ".join(str(e).replace(repr(file.path), "it").split()) or type(e).__name__
+
+
+def _report(folder: _Folder, num_names: int) -> SplitReport:
+    by_class: dict[str, list[str]] = {name: [] for name in folder.class_names}
+    for label, file in zip(folder.labels, folder.files, strict=True):
+        by_class[folder.class_names[label]].append(file.path)
+    readable = [file for file, reason in zip(folder.files, folder.reasons, strict=True) if reason is None]
+    return SplitReport(
+        name=folder.name,
+        directory=str(folder.directory),
+        counts={name: len(paths) for name, paths in by_class.items()},
+        first_files={name: [Path(path).name for path in paths[:num_names]] for name, paths in by_class.items()},
+        image_sizes=_counted(f"{file.width}x{file.height}" for file in readable),
+        modes=_counted(mode for mode in folder.modes if mode is not None),
+        formats=_counted(file.format for file in readable if file.format is not None),
+        unreadable=[
+            (file.path, reason) for file, reason in zip(folder.files, folder.reasons, strict=True) if reason is not None
+        ],
+        misnamed=[
+            (file.path, PROMISED[suffix], file.format)
+            for file in folder.files
+            if file.format is not None and PROMISED[suffix := Path(file.path).suffix.lower()] != file.format
+        ],
+        ignored=_ignored(folder),
+    )
+
+
+def _counted(values: Iterator[str]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first."""
+    return dict(sorted(collections.Counter(values).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _ignored(folder: _Folder) -> list[str]:
+    """Files that training does not see: beside the class folders, or of a suffix that is not read."""
+    left = [str(path) for path in folder.directory.iterdir() if not path.is_dir()]
+    for name in folder.class_names:
+        for place, _, files in os.walk(folder.directory / name):
+            left += [str(Path(place, file)) for file in files if not file.lower().endswith(SUFFIXES)]
+    return sorted(left)
+
+
+_Member = tuple[str, str, str]  # split, class, path
+
+
+def _identical(folders: Sequence[_Folder]) -> list[list[_Member]]:
+    """Groups of two or more images with the same bytes."""
+    groups: dict[str, list[_Member]] = {}
+    for folder in folders:
+        for label, file in zip(folder.labels, folder.files, strict=True):
+            if file.fault is None:
+                groups.setdefault(file.sha256, []).append((folder.name, folder.class_names[label], file.path))
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _has_repeats(group: Sequence[_Member]) -> bool:
+    return len({split for split, _, _ in group}) < len(group)
+
+
+def _problems(folders: Sequence[_Folder]) -> list[str]:
+    found = []
+    for folder in folders:
+        if len(folder.class_names) < 2:
+            found.append(f"only one class, {folder.class_names[0]}, in {folder.directory}")
+        for label, name in enumerate(folder.class_names):
+            if label not in folder.labels:
+                found.append(f"no images in {folder.directory / name}")
+    if len(folders) == 2 and folders[0].class_names != folders[1].class_names:
+        lists = [f"{folder.directory} has {', '.join(folder.class_names)}" for folder in folders]
+        found.append(f"the classes differ: {' and '.join(lists)}")
+    return found

@@ -1,0 +1,86 @@
+"""A data set's report as text for people. Names that would break a line or a terminal are escaped."""
+
+from collections.abc import Sequence
+
+from hh_fast.data.inspect import Report, SplitReport
+
+MAX_LISTED = 20
+
+
+def printable(name: str) -> str:
+    """`name` on one line of valid UTF-8: control characters and bytes that are no UTF-8 are escaped."""
+    text = "".join(
+        c if c.isprintable() or "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode() for c in name
+    )
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def to_text(report: Report) -> str:
+    """The whole report; lists of files stop after 20 (JSON has them all)."""
+    lines = [f"Data set: {printable(report.name)}"]
+    if report.note is not None:
+        lines.append(printable(report.note))
+    for split in report.splits:
+        lines += ["", *_split_lines(split)]
+    lines += ["", *_cache_lines(report), "", *_fault_lines(report)]
+    return "\n".join(lines)
+
+
+def _split_lines(split: SplitReport) -> list[str]:
+    lines = [f"{split.name}: {sum(split.counts.values()):,} images in {printable(split.directory)}"]
+    width = max(len(printable(name)) for name in split.counts)
+    for name, count in split.counts.items():
+        files = ", ".join(map(printable, split.first_files[name]))
+        more = ", ..." if count > len(split.first_files[name]) else ""
+        lines.append(f"  {printable(name):{width}} {count:7,}  {files}{more}")
+    for title, counts in (("sizes", split.image_sizes), ("modes", split.modes), ("formats", split.formats)):
+        lines.append(f"  {title:7} {_counts_text(counts)}")
+    return lines
+
+
+def _counts_text(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:8]]
+    return ", ".join(shown) + (f", and {len(counts) - 8:,} more" if len(counts) > 8 else "") if shown else "none"
+
+
+def _cache_lines(report: Report) -> list[str]:
+    height, width = report.image_size
+    lines = [f"Decoded at {height} x {width} (height x width), each cache mode keeps:"]
+    for mode, sizes in report.cache_bytes.items():
+        lines.append(
+            f"  --cache={mode:7} {sizes['memory'] / 1e6:10,.1f} MB of memory, {sizes['disk'] / 1e6:10,.1f} MB of disk"
+        )
+    return lines
+
+
+def _fault_lines(report: Report) -> list[str]:
+    splits = report.splits
+    unreadable = [f"{printable(path)}: {reason}" for split in splits for path, reason in split.unreadable]
+    misnamed = [
+        f"{printable(path)}: named as {promised.upper()}, is {found.upper()}"
+        for split in splits
+        for path, promised, found in split.misnamed
+    ]
+    ignored = [printable(path) for split in splits for path in split.ignored]
+    lines = ["Faults (decoded with Pillow):"]
+    lines += _listed("unreadable", "images that cannot be used", unreadable)
+    lines += _listed("misnamed", "images whose suffix is not their format (they are read by content)", misnamed)
+    lines += _listed("leaks", "images that are both trained and validated on", _groups(report.leaks))
+    lines += _listed("conflicts", "images that are in two classes", _groups(report.conflicts))
+    lines += _listed("duplicates", "images that a split has more than once, byte by byte", _groups(report.duplicates))
+    lines += _listed("ignored", "files that no class uses", ignored)
+    lines += _listed("problems", "what training will refuse", [printable(problem) for problem in report.problems])
+    return lines
+
+
+def _groups(groups: Sequence[Sequence[str]]) -> list[str]:
+    return [" = ".join(map(printable, group)) for group in groups]
+
+
+def _listed(title: str, meaning: str, entries: Sequence[str]) -> list[str]:
+    if not entries:
+        return [f"  {title}: none"]
+    lines = [f"  {title}: {len(entries):,} ({meaning})", *(f"    {entry}" for entry in entries[:MAX_LISTED])]
+    if len(entries) > MAX_LISTED:
+        lines.append(f"    and {len(entries) - MAX_LISTED:,} more; --json lists all")
+    return lines
