@@ -19,7 +19,6 @@ UNSAFE_OPS = frozenset(
         "DebugIdentityV2",
         "DebugNumericSummary",
         "EagerPyFunc",
-        "MergeV2Checkpoints",
         "PrintV2",
         "PyFunc",
         "PyFuncStateless",
@@ -35,7 +34,7 @@ UNSAFE_OPS = frozenset(
 def _unsafe_ops(path: Path) -> list[str]:
     """The operations of the graph that a classifier has no use for and that could do harm.
 
-    `SaveV2` and `RestoreV2` are part of every SavedModel (its own checkpoint) and not among them.
+    `SaveV2`, `MergeV2Checkpoints` and `RestoreV2` are part of every SavedModel (its own weights), so not among them.
     """
     proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     graphs = [meta.graph_def for meta in proto.meta_graphs]

@@ -1,0 +1,102 @@
+"""From the trained model to a graph with one score a class, and to a SavedModel that serves pixels and encoded images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.data.decode import decode
+from hh_fast.errors import DataError
+from hh_fast.predict.saved_model import BYTES_SIGNATURE, PIXELS_SIGNATURE
+
+IMAGE, IMAGE_BYTES, SCORES, CLASSES = "image", "image_bytes", "scores", "classes"
+
+
+def _is_softmax(layer: keras.Layer) -> bool:
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
+    """The same function with one score a class: images float32 (batch, height, width, 3) to scores (batch, num_classes).
+
+    A sigmoid head's p becomes [1 - p, p] without a further operation: 1 - sigmoid(z) is sigmoid(-z), so the last layer
+    gets a second unit with the opposite weights. (Subtracting instead would give an int8 file scores of a range that
+    calibration guesses; a sigmoid's range is known.)
+
+    Raises:
+        DataError: the last layer gives no probabilities.
+    """
+    last = model.layers[-1]
+    if _is_softmax(last):
+        return model
+    is_sigmoid = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.sigmoid
+    if not is_sigmoid or last.units != 1:
+        raise DataError(
+            f"the last layer of {path} is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
+            " classes: add such a layer, or export a run of bin/train"
+        )
+    both = keras.layers.Dense(2, activation="sigmoid", use_bias=last.use_bias, name=SCORES, dtype="float32")
+    copy = keras.Model(model.inputs, both(last.input))
+    both.set_weights([np.concatenate([-weights, weights], axis=-1) for weights in last.get_weights()])
+    return copy
+
+
+class Servable(tf.Module):
+    """Functions of a model's weights that `tf.saved_model.load` gives back without Keras."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self.model_variables = [variable.value for variable in model.variables]
+        self._forward = lambda images: model(images, training=False)
+
+    def pixels(self, image_size: tuple[int, int], batch: int | None) -> Any:
+        """A function of `image`, float32 (batch, height, width, 3) with values 0 to 255, to `scores`."""
+
+        @tf.function(input_signature=[tf.TensorSpec((batch, *image_size, 3), tf.float32, name=IMAGE)])
+        def score_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {SCORES: self._forward(image)}
+
+        return score_pixels
+
+    def serving(self, image_size: tuple[int, int], class_names: Sequence[str]) -> dict[str, Any]:
+        """The signatures of a SavedModel: each gives `scores` and, in the same order, `classes` (batch, num_classes)."""
+
+        def named(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            scores = self._forward(images)
+            names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
+            return {SCORES: scores, CLASSES: names}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *image_size, 3), tf.float32, name=IMAGE)])
+        def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            return named(image)
+
+        # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
+        def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            pixels = tf.map_fn(lambda file: decode(file, image_size), image_bytes, fn_output_signature=tf.uint8)
+            return named(tf.cast(pixels, tf.float32))
+
+        return {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}
+
+
+def image_size_of(model: keras.Model) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    height, width = model.inputs[0].shape[1:3]
+    return height, width
+
+
+def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
+    """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images)."""
+    servable = Servable(model)
+    tf.saved_model.save(servable, str(directory), signatures=servable.serving(image_size_of(model), class_names))
+
+
+def save_for_conversion(model: keras.Model, directory: Path, *, dynamic_batch: bool) -> None:
+    """Writes a SavedModel with the one signature that the `.tflite` files have: `image` to `scores`."""
+    servable = Servable(model)
+    function = servable.pixels(image_size_of(model), None if dynamic_batch else 1)
+    tf.saved_model.save(servable, str(directory), signatures={PIXELS_SIGNATURE: function})

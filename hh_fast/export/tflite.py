@@ -1,0 +1,78 @@
+"""From a SavedModel to a `.tflite` file of built-in operators, in each number format."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.errors import CheckError
+from hh_fast.predict.quiet import native_stderr_logged
+from hh_fast.predict.saved_model import PIXELS_SIGNATURE
+
+QUANTIZED = ("dynamic", "int8", "int16x8")
+CALIBRATED = ("int8", "int16x8")
+
+
+def spanning(images: np.ndarray) -> np.ndarray:
+    """The images with one black and one white pixel in the first, so that calibration finds the whole range 0 to 255.
+
+    With it the input of an int8 file has scale 1 and zero point 0: its quantized form is the pixel itself.
+    """
+    images = images.copy()
+    images[0, 0, 0], images[0, -1, -1] = 0, 255
+    return images
+
+
+def _converter(saved_model_dir: Path, number_format: str, images: np.ndarray | None) -> Any:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model_dir), signature_keys=[PIXELS_SIGNATURE])
+    if number_format != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if number_format == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if number_format in CALIBRATED:
+        if images is None:
+            raise ValueError(f"{number_format} needs calibration images")
+        calibration = spanning(images)
+
+        def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
+            for image in calibration:
+                yield {"image": image[None].astype(np.float32)}
+
+        converter.representative_dataset = representative_dataset
+    if number_format == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    if number_format == "int16x8":
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+    return converter
+
+
+def convert(saved_model_dir: Path, number_format: str, calibration_images: np.ndarray | None = None) -> bytes:
+    """The model as a `.tflite` file of built-in operators only (no Flex), input `image`, output `scores`.
+
+    Args:
+        saved_model_dir: A SavedModel of `saved_model.save_for_conversion`.
+        number_format: float32; float16 (weights); dynamic (int8 weights); int8 (all, uint8 pixels in and scores out);
+            int16x8 (int16 activations, int8 weights, float in and out).
+        calibration_images: uint8 (n, height, width, 3), values 0 to 255, decoded as in training; int8 and int16x8 need them.
+
+    Raises:
+        CheckError: the model has an operation that the format has no built-in operator for.
+    """
+    try:
+        with native_stderr_logged():
+            return _converter(saved_model_dir, number_format, calibration_images).convert()
+    except (ValueError, RuntimeError, tf.errors.OpError) as e:
+        raise CheckError(
+            f"TensorFlow cannot convert the model to {number_format}: {' '.join(str(e).split())[:300]}"
+        ) from e
+    except Exception as e:
+        if type(e).__name__ == "ConverterError":  # of a private module
+            raise CheckError(
+                f"the model has no {number_format} form of built-in operators: {' '.join(str(e).split())[:300]}"
+            ) from e
+        raise
