@@ -14,14 +14,16 @@ from typing import Any
 
 from hh_fast.bench.measure import MeasurementError, describe_failure
 from hh_fast.errors import HHFastError
+from hh_fast.quiet import import_tensorflow
 
-PRELOAD = ("tensorflow", "keras", "numpy", "PIL.Image", "hh_fast.bench.inputs")
+PRELOAD = ("hh_fast.bench.preload",)
 
 
 def _warm_up(use_gpu: bool) -> None:
     """Starts TensorFlow's thread pools, which every path's first operation would otherwise pay for."""
     if not use_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import_tensorflow()
     import tensorflow as tf
 
     for _ in tf.data.Dataset.range(8).map(lambda i: i + 1, num_parallel_calls=tf.data.AUTOTUNE).batch(2).prefetch(1):
@@ -36,6 +38,8 @@ def _serve(
 ) -> None:
     os.setsid()  # so that it can be ended together with the workers that it starts
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What is measured starts its own workers the way it would anywhere else, not through the server that made this one.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     try:
         _warm_up(use_gpu)
         connection.send((True, function(*arguments)))
