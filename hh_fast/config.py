@@ -335,3 +335,45 @@ class ExploreConfig(Config):
             ",".join(map(str, size)),
         )
         require(self.num_names >= 0, "num_names", "at least 0", self.num_names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchConfig(Config):
+    """What is measured, for how long, and where the results go."""
+
+    epochs: int = option(2, "Epochs of each whole training; the recipe has 15, which take longer.")
+    repeats: int | None = option(None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick.")
+    quick: bool = option(False, "A first look in under 40 s: one repeat, few images, the shortest list of variants.")
+    budget_s: int | None = option(
+        None,
+        "Seconds that the input and training races may take: as many images are used as fit. 0: all images, however long"
+        " it takes. Default: 140; 22 with --quick.",
+    )
+    cold: bool = option(
+        False, "Drop the image files from the system's page cache before each first epoch (Linux); default: they are in it."
+    )
+    sweep: bool = option(False, "Also measure precision x XLA x batch size x cache, to find this machine's best settings.")
+    sweep_batch_sizes: tuple[int, ...] = option((64, 128, 256), "Batch sizes that --sweep tries.")
+    write_flags: str | None = option(None, "With --sweep: write the best settings to this flagfile, which bin/train takes.")
+    peers: bool = option(False, "Also measure other frameworks' loaders and training where they are installed (PyTorch).")
+    compare: bool = option(False, "Compare two results.json, given as two arguments, and measure nothing.")
+    output_dir: str | None = option(
+        None, "Folder for results.json, results.md and the chart. Default: bench_results/ and the date and time."
+    )
+
+    def check(self) -> None:
+        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
+        require(self.repeats is None or self.repeats >= 1, "repeats", "at least 1", self.repeats)
+        require(self.budget_s is None or self.budget_s >= 0, "budget_s", "at least 0", self.budget_s)
+        require(bool(self.sweep_batch_sizes), "sweep_batch_sizes", "a list of numbers", "nothing")
+        for size in self.sweep_batch_sizes:
+            require(size >= 1, "sweep_batch_sizes", "a list of numbers from 1", size)
+        require(self.write_flags is None or self.sweep, "write_flags", "given together with --sweep", self.write_flags)
+
+    @property
+    def num_repeats(self) -> int:
+        return self.repeats or (1 if self.quick else 3)
+
+    @property
+    def num_seconds(self) -> int:
+        return (22 if self.quick else 140) if self.budget_s is None else self.budget_s
