@@ -14,7 +14,13 @@ def choose_head(head: str, num_classes: int) -> str:
 
 
 def build_model(
-    image_size: tuple[int, int], *, num_classes: int, head: str, augment: bool = False, seed: int = 0, dtype: str = "float32"
+    image_size: tuple[int, int],
+    *,
+    num_classes: int,
+    head: str,
+    augment: bool = False,
+    seed: int = 0,
+    dtype: str = "float32",
 ) -> keras.Sequential:
     """The recipe's CNN, with fresh weights drawn from `seed`.
 
@@ -47,7 +53,9 @@ def build_model(
             layers.RandomZoom(0.1, fill_mode="nearest", seed=next(seeds), dtype="float32"),
         ]
     for i, filters in enumerate(FILTERS, 1):
-        stack.append(layers.Conv2D(filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy))
+        stack.append(
+            layers.Conv2D(filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy)
+        )
         stack.append(layers.MaxPooling2D(2, name=f"pool{i}", **policy))
     stack += [
         layers.Flatten(name="flatten", **policy),

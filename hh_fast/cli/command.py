@@ -1,7 +1,8 @@
 """What the commands share: flags made of config fields, help, one-line errors and exit codes.
 
 Exit codes: 0 done; 1 usage (a flag or argument cannot be used); 2 data (files cannot be read or written);
-3 a check failed (an exported file does not do what the model does); 130 and 143 interrupted by Ctrl-C and SIGTERM.
+3 a check failed (an exported file does not do what the model does); 4 the training
+diverged; 130 and 143 interrupted by Ctrl-C and SIGTERM.
 Importing this module loads no TensorFlow.
 """
 
@@ -22,7 +23,7 @@ import hh_fast
 from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
 
-EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 130 and 143 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 130 and 143 interrupted."
 REMEDIES = {
     errno.ENOSPC: "free some space, or choose another folder",
     errno.EDQUOT: "free some of your quota, or choose another folder",
@@ -49,22 +50,22 @@ class _Command(typing.NamedTuple):
     configs: tuple[type[Config], ...]
 
 
-def _define_flag(field: "dataclasses.Field[Any]", hint: Any, flag_values: flags.FlagValues, module: str) -> None:
+def _define_flag(
+    name: str, field: "dataclasses.Field[Any]", hint: Any, flag_values: flags.FlagValues, module: str
+) -> None:
     kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
-    common = {"flag_values": flag_values, "module_name": module}
-    help_text = field.metadata["help"]
+    define: Callable[..., Any] = flags.DEFINE_string
+    default: Any = field.default
     if typing.get_origin(hint) is tuple:
-        flags.DEFINE_list(field.name, list(map(str, field.default)), help_text, **common)
-    elif field.metadata["choices"]:
-        flags.DEFINE_string(field.name, field.default, help_text, **common)
-    elif kinds[0] is bool:
-        flags.DEFINE_boolean(field.name, field.default, help_text, **common)
-    elif kinds[0] is int:
-        flags.DEFINE_integer(field.name, field.default, help_text, **common)
-    elif kinds[0] is float:
-        flags.DEFINE_float(field.name, field.default, help_text, **common)
-    else:
-        flags.DEFINE_string(field.name, field.default, help_text, **common)
+        define, default = flags.DEFINE_list, list(map(str, default))
+    elif kinds[0] in (bool, int, float):
+        by_kind: dict[Any, Callable[..., Any]] = {
+            bool: flags.DEFINE_boolean,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+        }
+        define = by_kind[kinds[0]]
+    define(name, default, field.metadata["help"], flag_values=flag_values, module_name=module)
 
 
 def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
@@ -74,7 +75,7 @@ def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
         hints = typing.get_type_hints(config)
         for field in dataclasses.fields(config):  # type: ignore[arg-type]
             if field.name not in flag_values:
-                _define_flag(field, hints[field.name], flag_values, config.__name__)
+                _define_flag(field.name, field, hints[field.name], flag_values, config.__name__)
     return flag_values
 
 

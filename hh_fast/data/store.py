@@ -110,7 +110,7 @@ def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]
     decoded: set[int] = set()
     with (folder / PIXELS).open("wb") as out:
         for numbers, images in decoded_batches(paths, image_size):
-            out.write(images)
+            out.write(images.data)
             decoded.update(positions[i] for i in numbers)
     bad = _decode_faults(files, positions, decoded, image_size)
     meta = {"num_images": len(decoded), "bad": bad, "blocks": _digests(folder / PIXELS)}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hh_fast.files import atomic_path
 
@@ -36,7 +37,7 @@ def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
             axes.plot(epochs, values, marker="o", markersize=3.5, color=color, label=f"{label} (last {values[-1]:.3f})")
     axes.set_xlabel("epoch")
     axes.set_title(name)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

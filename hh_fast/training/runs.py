@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import fcntl
 import io
 import json
@@ -326,22 +325,22 @@ def _finish(
     _write_history(run_dir, progress.history)
     _save_portable(model, identity, run_dir / LAST_MODEL)
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
+    peak, decoded = (
+        peak_memory_bytes(),
+        predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
+    )
     result = {
         "best_epoch": progress.best_epoch,
         "best": progress.history[(progress.best_epoch or 1) - 1],
         "last": progress.history[-1],
         "fit_seconds_of_last_start": seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "decoded_bytes": predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
+        "peak_memory_bytes": peak,
+        "decoded_bytes": decoded,
     }
     report.write_report(run_dir, identity, data, progress, result)
     write_json(run_dir / RESULT, result)
     shutil.rmtree(run_dir / CHECKPOINTS)  # the run is done: nothing goes on from them
-    logger.info(
-        "Peak memory %.0f MB, of it %.0f MB decoded images",
-        result["peak_memory_bytes"] / 1e6,
-        result["decoded_bytes"] / 1e6,
-    )
+    logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", peak / 1e6, decoded / 1e6)
     best = progress.history[(progress.best_epoch or 1) - 1]
     measured = (
         f"val_accuracy {best['val_accuracy']:.4f}" if "val_accuracy" in best else f"accuracy {best['accuracy']:.4f}"

@@ -1,0 +1,121 @@
+"""Flags, help, exit codes and one-line errors, without TensorFlow."""
+
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hh_fast.cli import command
+from hh_fast.config import Config, DataConfig, TrainConfig
+from hh_fast.errors import CheckError, DataError, UsageError
+
+COMMANDS = ("train", "bench", "explore", "export", "predict")
+
+
+def parse(*arguments: str) -> tuple[DataConfig, TrainConfig]:
+    (data, train), free = command.parse((DataConfig, TrainConfig), arguments)
+    assert free == []
+    return data, train
+
+
+def test_each_kind_of_flag() -> None:
+    data, train = parse(
+        "--image_size=96,128", "--epochs=3", "--learning_rate=0.5", "--augment", "--train_dir=x", "--cache=disk"
+    )
+    assert (data.image_size, data.train_dir, data.cache) == ((96, 128), "x", "disk")
+    assert (train.epochs, train.learning_rate, train.augment) == (3, 0.5, True)
+
+
+def test_no_flags_are_the_defaults() -> None:
+    assert parse() == (DataConfig(), TrainConfig())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_typed_flag_overrules_the_flagfile_wherever_it_stands(tmp_path: Path, before: bool) -> None:
+    flagfile = tmp_path / "some.flags"
+    flagfile.write_text("# a comment\n--epochs=7\n--batch_size=64\n")
+    words = ["--epochs=2", f"--flagfile={flagfile}"]
+    _, train = parse(*(words if before else reversed(words)))
+    assert (train.epochs, train.batch_size) == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--nope=1", "Unknown command line flag 'nope'; see --help"),
+        ("--epochs=x", "flag --epochs=x: invalid literal for int() with base 10: 'x'; see --help"),
+        ("--image_size=a,b", "`image_size` must be a list of int with commas. Received: a,b"),
+        ("--precision=half", "`precision` must be one of auto, float32, mixed_bfloat16, mixed_float16. Received: half"),
+    ],
+)
+def test_flags_that_cannot_be_used(argument: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(argument)
+    assert str(caught.value) == message
+
+
+def run_with(error: BaseException | None, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    def body(_: Config, __: Sequence[str]) -> None:
+        if error is not None:
+            raise error
+
+    code = command.run(body, name="try", synopsis="s", configs=(DataConfig,), arguments=arguments)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("bad flag"), 1, "try: bad flag\n"),
+        (DataError("bad\nfile"), 2, "try: bad\\nfile\n"),
+        (CheckError("differs"), 3, "try: differs\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            2,
+            "try: No space left on device: /x/y; free some space, or choose another folder\n",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", b"/x/\xff"), 2, None),
+        (KeyboardInterrupt(), 130, "try: interrupted\n"),
+        (None, 0, ""),
+    ],
+)
+def test_errors_are_one_line_with_an_exit_code(
+    error: BaseException | None, code: int, line: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got, text = run_with(error, capsys)
+    assert got == code
+    assert text.count("\n") == (0 if error is None else 1)
+    assert line is None or text == line
+
+
+def test_verbosity_brings_the_traceback_back(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError):
+        run_with(DataError("x"), capsys, "--verbosity=1")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_the_flags_with_defaults_and_loads_nothing_heavy(name: str) -> None:
+    code = (
+        f"import sys; from hh_fast.cli.{name} import main; code = main(['--help'])\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy or code else 0)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    assert "--verbosity=0" in done.stdout
+    assert "Exit codes: " in done.stdout
+    assert seconds < 2  # half a second is asked for on a quiet machine; an import of TensorFlow takes four
+
+
+def test_help_of_train_names_every_field() -> None:
+    text = command.help_text(command._Command("train", "s", (DataConfig, TrainConfig)))
+    for config in (DataConfig, TrainConfig):
+        for name in config.__dataclass_fields__:
+            assert f"--{name}" in text
+    assert "--image_size=300,300" in text
