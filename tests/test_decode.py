@@ -1,0 +1,81 @@
+"""Pixels equal those of keras.utils.image_dataset_from_directory, to the uint8."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from hh_fast.data.decode import decode, decoded_batches, path_tensor, why_undecodable
+
+
+def noise(mode: str, size: tuple[int, int]) -> Image.Image:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (*size, 4), np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(rng.integers(0, 65536, size, np.uint16))
+    return Image.fromarray(pixels).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(pixels)
+
+
+FILES = [  # file name, Pillow mode, options
+    ("rgb.png", "RGB", {}),
+    ("rgba.png", "RGBA", {}),
+    ("grey.png", "L", {}),
+    ("grey_alpha.png", "LA", {}),
+    ("palette.png", "P", {}),
+    ("one_bit.png", "1", {}),
+    ("sixteen_bit.png", "I;16", {}),
+    ("baseline.jpg", "RGB", {"quality": 80}),
+    ("progressive.jpeg", "RGB", {"progressive": True}),
+    ("grey.jpg", "L", {}),
+    ("rgb.bmp", "RGB", {}),
+    ("still.gif", "P", {}),
+    ("animated.gif", "P", {"save_all": True, "append_images": [Image.new("P", (40, 31))]}),
+]
+
+
+@pytest.mark.parametrize("size", [(31, 40), (24, 32)], ids=["as it is", "resized"])
+def test_pixels_are_those_of_keras(tmp_path: Path, size: tuple[int, int]) -> None:
+    for number, (name, mode, options) in enumerate(FILES):
+        (tmp_path / f"{number:02d}").mkdir()
+        noise(mode, (31, 40)).save(tmp_path / f"{number:02d}" / name, **options)
+    theirs = keras.utils.image_dataset_from_directory(
+        tmp_path, shuffle=False, batch_size=None, image_size=size, verbose=False
+    )
+    batches = list(decoded_batches(theirs.file_paths, size))
+    ours = np.concatenate([images for _, images in batches])
+    assert len(ours) == len(FILES)
+    for (name, _, _), mine, (pixels, _) in zip(FILES, ours, theirs, strict=True):
+        assert mine.dtype == np.uint8
+        np.testing.assert_array_equal(mine, np.rint(pixels.numpy()), err_msg=name)
+
+
+def test_an_image_of_the_right_size_is_not_touched(tmp_path: Path) -> None:
+    noise("RGB", (31, 40)).save(tmp_path / "a.png")
+    pixels = decode(tf.io.read_file(str(tmp_path / "a.png")), (31, 40))
+    np.testing.assert_array_equal(pixels, np.asarray(noise("RGB", (31, 40))))
+
+
+def test_files_that_do_not_decode_are_left_out_and_explained(make_images: Callable[..., Path]) -> None:
+    folder = make_images("a", {"x": 70}) / "x"
+    paths = sorted(str(path) for path in folder.iterdir())
+    whole = Path(paths[0]).read_bytes()
+    Path(paths[3]).write_bytes(whole[: len(whole) // 2])
+    Path(paths[40]).write_bytes(b"no image at all")
+    Path(paths[69]).unlink()
+    found = [i for numbers, _ in decoded_batches(paths, (24, 24)) for i in numbers]
+    assert found == sorted(set(range(70)) - {3, 40, 69})
+    assert why_undecodable(paths[3], (24, 24)).startswith("Invalid PNG data, size")
+    assert "Unknown image file format" in why_undecodable(paths[40], (24, 24))
+    assert "No such file or directory" in why_undecodable(paths[69], (24, 24))
+
+
+def test_no_files_give_no_batches() -> None:
+    assert list(decoded_batches([], (24, 24))) == []
+
+
+def test_paths_keep_bytes_that_are_not_utf8() -> None:
+    assert path_tensor(["a\udcff.png"]).numpy().tolist() == [b"a\xff.png"]

@@ -1,0 +1,143 @@
+"""What files' bytes and headers say."""
+
+import io
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hh_fast.data.scan import fingerprint, list_images, read_header, scan, scan_file
+from hh_fast.errors import DataError
+
+LIMIT = 100_000_000
+
+
+def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (50, 40)).save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (encoded("PNG"), "png"),
+        (encoded("JPEG"), "jpeg"),
+        (encoded("JPEG", progressive=True), "jpeg"),
+        (encoded("JPEG", "CMYK"), "jpeg"),
+        (encoded("JPEG", exif=b"Exif\0\0" + b"x" * 9000), "jpeg"),
+        (encoded("BMP"), "bmp"),
+        (encoded("GIF"), "gif"),
+        (encoded("WEBP"), "webp"),
+        (encoded("WEBP", lossless=True), "webp"),
+        (encoded("WEBP", "RGBA", exif=b"Exif\0\0x"), "webp"),
+    ],
+)
+def test_format_and_size_come_from_the_header(data: bytes, kind: str) -> None:
+    assert read_header(data) == (kind, 50, 40)
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    data = encoded("PNG")
+    return data[:16] + struct.pack(">II", width, height) + data[24:]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "empty file"),
+        (b"plain text", "not a PNG, JPEG, BMP, GIF or WebP image"),
+        (encoded("PNG")[:20], "truncated PNG header"),
+        (encoded("JPEG")[:30], "truncated JPEG header"),
+        (png_claiming(0, 5), "its header claims 0 x 5 pixels"),
+        (png_claiming(60_000, 60_000), "its header claims 60000 x 60000 pixels, more than max_image_pixels=100000000"),
+        (encoded("PNG"), None),
+    ],
+)
+def test_faults_that_headers_show(tmp_path: Path, data: bytes, fault: str | None) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    assert scan_file(str(path), max_image_pixels=LIMIT).fault == fault
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "dir.png").mkdir()
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    faults = [
+        file.fault
+        for file in scan(
+            [str(tmp_path / name) for name in ("pipe.png", "dir.png", "dangling.png", "loop.png")],
+            max_image_pixels=LIMIT,
+        )
+    ]
+    assert faults == [
+        "not a regular file",
+        "not a regular file",
+        "No such file or directory",
+        "Too many levels of symbolic links",
+    ]
+
+
+def test_the_fingerprint_follows_content_and_order_but_not_names(make_images: Callable[..., Path]) -> None:
+    files = scan(list_images(make_images("a", {"x": 3, "y": 3}))[0], max_image_pixels=LIMIT)
+    same = scan(list_images(make_images("b", {"x": 3, "y": 3}))[0], max_image_pixels=LIMIT)
+    other = scan(list_images(make_images("c", {"x": 3, "y": 3}, seed=1))[0], max_image_pixels=LIMIT)
+    assert fingerprint(files) == fingerprint(same)
+    assert len({fingerprint(files), fingerprint(other), fingerprint(files[::-1])}) == 3
+
+
+def test_the_listing_is_that_of_keras(make_images: Callable[..., Path]) -> None:
+    import keras
+
+    root = make_images("a", {"b class": 3, "a": 2, "C": 2})
+    (root / ".hidden").mkdir()
+    (root / "a" / "inner").mkdir()
+    (root / "a" / "inner" / "Z.PNG").write_bytes((root / "a" / "000.png").read_bytes())
+    (root / "a" / "notes.txt").write_text("no image")
+    (root / "stray.png").write_bytes(b"")
+    paths, labels, class_names = list_images(root)
+    theirs = keras.utils.image_dataset_from_directory(
+        root, shuffle=False, batch_size=None, image_size=(24, 24), verbose=False
+    )
+    assert paths == theirs.file_paths
+    assert class_names == theirs.class_names
+    np.testing.assert_array_equal(labels, [int(label) for _, label in theirs])
+
+
+def test_names_that_are_not_utf8_or_hold_line_breaks_are_read(make_images: Callable[..., Path]) -> None:
+    root = make_images("a", {"x": 1, "y": 1})
+    data = (root / "x" / "000.png").read_bytes()
+    for name in (b"bad\xff.png", b"line\nbreak.png", b"a space.png"):
+        with open(os.path.join(os.fsencode(root / "x"), name), "wb") as out:
+            out.write(data)
+    paths, _, _ = list_images(root)
+    assert len(paths) == 5
+    assert [file.fault for file in scan(paths, max_image_pixels=LIMIT)] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "no folder {root}: check the path"),
+        (
+            lambda root: root.write_text(""),
+            "{root} is no folder: give a folder whose sub-folders are the classes, or a .zip of one",
+        ),
+        (
+            lambda root: root.mkdir(),
+            "no class sub-folders in {root}: put the images of each class into a sub-folder named after it",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    root = tmp_path / "root"
+    make(root)
+    with pytest.raises(DataError) as caught:
+        list_images(root)
+    assert str(caught.value) == message.format(root=root)
