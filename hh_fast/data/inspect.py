@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
 from hh_fast.data.sources import Source
@@ -138,8 +138,10 @@ def _decode(file: ImageFile) -> tuple[str | None, str | None]:
         with Image.open(file.path, formats=PILLOW_FORMATS) as image:
             image.load()
             return image.mode, None
+    except UnidentifiedImageError:
+        return None, "its header is broken"
     except Exception as e:  # Pillow raises nearly anything for broken files
-        return None, " ".join(str(e).replace(repr(file.path), "it").split()) or type(e).__name__
+        return None, " ".join(str(e).split()) or type(e).__name__
 
 
 def _report(folder: _Folder, num_names: int) -> SplitReport:

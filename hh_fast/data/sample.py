@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +92,7 @@ def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
 
 
 def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Connection) -> None:
-    """Draws `jobs`, sending 1 for each, and what stopped it if anything did. Ends by itself when nobody listens any more."""
+    """Draws `jobs`, sending 1 for each, or what stopped it. Ends by itself when nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, interrupted too, ends this process
     try:
         for job in jobs:
@@ -109,7 +109,7 @@ def _draw_in_processes(
 ) -> None:
     # Not forked: a fork of a process with TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
-    workers: dict[Any, BaseProcess] = {}
+    workers: dict[Any, SpawnProcess] = {}  # by the end of a pipe that hears of each
     try:
         for number in range(min(num_workers, len(jobs))):
             receiver, sender = context.Pipe(duplex=False)
@@ -120,9 +120,9 @@ def _draw_in_processes(
             workers[receiver] = process
         listening = dict(workers)
         while listening:
-            for receiver in wait(list(listening)):
-                if not _receive(receiver, progress):  # type: ignore[arg-type]
-                    _check_end(listening.pop(receiver))
+            for ready in wait(list(listening)):
+                if not _receive(ready, progress):
+                    _check_end(listening.pop(ready))
     finally:
         for process in workers.values():
             process.terminate()
@@ -130,7 +130,7 @@ def _draw_in_processes(
             process.join()
 
 
-def _receive(receiver: Connection, progress: "_Progress") -> bool:
+def _receive(receiver: Any, progress: "_Progress") -> bool:
     """Takes one message; False where the process has ended."""
     try:
         message = receiver.recv()
@@ -142,7 +142,7 @@ def _receive(receiver: Connection, progress: "_Progress") -> bool:
     return True
 
 
-def _check_end(process: BaseProcess) -> None:
+def _check_end(process: SpawnProcess) -> None:
     process.join()
     if process.exitcode != 0:
         raise DataError(
@@ -194,6 +194,6 @@ def sample_dir(cache_root: Path) -> Path:
 
 def _is_whole(target_dir: Path) -> bool:
     """Whether every file is there: somebody may have deleted some since."""
-    expected = {job.path for job in _jobs(*NUM_IMAGES.values(), seed=0)}
+    expected = {job.path for job in _jobs(NUM_IMAGES["train"], NUM_IMAGES["validation"], seed=0)}
     found = {str(path.relative_to(target_dir)) for path in target_dir.glob("*/*/*.png")}
     return expected <= found

@@ -1,0 +1,111 @@
+"""`bin/explore` from its flags to its report, its picture and its errors."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hh_fast.cli.explore import main
+from hh_fast.data.grid import CAPTION, GAP, TILE, pick, save_grid
+
+MakeImages = Callable[..., Path]
+
+
+def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = make_images("train", {"cats": 5, "dogs": 3})
+    grid = tmp_path / "out" / "grid.png"
+    assert main([f"--train_dir={train}", f"--grid={grid}", "--grid_size=2,3", "--image_size=100,200"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Data set: train\n\ntrain: 8 images in {train}\n  cats       5  000.png, 001.png, ")
+    assert "--cache=memory 0.5 MB of memory, 0.0 MB of disk" in " ".join(out.split())
+    assert "  unreadable: none" in out
+    assert err == f"Drew 6 images to {grid}\n"
+    with Image.open(grid) as picture:
+        assert picture.size == (3 * (TILE + GAP) + GAP, 2 * (TILE + CAPTION + GAP) + GAP)
+    assert [path.name for path in grid.parent.iterdir()] == ["grid.png"]
+
+
+def test_json_has_every_path(make_images: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:
+    train = make_images("train", {"cats": 2, "dogs": 2})
+    for number in range(30):
+        (train / "cats" / f"e{number:02}.png").touch()
+    assert main([f"--train_dir={train}", "--grid_size=0,0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [path for path, _ in report["splits"][0]["unreadable"]] == [
+        str(train / "cats" / f"e{n:02}.png") for n in range(30)
+    ]
+
+
+def test_no_tensorflow_is_loaded(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 1, "dogs": 1})
+    code = f"""
+import sys
+from hh_fast.cli.explore import main
+assert main(["--train_dir={train}", "--grid_size=0,0"]) == 0
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_errors_are_one_line(make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = make_images("train", {"cats": 1, "dogs": 1})
+    file, empty = tmp_path / "file", tmp_path / "empty"
+    file.touch()
+    empty.mkdir()
+    cases = [  # arguments, exit code, text
+        (["--train_dir=/no/where"], 2, "no folder /no/where: check the path"),
+        (
+            [f"--train_dir={file}"],
+            2,
+            f"{file} is no folder: give a folder whose sub-folders are the classes, or a .zip of one",
+        ),
+        (
+            [f"--train_dir={empty}"],
+            2,
+            f"no class sub-folders in {empty}: put the images of each class into a sub-folder named after it",
+        ),
+        (
+            ["--grid_size=4"],
+            1,
+            "`grid_size` must be two numbers from 1 to 100, rows,columns, or 0,0 for no grid. Received: 4",
+        ),
+        (["--num_names=-1"], 1, "`num_names` must be at least 0. Received: -1"),
+        (["pictures"], 1, "this command takes flags only. Received: pictures; see --help"),
+        (
+            [f"--train_dir={train}", f"--grid={file}/grid.png"],
+            2,
+            f"File exists: {file}; check the file or folder",
+        ),
+    ]
+    for arguments, exit_code, text in cases:
+        assert main(arguments) == exit_code
+        assert capsys.readouterr().err == f"explore: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("counts", "num_images", "expected"),
+    [
+        ((8, 8), 4, [(0, "0"), (0, "4"), (1, "0"), (1, "4")]),
+        ((1, 8), 4, [(0, "0"), (1, "0"), (1, "2"), (1, "5")]),
+        ((1, 0), 4, [(0, "0")]),
+        ((2, 2), 3, [(0, "0"), (0, "1"), (1, "0")]),
+    ],
+)
+def test_pick_is_even(counts: tuple[int, ...], num_images: int, expected: list[tuple[int, str]]) -> None:
+    assert pick([[str(n) for n in range(count)] for count in counts], num_images) == expected
+
+
+def test_grid_takes_every_kind_of_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = []
+    for mode, suffix in (("RGBA", "png"), ("P", "gif"), ("1", "bmp"), ("I;16", "png"), ("CMYK", "jpg"), ("LA", "png")):
+        path = tmp_path / f"{mode.replace(';', '')}.{suffix}"
+        Image.new(mode, (30, 10), None if mode == "P" else Image.new(mode, (1, 1)).getpixel((0, 0))).save(path)
+        images.append(("a class with a name that is far too long for the place it has", str(path)))
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    assert save_grid(tmp_path / "grid.png", [*images, ("broken", str(broken))], (2, 4)) == 6
+    assert f"{broken} is left out of the grid: cannot identify image file" in caplog.text

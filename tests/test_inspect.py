@@ -1,0 +1,133 @@
+"""What the report says of good, broken, misplaced and repeated images."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hh_fast.data.inspect import Report, inspect
+from hh_fast.data.report import printable, to_text
+from hh_fast.data.sources import Source
+from hh_fast.errors import DataError
+
+MakeImages = Callable[..., Path]
+
+
+def look(train: Path, validation: Path | None = None, *, num_names: int = 2, max_image_pixels: int = 10_000) -> Report:
+    source = Source("things", train, validation)
+    return inspect(source, image_size=(10, 20), max_image_pixels=max_image_pixels, num_names=num_names)
+
+
+def test_counts_names_sizes_modes_and_bytes(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 3, "dogs": 2})
+    Image.new("L", (7, 5)).save(train / "dogs" / "grey.jpg")
+    validation = make_images("validation", {"cats": 1, "dogs": 1}, seed=1)
+    report = look(train, validation)
+    assert report.class_names == ["cats", "dogs"]
+    first, second = report.splits
+    assert (first.name, first.directory, second.name) == ("train", str(train), "validation")
+    assert first.counts == {"cats": 3, "dogs": 3}
+    assert first.first_files == {"cats": ["000.png", "001.png"], "dogs": ["000.png", "001.png"]}
+    assert first.image_sizes == {"24x24": 5, "7x5": 1}
+    assert first.modes == {"RGB": 5, "L": 1}
+    assert first.formats == {"png": 5, "jpeg": 1}
+    # 8 images of 10 x 20 pixels and 3 channels.
+    assert report.cache_bytes["memory"] == {"memory": 4800, "disk": 0}
+    assert report.cache_bytes["disk"] == {"memory": 0, "disk": 4800}
+    assert report.problems == report.leaks == report.duplicates == report.conflicts == []
+
+
+def test_faults_by_path(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 4, "dogs": 2})
+    cats = train / "cats"
+    (cats / "000.png").write_bytes(b"")
+    (cats / "001.png").write_bytes((cats / "001.png").read_bytes()[:-300])
+    (cats / "002.png").write_text("no image")
+    Image.new("RGB", (200, 200)).save(cats / "big.png")
+    Image.new("RGB", (4, 4)).save(cats / "really.png", "JPEG")
+    (cats / "notes.txt").write_text("seen")
+    (train / "stray.png").write_bytes(b"x")
+    split = look(train).splits[0]
+    assert dict(split.unreadable) == {
+        str(cats / "000.png"): "empty file",
+        str(cats / "001.png"): "image file is truncated",
+        str(cats / "002.png"): "not a PNG, JPEG, BMP, GIF or WebP image",
+        str(cats / "big.png"): "its header claims 200 x 200 pixels, more than max_image_pixels=10000",
+    }
+    assert split.misnamed == [(str(cats / "really.png"), "png", "jpeg")]
+    assert split.ignored == [str(cats / "notes.txt"), str(train / "stray.png")]
+    assert split.counts == {"cats": 6, "dogs": 2}
+    assert sum(split.modes.values()) == 4
+
+
+def test_repeats_within_a_split_between_classes_and_between_splits(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 3, "dogs": 2})
+    validation = make_images("validation", {"cats": 2, "dogs": 2}, seed=1)
+    copies = [
+        (train / "cats" / "000.png", train / "cats" / "again.png"),
+        (train / "cats" / "001.png", train / "dogs" / "wrong.png"),
+        (train / "dogs" / "000.png", validation / "dogs" / "leak.png"),
+    ]
+    for original, copy in copies:
+        shutil.copy(original, copy)
+    for empty in (train / "cats" / "e1.png", train / "cats" / "e2.png"):
+        empty.touch()
+    report = look(train, validation)
+    pairs = [[str(path) for path in pair] for pair in copies]
+    assert report.duplicates == pairs[:2]
+    assert report.conflicts == [pairs[1]]
+    assert report.leaks == [pairs[2]]
+
+
+def test_what_training_will_refuse(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 2})
+    validation = make_images("validation", {"cats": 1, "dogs": 1})
+    (train / "birds").mkdir()
+    problems = look(train, validation).problems
+    assert problems == [
+        f"no images in {train / 'birds'}",
+        f"the classes differ: {train} has birds, cats and {validation} has cats, dogs",
+    ]
+    assert look(make_images("lone", {"cats": 2})).problems == [f"only one class, cats, in {train.parent / 'lone'}"]
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^no folder {tmp_path / 'none'}: check the path$"):
+        look(tmp_path / "none")
+
+
+def test_odd_names_stay_on_their_lines(make_images: MakeImages, tmp_path: Path) -> None:
+    train = make_images("train", {"new\nline": 1, "plain": 1})
+    odd = Path(os.fsdecode(os.fsencode(train) + b"/caf\xe9"))
+    (train / "plain").rename(odd)
+    (odd / "empty.png").touch()
+    report = look(train)
+    text = to_text(report)
+    assert "new\\nline" in text
+    assert f"{train}/caf\\udce9/empty.png: empty file" in text
+    text.encode()  # or printing it would fail
+    assert report.splits[0].unreadable == [(str(odd / "empty.png"), "empty file")]
+
+
+def test_long_lists_are_cut_in_text(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 1, "dogs": 1})
+    for number in range(25):
+        (train / "cats" / f"e{number}.png").touch()
+    text = to_text(look(train))
+    assert "unreadable: 25 (images that cannot be used)" in text
+    assert text.count(": empty file") == 20
+    assert "and 5 more; --json lists all" in text
+
+
+def test_printable() -> None:
+    cases = [
+        ("plain é.png", "plain é.png"),
+        ("a\nb\x1b[2J", "a\\nb\\x1b[2J"),
+        ("\udcff", "\\udcff"),
+        ("\u202e", "\\u202e"),
+    ]
+    for name, expected in cases:
+        assert printable(name) == expected
