@@ -1,0 +1,164 @@
+"""A data set made ready, and every way in which its folders can be unfit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hh_fast.config import DataConfig
+from hh_fast.data import load
+from hh_fast.data.load import choose_cache, hold_out, load_data
+from hh_fast.errors import DataError
+
+MakeImages = Callable[..., Path]
+
+
+def config(tmp_path: Path, train: Path, **values: Any) -> DataConfig:
+    return DataConfig(train_dir=str(train), image_size=(24, 24), cache_dir=str(tmp_path / "cache"), **values)
+
+
+def test_a_fifth_of_each_class_is_held_out_by_default(make_images: MakeImages, tmp_path: Path) -> None:
+    data = load_data(config(tmp_path, make_images("a", {"x": 10, "y": 20})))
+    assert data.class_names == ("x", "y")
+    assert data.validation is not None
+    np.testing.assert_array_equal(np.bincount(data.train.labels), [8, 16])
+    np.testing.assert_array_equal(np.bincount(data.validation.labels), [2, 4])
+    assert not set(data.train.paths) & set(data.validation.paths)
+
+
+def test_the_images_held_out_follow_the_seed() -> None:
+    labels = np.repeat([0, 1], 50)
+    first, again, other = (hold_out(labels, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_share_that_rounds_to_nothing_still_holds_one_out() -> None:
+    kept, held = hold_out(np.repeat([0, 1], 3), 0.01, 0)
+    assert (len(kept), len(held)) == (4, 2)
+
+
+def test_validation_can_be_left_out(make_images: MakeImages, tmp_path: Path) -> None:
+    data = load_data(config(tmp_path, make_images("a", {"x": 3, "y": 3}), validation_split=0.0))
+    assert data.validation is None
+    assert data.train.num_images == 6
+
+
+def test_the_fingerprint_follows_content_labels_and_splits(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a", {"x": 4, "y": 4})
+    first = load_data(config(tmp_path, root)).fingerprint
+    assert load_data(config(tmp_path, root, cache="none")).fingerprint == first
+    assert load_data(config(tmp_path, root, seed=1)).fingerprint != first
+    (root / "x" / "000.png").rename(root / "y" / "aaa.png")
+    assert load_data(config(tmp_path, root)).fingerprint != first
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_bad_images_stop_or_are_skipped(
+    make_images: MakeImages, tmp_path: Path, cache: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_images("a", {"x": 6, "y": 6})
+    (root / "x" / "001.png").write_bytes(b"")
+    cut = root / "y" / "002.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    with pytest.raises(DataError) as caught:
+        load_data(config(tmp_path, root, cache=cache, validation_split=0.0))
+    message = str(caught.value)
+    assert message.startswith("2 of 12 images cannot be used: ")
+    assert f"{root / 'x' / '001.png'}: empty file; {cut}: Invalid PNG data, size 200" in message
+    assert message.endswith("go on without them by --bad_images=skip")
+    data = load_data(config(tmp_path, root, cache=cache, validation_split=0.0, bad_images="skip"))
+    assert data.num_bad == 2
+    assert data.train.num_images == 10
+    assert "Skipping 2 of 12 images that cannot be used" in caplog.text
+
+
+def test_many_bad_images_are_listed_up_to_a_bound(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a", {"x": 30, "y": 3})
+    for path in sorted((root / "x").iterdir())[1:]:
+        path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        load_data(config(tmp_path, root, validation_split=0.0))
+    assert str(caught.value).count("empty file") == 20
+    assert "; and 9 more. Mend or remove them" in str(caught.value)
+
+
+def two_folders(make: MakeImages, train: dict[str, int], validation: dict[str, int]) -> tuple[Path, dict[str, str]]:
+    return make("train", train), {"validation_dir": str(make("validation", validation))}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda make: (make("train", {"x": 3}), {}),
+            "only one class, x, in {root}: a classifier needs two or more sub-folders",
+        ),
+        (
+            lambda make: (make("train", {"x": 3, "y": 0}), {}),
+            "no images in {root}/y: put PNG, JPEG, BMP or GIF files there, or remove the folder",
+        ),
+        (
+            lambda make: (make("train", {"x": 3, "y": 1}), {}),
+            "one image in {root}/y, and none is left to train on when one is held out for validation: add images, or give"
+            " --validation_split=0",
+        ),
+        (
+            lambda make: two_folders(make, {"x": 2, "y": 2}, {"x": 2, "z": 2}),
+            "the classes differ: {root} has x, y and {validation} has x, z; give both the same sub-folders",
+        ),
+        (
+            lambda make: (root := make("train", {"x": 2, "y": 2}), {"validation_dir": str(root)}),
+            "{root} is given to train and to validate on: validation would say nothing; use another folder",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_trained_on(make_images: MakeImages, tmp_path: Path, make: Any, message: str) -> None:
+    root, values = make(make_images)
+    with pytest.raises(DataError) as caught:
+        load_data(config(tmp_path, root, **values))
+    assert str(caught.value) == message.format(root=root, validation=tmp_path / "validation")
+
+
+def test_no_readable_image_at_all(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a", {"x": 2, "y": 2})
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"text")
+    with pytest.raises(DataError, match=f"no image in {root} can be read; the first, .*: not a PNG, JPEG"):
+        load_data(config(tmp_path, root, bad_images="skip"))
+
+
+def test_a_class_that_only_bad_images_had(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a", {"x": 2, "y": 2})
+    for path in (root / "y").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no image of class y is left to train with: mend its images, or add some"):
+        load_data(config(tmp_path, root, bad_images="skip", validation_split=0.0))
+
+
+def test_an_unwritable_cache_is_an_error_of_its_folder(make_images: MakeImages, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(OSError, match=str(tmp_path / "cache")):
+        load_data(config(tmp_path, make_images("a", {"x": 2, "y": 2}), cache="disk"))
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "memory", "disk", "chosen"),
+    [
+        (10**6, 10**9, 0, "memory"),
+        (6 * 10**8, 10**9, 10**9, "disk"),
+        (6 * 10**8, 10**9, 10**8, "none"),
+    ],
+)
+def test_auto_predicts_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int, memory: int, disk: int, chosen: str
+) -> None:
+    monkeypatch.setattr(load, "available_memory", lambda: memory)
+    monkeypatch.setattr(load.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+    cache, why = choose_cache("auto", num_bytes, tmp_path / "not" / "there")
+    assert cache == chosen
+    assert f"{num_bytes / 1e6:,.0f} MB decoded" in why
+    assert f"{memory / 1e6:,.0f} MB" in why
+    assert choose_cache("none", num_bytes, tmp_path)[0] == "none"
