@@ -103,13 +103,10 @@ def recipe_model(image_size: tuple[int, int], *, num_classes: int = 2, softmax: 
     return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(512, "relu"), last])
 
 
-def compile_recipe(model: keras.Sequential, *, learning_rate: float = 0.001, softmax: bool = False) -> Any:
-    """Loss, optimizer and metric of the seeds; returns the accuracy metric, which also counts the images it saw."""
+def compile_recipe(model: keras.Sequential, optimizer: keras.optimizers.Optimizer, *, softmax: bool = False) -> Any:
+    """The seeds' loss and metric; returns the accuracy metric, which also counts the images that it saw."""
     accuracy = keras.metrics.SparseCategoricalAccuracy if softmax else keras.metrics.BinaryAccuracy
     metric = accuracy(name="accuracy")
-    model.compile(
-        loss="sparse_categorical_crossentropy" if softmax else "binary_crossentropy",
-        optimizer=keras.optimizers.RMSprop(learning_rate),
-        metrics=[metric],
-    )
+    loss = "sparse_categorical_crossentropy" if softmax else "binary_crossentropy"
+    model.compile(loss=loss, optimizer=optimizer, metrics=[metric])
     return metric

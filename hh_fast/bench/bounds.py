@@ -14,12 +14,17 @@ MIN_S = 0.5
 MAX_FILES = 1024
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def decode_bound(paths: Sequence[str]) -> dict[str, float]:
     """Images a second of `tf.io.decode_image` alone, on every core: no reading, resizing, order or batch."""
     encoded = tf.constant([Path(path).read_bytes() for path in paths[:MAX_FILES]])
     dataset = tf.data.Dataset.from_tensor_slices(encoded).map(
         lambda data: tf.io.decode_image(data, channels=3, expand_animations=False)[0, 0, 0],
-        num_parallel_calls=os.cpu_count() or 1,
+        num_parallel_calls=num_cores(),
         deterministic=False,
     )
     # One number of each image is all that leaves the map, and 32 at a time, so that Python costs nothing.
@@ -30,9 +35,7 @@ def decode_bound(paths: Sequence[str]) -> dict[str, float]:
     return {"first_images": num_images, "first_s": seconds, "first_img_s": num_images / seconds}
 
 
-def copy_bound(
-    num_images: int, image_size: tuple[int, int], batch_size: int, *, num_threads: int = 1
-) -> dict[str, float]:
+def copy_bound(num_images: int, image_size: tuple[int, int], batch_size: int, num_threads: int = 1) -> dict[str, float]:
     """Images a second of copying rows (decoded images, uint8) in a shuffled order to a batch that is there already."""
     rows = np.ones((num_images, image_size[0] * image_size[1] * 3), np.uint8)
     order = np.random.default_rng(0).permutation(num_images)

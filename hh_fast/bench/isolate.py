@@ -7,6 +7,7 @@ hidden. A server that has TensorFlow imported, and nothing run, forks each proce
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 from collections.abc import Callable
@@ -17,6 +18,18 @@ from hh_fast.errors import HHFastError
 from hh_fast.quiet import import_tensorflow
 
 PRELOAD = ("hh_fast.bench.preload",)
+
+
+def _context() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    return context
+
+
+def start_server() -> None:
+    """Starts the server, which imports TensorFlow meanwhile. Optional: the first measurement would."""
+    _context()
+    multiprocessing.forkserver.ensure_running()
 
 
 def _warm_up(use_gpu: bool) -> None:
@@ -75,8 +88,7 @@ def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = Fa
         HHFastError: what the function raised, if it was one of those.
         MeasurementError: any other exception, or the process' death, in one line.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
+    context = _context()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(sender, function, arguments, use_gpu))
     process.start()

@@ -126,7 +126,7 @@ def train_generator(job: Job, feeding: baseline.Feeding) -> dict[str, Any]:
         )
         model = baseline.recipe_model(job.data.image_size, num_classes=job.num_classes, softmax=softmax)
         model.set_weights(initial)
-        metric = baseline.compile_recipe(model, learning_rate=job.train.learning_rate, softmax=softmax)
+        metric = baseline.compile_recipe(model, make_optimizer(job.train, "float32"), softmax=softmax)
         counter = _Counter(metric)
         model.fit(
             train,
@@ -195,7 +195,7 @@ def resident_recipe(job: Job) -> dict[str, Any]:
     softmax = job.head == "softmax"
     model = baseline.recipe_model(job.data.image_size, num_classes=job.num_classes, softmax=softmax)
     model.set_weights(job.model().get_weights())
-    metric = baseline.compile_recipe(model, learning_rate=job.train.learning_rate, softmax=softmax)
+    metric = baseline.compile_recipe(model, make_optimizer(job.train, "float32"), softmax=softmax)
     batch = tf.constant(images.astype(np.float32) / 255), tf.constant(labels)
     endless = tf.data.Dataset.from_tensors(batch).repeat()
     start = time.perf_counter()
@@ -215,7 +215,7 @@ def resident_recipe(job: Job) -> dict[str, Any]:
     }
 
 
-def resident_hh_fast(job: Job) -> dict[str, Any]:
+def resident_hh_fast(job: Job, *, min_s: float = MIN_RESIDENT_S) -> dict[str, Any]:
     """The synthetic bound: hh_fast's step on one batch that is there already, again and again."""
     images, labels = (tf.constant(part) for part in _resident_batch(job))
     start = time.perf_counter()
@@ -224,7 +224,7 @@ def resident_hh_fast(job: Job) -> dict[str, Any]:
     first_step_s = time.perf_counter() - start
     start = time.perf_counter()
     float(trainer.train_step(images, labels))
-    steps = max(MIN_RESIDENT_STEPS, int(MIN_RESIDENT_S / (time.perf_counter() - start)) + 1)
+    steps = max(MIN_RESIDENT_STEPS, int(min_s / (time.perf_counter() - start)) + 1)
     num_images = 0
     start = time.perf_counter()
     for _ in range(steps):

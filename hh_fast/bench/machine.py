@@ -1,0 +1,47 @@
+"""What a result must say of the machine and the software that it was measured on."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+from hh_fast.training.hardware import cpu_flags, cpu_name
+
+PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy", "pillow", "scipy", "torch")
+NOTED_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and the packages that take part; None for one that is not installed."""
+    return {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
+
+
+def gpu_names() -> list[str]:
+    """Called in a measuring process: asking starts the GPU's driver."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")) for gpu in gpus]
+
+
+def describe(gpus: list[str]) -> dict[str, Any]:
+    """Processor, cores that this process may use, memory, system; and how busy the machine was before anything began."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": cpu_name(),
+        "cpu_flags": [flag for flag in NOTED_CPU_FLAGS if flag in cpu_flags()],
+        "num_cores": cores,
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": gpus,
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }

@@ -1,0 +1,45 @@
+"""Where a bench's results go: results.json, results.md and the chart, all or none."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from hh_fast.bench import chart, report
+from hh_fast.config import BenchConfig, TrainConfig
+from hh_fast.errors import UsageError
+from hh_fast.files import atomic_dir
+
+RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
+
+
+def prepare_output(bench: BenchConfig, train: TrainConfig) -> Path:
+    """The folder to write to; refused now, rather than after minutes of measuring.
+
+    Raises:
+        UsageError: it exists and is no folder of results, or is one and `overwrite` is not set.
+    """
+    if bench.output_dir is None:
+        return Path("bench_results") / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(bench.output_dir).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`output_dir` must be a folder. Received: {folder}, a file")
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if held and RESULTS not in held:
+        raise UsageError(
+            f"`output_dir` must be new, empty or a folder of results. Received: {folder}, which holds {held[0]}"
+        )
+    if held and not train.overwrite:
+        raise UsageError(f"`output_dir` holds results already; add --overwrite to replace them. Received: {folder}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_all(results: dict[str, Any], folder: Path) -> str:
+    """Writes the folder, whole or not at all, and returns the report for the terminal."""
+    text = report.render(results)
+    with atomic_dir(folder) as temporary:
+        (temporary / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (temporary / REPORT).write_text(text, encoding="utf-8")
+        chart.draw(results, temporary / CHART_PNG, temporary / CHART_SVG)
+    return f"{text}\nResults: {folder}"

@@ -1,0 +1,67 @@
+"""`bin/bench`: the ImageDataGenerator path and the tf.data path, timed in turn on this machine."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hh_fast.cli import command
+from hh_fast.config import BenchConfig, DataConfig, TrainConfig
+from hh_fast.errors import UsageError
+
+SYNOPSIS = """\
+bin/bench [flags]: times the ImageDataGenerator path and hh_fast, in turn, on the same images, and writes results.json,
+results.md and a chart. It takes the images and settings by the same flags as bin/train.
+bin/bench --compare OLD.json NEW.json: says what got slower or faster between two results."""
+
+
+def _show(line: str) -> None:
+    """A bar that is redrawn on a terminal, and one line a measurement in a log."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{line}")
+    else:
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _compare(arguments: Sequence[str]) -> None:
+    if len(arguments) != 2:
+        raise UsageError(
+            f"`compare` must be given two results.json, the older first. Received: {len(arguments)} arguments"
+        )
+    from hh_fast.bench.compare import compare_files
+
+    print(compare_files(Path(arguments[0]), Path(arguments[1])))
+
+
+def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
+    if bench.compare:
+        _compare(free)
+        return
+    command.no_arguments(free)
+    from hh_fast.bench.isolate import start_server
+
+    start_server()  # imports TensorFlow for the measuring processes while this one does
+    from hh_fast.quiet import import_tensorflow
+
+    import_tensorflow()
+    from hh_fast.bench.output import prepare_output, write_all
+    from hh_fast.bench.run import run_bench
+
+    output_dir = prepare_output(bench, train)
+    results = run_bench(bench, data, train, _show if bench_shows() else lambda _: None)
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    print(write_all(results, output_dir))
+
+
+def bench_shows() -> bool:
+    """Whether progress is wanted: not with --verbosity=-1."""
+    import logging
+
+    return logging.getLogger("hh_fast").isEnabledFor(logging.INFO)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(
+        body, name="bench", synopsis=SYNOPSIS, configs=(BenchConfig, DataConfig, TrainConfig), arguments=arguments
+    )
