@@ -45,6 +45,14 @@ def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
     return copy
 
 
+def of_pixels(model: keras.Model, input_max: float) -> keras.Model:
+    """The model for images with values 0 to 255, where it was trained on values 0 to `input_max`."""
+    if input_max == 255:
+        return model
+    image = keras.Input((*image_size_of(model), 3), name=IMAGE)
+    return keras.Model(image, model(keras.layers.Rescaling(input_max / 255, dtype="float32")(image)))
+
+
 class Servable(tf.Module):
     """Functions of a model's weights that `tf.saved_model.load` gives back without Keras."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ def open_classifier(model: str, *, num_threads: int | None = None) -> Classifier
         from hh_fast.predict.tflite import open_tflite
 
         return open_tflite(path, num_threads=num_threads)
-    logger.info("%s needs TensorFlow: loading it (a .tflite would not)", path)
+    if "tensorflow" not in sys.modules:
+        logger.info("%s needs TensorFlow: loading it (a .tflite would not)", path)
     try:
         import_tensorflow()
     except ImportError as e:

@@ -1,0 +1,272 @@
+"""The model card: README.md in the layout of the Hugging Face hub, and the picture of example predictions."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import hh_fast
+from hh_fast.config import ExportConfig
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import eval_batches
+from hh_fast.export import snippets
+from hh_fast.export.check import SLOW_FORMATS, balanced
+from hh_fast.export.describe import ExportedFile
+from hh_fast.export.origin import Origin
+from hh_fast.files import write_text
+from hh_fast.training.pictures import confusion_matrix, save_figure
+from hh_fast.training.report import wilson_interval
+
+README, EXAMPLES = "README.md", "examples.png"
+NUM_EXAMPLES = 12
+COLUMNS = 4
+PURPOSES = {
+    "saved_model": "servers: TensorFlow, TensorFlow Serving",
+    "float32": "reference; desktop and server without TensorFlow",
+    "float16": "GPUs of phones; half the size at almost the same scores",
+    "dynamic": "CPUs; float in and out, quarter of the size",
+    "int8": "CPUs and accelerators of phones; pixels go in as they are",
+    "int16x8": "accelerators with 16-bit activations",
+}
+
+
+def _front_matter(config: ExportConfig, origin: Origin, accuracy: float) -> str:
+    """YAML, of which JSON's strings, numbers and lists are a part."""
+    quoted = json.dumps
+    return f"""---
+license: {quoted(config.license)}
+library_name: tflite
+pipeline_tag: image-classification
+tags: ["image-classification", "tflite", "litert", "tensorflow", "keras", "mobile"]
+metrics: ["accuracy"]
+model-index:
+- name: {quoted(origin.name)}
+  results:
+  - task:
+      type: image-classification
+    dataset:
+      name: {quoted(origin.data.source.name)}
+      type: {quoted(origin.data.source.name)}
+      split: validation
+    metrics:
+    - type: accuracy
+      value: {accuracy:.4f}
+---
+"""
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def _formats_table(files: Sequence[ExportedFile]) -> str:
+    threads = max((latency.num_threads for file in files for latency in file.latency), default=1)
+    rows = []
+    for file in files:
+        by_threads = {
+            latency.num_threads: f"{latency.median_ms:.2f} ({latency.p95_ms:.2f})" for latency in file.latency
+        }
+        memory = "" if file.peak_memory_bytes is None else f"{file.peak_memory_bytes / 1e6:.1f}"
+        check = file.check
+        rows.append(
+            [
+                f"`{file.file}`",
+                PURPOSES[file.name],
+                f"{file.num_bytes / 1e6:.2f}",
+                by_threads.get(1, ""),
+                *([by_threads.get(threads, "")] if threads > 1 else []),
+                memory,
+                f"{check.accuracy:.4f}",
+                f"{check.agreement:.4f}",
+                f"{check.largest_difference:.1e}",
+                str(check.num_images),
+            ]
+        )
+    many = [f"ms, {threads} threads"] if threads > 1 else []
+    header = [
+        "file",
+        "for",
+        "MB",
+        "ms, 1 thread",
+        *many,
+        "memory MB",
+        "accuracy",
+        "same class",
+        "largest difference",
+        "images",
+    ]
+    return _table(header, rows)
+
+
+def _formats_notes(files: Sequence[ExportedFile], left_out: dict[str, str]) -> str:
+    lines = [
+        "Milliseconds are the median (95th percentile) of one image through LiteRT on the exporting machine's CPU, without decoding;"
+        " memory is how far a process grows at its peak, on one thread. `same class`: share of the images on which the file names the"
+        " Keras model's class. `largest difference`: of any score from the Keras model's. `images`: how many it was checked on.",
+    ]
+    slow = [file for file in files if file.name in SLOW_FORMATS]
+    if slow:
+        lines.append(
+            "\n`int16x8` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
+            f" was checked on {slow[0].check.num_images} validation images."
+        )
+    lines += [
+        f"\nNot in this bundle: {name}, which failed its check: {_without_paths(why)}" for name, why in left_out.items()
+    ]
+    return "\n".join(lines)
+
+
+def _without_paths(failure: str) -> str:
+    """A failure's text without the names of images, which are of the machine that exported."""
+    return failure.partition(": ")[2].partition(", most on ")[0] or failure
+
+
+def _evaluation(origin: Origin, reference: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
+    names = origin.data.class_names
+    matrix = confusion_matrix(labels, reference.argmax(axis=1), len(names))
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    low, high = wilson_interval(right, total)
+    rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, matrix.tolist(), strict=True)]
+    text = (
+        f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
+        f" (95% interval {low:.4f} to {high:.4f}).\n\n"
+        f"{_table(['is, named', *names], rows)}\n\n"
+        "The weights kept are those of the epoch that was best on these same images, so new images may do a little worse."
+    )
+    return right / total, text
+
+
+def _training(origin: Origin) -> str:
+    data, train = origin.data, origin.run.get("train", {})
+    classes = ", ".join(f"{int((data.train.labels == i).sum())} {name}" for i, name in enumerate(data.class_names))
+    lines = [
+        f"{data.train.num_images} images of `{data.source.name}`: {classes}. Fingerprint of the data: `{data.fingerprint}`."
+    ]
+    if data.source.name == "sample":
+        lines.append(
+            "They are drawn by hh_fast, not photographs: the model knows drawings of horses and humans, nothing else."
+        )
+    if train:
+        optimizer = f"{train.get('optimizer')} at {train.get('learning_rate')}"
+        lines.append(
+            f"Trained for {train.get('epochs')} epochs in batches of {train.get('batch_size')} with {optimizer},"
+            f" seed {origin.run.get('data', {}).get('seed')}, precision {origin.run.get('precision', 'not recorded')}."
+        )
+    return " ".join(lines)
+
+
+def _limits(origin: Origin, num_validation: int) -> str:
+    names = " or ".join(origin.data.class_names)
+    height, width = origin.data.train.image_size
+    return (
+        f"- Every image is named {names}, whatever it shows; a score near {1 / len(origin.data.class_names):.2f} means that"
+        " the model cannot tell.\n"
+        "- Scores are not calibrated: 0.9 does not mean right in 9 of 10 cases.\n"
+        f"- It was measured on {num_validation} images like those that it was trained on. Other cameras, backgrounds and poses"
+        " can do worse: measure on images of your own, with `bin/predict --model=FILE FOLDER`.\n"
+        f"- An image is squeezed to {height} x {width} pixels without regard to its aspect.\n"
+        "- It must not decide anything about people."
+    )
+
+
+def _text(
+    config: ExportConfig,
+    origin: Origin,
+    files: Sequence[ExportedFile],
+    left_out: dict[str, str],
+    reference: np.ndarray,
+    labels: np.ndarray,
+) -> str:
+    accuracy, evaluation = _evaluation(origin, reference, labels)
+    height, width = origin.data.train.image_size
+    names = ", ".join(origin.data.class_names)
+    return f"""{_front_matter(config, origin, accuracy)}
+# {origin.name}
+
+Tells {" and ".join(origin.data.class_names)} apart on an image. Made by hh_fast {hh_fast.__version__}.
+
+![Validation images with the model's class and score]({EXAMPLES})
+
+## Model details
+
+- **Version:** {config.model_version}. **Author:** {config.author}. **Licence:** {config.license}.
+- **Input:** `image`, RGB, {height} x {width} pixels, values 0 to 255 as they are; the model scales them itself.
+- **Output:** `scores`, one for each class, 0 to 1, together 1, in the order of `labels.txt`: {names}.
+- **Made from:** a Keras model with SHA-256 `{origin.sha256}`; every file was compared with it (below).
+
+## Files
+
+{_formats_table(files)}
+
+{_formats_notes(files, left_out)}
+
+Each `.tflite` file has its metadata and labels inside. `metadata.json` holds all this for programs; check the files with
+`sha256sum --check SHA256SUMS`.
+
+## How to use
+
+{snippets.text(files, (height, width))}
+
+## Training
+
+{_training(origin)}
+
+## Evaluation
+
+{evaluation}
+
+## Limits
+
+{_limits(origin, len(labels))}
+"""
+
+
+def _images_at(split: Split, positions: np.ndarray) -> list[np.ndarray]:
+    wanted, found, start = set(positions.tolist()), [], 0
+    for images, _ in eval_batches(split, batch_size=32).as_numpy_iterator():
+        found += [image for i, image in enumerate(images, start) if i in wanted]
+        start += len(images)
+    return found
+
+
+def draw_examples(
+    images: Sequence[np.ndarray], labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str], path: Path
+) -> None:
+    """A PNG of images uint8 (height, width, 3), each with the class named and its score; wrong ones in red."""
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.5 * columns, 2.8 * rows), layout="constrained")
+    for place, image in enumerate(images):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.set_axis_off()
+        axes.imshow(image)
+        named = int(scores[place].argmax())
+        title = f"{class_names[named]} {scores[place, named]:.3f}"
+        wrong = named != labels[place]
+        axes.set_title(
+            f"{title} (is {class_names[labels[place]]})" if wrong else title,
+            color="firebrick" if wrong else "black",
+            fontsize=9,
+        )
+    save_figure(figure, path)
+
+
+def write(
+    folder: Path,
+    config: ExportConfig,
+    origin: Origin,
+    files: Sequence[ExportedFile],
+    left_out: dict[str, str],
+    reference: np.ndarray,
+) -> None:
+    """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
+    split: Any = origin.data.validation
+    chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
+    draw_examples(
+        _images_at(split, chosen), split.labels[chosen], reference[chosen], origin.data.class_names, folder / EXAMPLES
+    )
+    write_text(folder / README, _text(config, origin, files, left_out, reference, split.labels))

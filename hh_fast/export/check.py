@@ -1,0 +1,171 @@
+"""The proof: every file classifies the validation images beside the Keras model, and must stay close to it."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hh_fast.config import ExportConfig
+from hh_fast.predict.classifier import Classifier
+
+NUM_WORST = 5
+FILES_AT_ONCE = 32
+MAX_DIFFERENCE = {"saved_model": 1e-4, "float32": 1e-4, "float16": 5e-3}
+# 130 ms an image on a desktop core, where the other formats take about 1.
+SLOW_FORMATS = ("int16x8",)
+SLOW_CHECK_IMAGES = 128
+ADVICE = {
+    "saved_model": "try another machine or TensorFlow version",
+    "float32": "try another TensorFlow version",
+    "float16": "use float32, or train with smaller weights",
+    "dynamic": "use float16",
+    "int8": "try more --calibration_images, --calibration_images from data like the phone's, or use dynamic or int16x8",
+    "int16x8": "try more --calibration_images, or use float16",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class WorstImage:
+    """An image on which a file strays from the model: the score of the model's class, from the model and from the file."""
+
+    path: str
+    class_name: str
+    model_score: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """How a file compares with the Keras model on `num_images` validation images.
+
+    Accuracies and `agreement` (the share of images given the same class) are 0 to 1; differences are of single scores.
+    `failures` says by how much the file misses its gates; it passes if there are none. `confusion[i][j]` counts the
+    images of class i that the file calls j.
+    """
+
+    num_images: int
+    accuracy: float
+    model_accuracy: float
+    agreement: float
+    largest_difference: float
+    mean_difference: float
+    confusion: list[list[int]]
+    worst: list[WorstImage]
+    failures: list[str]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"passed": self.passed}
+
+
+def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Positions in order, int64 (min(count, n),): drawn by `seed`, each class as often as the others, as far as it goes."""
+    groups = [
+        np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(labels == label))
+        for label in np.unique(labels)
+    ]
+    # Every class' first, then every class' second, and so on: cut anywhere, it is balanced.
+    rank = np.concatenate([np.arange(len(group)) for group in groups])
+    drawn = np.concatenate(groups)[np.argsort(rank, kind="stable")]
+    return np.sort(drawn[:count])
+
+
+def positions_to_check(name: str, labels: np.ndarray, check_images: int | None, seed: int) -> np.ndarray:
+    """Which validation images the file of format `name` is checked on; see `ExportConfig.check_images`."""
+    default = SLOW_CHECK_IMAGES if name in SLOW_FORMATS else len(labels)
+    return balanced(labels, default if check_images is None else check_images, seed)
+
+
+def score_all(
+    classifiers: Mapping[str, Classifier],
+    batches: Iterable[tuple[np.ndarray, Any]],
+    positions: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Scores float32 (k, num_classes) of each classifier, by name, on its own k `positions` of an ordered stream of batches."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
+    start = 0
+    for images, *_ in batches:
+        for name, classifier in classifiers.items():
+            wanted = positions[name]
+            rows = wanted[(wanted >= start) & (wanted < start + len(images))] - start
+            if len(rows):
+                parts[name].append(classifier.score(images[rows]))
+        start += len(images)
+    return {name: np.concatenate(scores) for name, scores in parts.items()}
+
+
+def score_files(classifier: Classifier, paths: Sequence[str]) -> np.ndarray:
+    """Scores float32 (n, num_classes) of image files that the artifact decodes itself."""
+    if classifier.score_bytes is None:
+        raise ValueError(f"{classifier.path} takes no encoded images")
+    return np.concatenate(
+        [
+            classifier.score_bytes([Path(path).read_bytes() for path in paths[start : start + FILES_AT_ONCE]])
+            for start in range(0, len(paths), FILES_AT_ONCE)
+        ]
+    )
+
+
+def _failures(name: str, config: ExportConfig, accuracy_drop: float, agreement: float, largest: float) -> list[str]:
+    if name in MAX_DIFFERENCE:
+        limit = MAX_DIFFERENCE[name]
+        # not <=, so that NaN fails
+        return [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
+    found = []
+    # Accuracies are multiples of 1/n: their difference must not miss a limit by its rounding.
+    if not accuracy_drop <= config.max_accuracy_drop + 1e-9:
+        found.append(
+            f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={config.max_accuracy_drop:g}"
+        )
+    if not agreement >= config.min_agreement - 1e-9:
+        found.append(f"it agrees on {agreement:.4f} of the images, less than --min_agreement={config.min_agreement:g}")
+    return found
+
+
+def compare(
+    name: str,
+    scores: np.ndarray,
+    reference: np.ndarray,
+    labels: np.ndarray,
+    paths: Sequence[str],
+    class_names: Sequence[str],
+    config: ExportConfig,
+) -> Check:
+    """The check of one file. All arrays are of the same images: scores (n, num_classes), labels (n,), paths n."""
+    named, expected = scores.argmax(axis=1), reference.argmax(axis=1)
+    difference = np.abs(scores - reference)
+    # The images given another class come first; NaN counts as the largest difference.
+    order = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), named == expected))[:NUM_WORST]
+    confusion = np.zeros((len(class_names),) * 2, np.int64)
+    np.add.at(confusion, (labels, named), 1)
+    accuracy, model_accuracy = float((named == labels).mean()), float((expected == labels).mean())
+    agreement, largest = float((named == expected).mean()), float(difference.max())
+    return Check(
+        num_images=len(labels),
+        accuracy=accuracy,
+        model_accuracy=model_accuracy,
+        agreement=agreement,
+        largest_difference=largest,
+        mean_difference=float(difference.mean()),
+        confusion=confusion.tolist(),
+        worst=[
+            WorstImage(
+                paths[i], class_names[expected[i]], float(reference[i, expected[i]]), float(scores[i, expected[i]])
+            )
+            for i in order
+        ],
+        failures=_failures(name, config, model_accuracy - accuracy, agreement, largest),
+    )
+
+
+def describe_failure(name: str, check: Check) -> str:
+    """What failed, by how much, on which images, and what to try."""
+    images = ", ".join(
+        f"{image.path} ({image.class_name} {image.model_score:.3f} -> {image.score:.3f})" for image in check.worst[:3]
+    )
+    return f"{name}: {' and '.join(check.failures)}, most on {images}; {ADVICE[name]}"

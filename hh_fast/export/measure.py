@@ -1,0 +1,105 @@
+"""What a `.tflite` file costs: latency, the files timed in turn, and memory, in a process of its own."""
+
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hh_fast.errors import DataError
+from hh_fast.predict.tflite import forms, new_interpreter
+
+WARM_UPS = 2
+MAX_RUNS = 50
+MIN_RUNS = 5
+# A file as slow as int16x8 gets MIN_RUNS, one that takes 10 ms gets MAX_RUNS.
+SECONDS_A_FILE = 0.5
+
+_CHILD = """
+import sys
+from pathlib import Path
+import numpy as np
+import ai_edge_litert.interpreter
+from hh_fast.export.measure import peak_bytes
+from hh_fast.predict.tflite import forms, new_interpreter
+before = peak_bytes()
+path = Path(sys.argv[1])
+interpreter = new_interpreter(path, num_threads=1)
+image, _ = forms(interpreter, path)
+interpreter.set_tensor(image.index, np.zeros(image.shape, image.dtype))
+interpreter.invoke()
+print(peak_bytes() - before)
+"""
+
+
+def peak_bytes() -> int:
+    """The most memory that this process held resident so far."""
+    if sys.platform == "linux":
+        # Not getrusage(): across exec() Linux carries over the peak of the process that started this one.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """One image through the interpreter, decoding and resizing not counted; milliseconds over `num_runs` runs."""
+
+    num_threads: int
+    median_ms: float
+    p95_ms: float
+    num_runs: int
+
+
+class _Timed:
+    def __init__(self, path: Path, num_threads: int):
+        self.num_threads = num_threads
+        self.interpreter = new_interpreter(path, num_threads)
+        image, _ = forms(self.interpreter, path)
+        self.interpreter.set_tensor(image.index, np.zeros(image.shape, image.dtype))
+        for _ in range(WARM_UPS):
+            self.interpreter.invoke()
+        self.seconds: list[float] = []
+
+    def wants_more(self) -> bool:
+        runs = len(self.seconds)
+        return runs < MIN_RUNS or (runs < MAX_RUNS and sum(self.seconds) < SECONDS_A_FILE)
+
+    def run(self) -> None:
+        start = time.perf_counter()
+        self.interpreter.invoke()
+        self.seconds.append(time.perf_counter() - start)
+
+    def result(self) -> Latency:
+        median, p95 = np.percentile(np.array(self.seconds) * 1e3, [50, 95])
+        return Latency(self.num_threads, round(float(median), 3), round(float(p95), 3), len(self.seconds))
+
+
+def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
+    """Latency of each file by name, on one thread and on all cores; the files take turns, so that noise hits all alike."""
+    threads = sorted({1, os.cpu_count() or 1})
+    timed = {name: [_Timed(path, count) for count in threads] for name, path in paths.items()}
+    everything = [one for group in timed.values() for one in group]
+    while waiting := [one for one in everything if one.wants_more()]:
+        for one in waiting:
+            one.run()
+    return {name: [one.result() for one in group] for name, group in timed.items()}
+
+
+def measure_memory(path: Path) -> int:
+    """Bytes by which a process grows at its peak when it opens the file and classifies one image, on one thread.
+
+    Raises:
+        DataError: the process failed.
+    """
+    command: list[Any] = [sys.executable, "-c", _CHILD, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DataError(f"a process that opens {path} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return int(done.stdout)
