@@ -67,7 +67,7 @@ def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) 
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as opened:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
         return {name: opened[name] for name in opened.files}
 
 

@@ -1,0 +1,301 @@
+"""bin/train end to end: a run, its folder, its refusals, and resume to the bit."""
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from hh_fast.cli.train import main
+from hh_fast.training import runs
+from hh_fast.training.loop import Loop
+
+MakeImages = Callable[..., Path]
+TIMINGS = {"images_per_second", "input_wait", "seconds"}
+
+
+@pytest.fixture
+def flags(make_images: MakeImages, tmp_path: Path) -> list[str]:
+    """Three epochs of three steps on small images."""
+    train = make_images("train", {"horses": 13, "humans": 13})
+    validation = make_images("validation", {"horses": 5, "humans": 5}, seed=1)
+    return [
+        f"--train_dir={train}",
+        f"--validation_dir={validation}",
+        f"--cache_dir={tmp_path / 'cache'}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--image_size=96,96",
+        "--batch_size=8",
+        "--epochs=3",
+    ]
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def outcome(run_dir: Path) -> tuple[list[dict[str, str]], list[np.ndarray], list[np.ndarray]]:
+    """What two equal runs agree on to the bit: history without its timings, and the weights of both models."""
+    history = [{name: value for name, value in row.items() if name not in TIMINGS} for row in rows(run_dir)]
+    models = [keras.saving.load_model(run_dir / name) for name in ("model.keras", "last.keras")]
+    return history, models[0].get_weights(), models[1].get_weights()
+
+
+def assert_same(one: Path, other: Path) -> None:
+    (history, *weights), (other_history, *other_weights) = outcome(one), outcome(other)
+    assert history == other_history
+    for mine, theirs in zip(weights, other_weights, strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def elsewhere(flags: list[str], run_dir: Path) -> list[str]:
+    return [*(flag for flag in flags if not flag.startswith("--run_dir")), f"--run_dir={run_dir}"]
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert not any(line.startswith("Traceback") for line in lines)
+    return lines[-1]
+
+
+def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = tmp_path / "run"
+    assert main([*flags, "--precision=float32"]) == 0
+    log = capsys.readouterr().err
+    assert "Cache: memory (1 MB decoded, under half of the" in log
+    assert "Images: 26 to train on, 10 to validate on; classes horses, humans" in log
+    assert "Precision float32 (as asked by --precision); XLA off (on a CPU it is slower" in log
+    assert "The step as built: convolutions in float32, no XLA; 3 steps an epoch" in log
+    assert "Epoch 3/3: loss " in log
+    assert " images/s, input wait " in log
+    expected = {
+        "README.md", "config.json", "confusion.png", "curves.png", "history.csv", "last.keras", "model.keras",
+        "result.json", "tensorboard", "worst.png", ".lock",
+    }  # fmt: skip
+    assert {path.name for path in run_dir.iterdir()} == expected
+    history = rows(run_dir)
+    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert set(history[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} | TIMINGS
+    config = json.loads((run_dir / "config.json").read_text())
+    assert (config["class_names"], config["head"], config["train"]["epochs"]) == (["horses", "humans"], "sigmoid", 3)
+    for name in ("curves.png", "confusion.png", "worst.png"):
+        with Image.open(run_dir / name) as picture:
+            assert min(picture.size) > 200
+    card = (run_dir / "README.md").read_text()
+    best = max(float(row["val_accuracy"]) for row in history)
+    assert f"**{best:.4f}**" in card
+    assert "bin/train --train_dir=" in card
+    assert len(list((run_dir / "tensorboard").iterdir())) == 1
+
+
+def test_the_saved_model_is_plain_float32_keras(flags: list[str], tmp_path: Path) -> None:
+    assert main([*flags, "--precision=mixed_bfloat16", "--epochs=1"]) == 0
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert model(np.zeros((2, 96, 96, 3), np.uint8)).shape == (2, 1)
+
+
+class Interrupt(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("steps", "extra"),
+    [
+        (1, ["--checkpoint_every_steps=1"]),
+        (4, ["--checkpoint_every_steps=1", "--augment", "--cache=disk"]),
+        (5, ["--checkpoint_every_steps=2", "--precision=mixed_bfloat16", "--cache=none"]),
+        (6, ["--optimizer=adam"]),
+        (7, []),
+    ],
+    ids=["first epoch", "mid-epoch, augmented", "before the checkpoint", "at an epoch's end", "epochs only"],
+)
+def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, extra: list[str]
+) -> None:
+    flags = [*flags, *extra]
+    assert main(elsewhere(flags, tmp_path / "whole")) == 0
+    real, done = Loop._run_step, iter(range(100))
+
+    def cut_off(self: Loop, *args: Any) -> None:
+        if next(done) == steps:
+            raise Interrupt
+        real(self, *args)
+
+    monkeypatch.setattr(Loop, "_run_step", cut_off)
+    with pytest.raises(Interrupt):
+        main(flags)
+    monkeypatch.setattr(Loop, "_run_step", real)
+    assert main(flags) == 0
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_a_checkpoint_and_says_where(
+    flags: list[str], tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def soon() -> None:
+        while not (tmp_path / "run" / "history.csv").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=soon, daemon=True).start()
+    assert main([*flags, "--epochs=400"]) == 128 + number
+    line = last_line(capsys)
+    assert line.startswith(f"train: stopped by {number.name} at epoch ")
+    assert line.endswith("; the same command goes on from there")
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_finished_run_is_kept_until_told_otherwise(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    assert main([*flags, "--epochs=1"]) == 0
+    before = (run_dir / "model.keras").read_bytes()
+    assert main([*flags, "--epochs=1"]) == 1
+    message = f"train: `run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
+    assert last_line(capsys) == message
+    assert main([*flags, "--epochs=1", "--seed=3", "--learning_rate=0.01"]) == 1
+    message = f"train: `run_dir` {run_dir} holds a run with other settings: seed was 0 and is 3; learning_rate was 0.001 and is"
+    assert last_line(capsys).startswith(message)
+    assert (run_dir / "model.keras").read_bytes() == before
+    assert main([*flags, "--epochs=1", "--seed=3", "--overwrite"]) == 0
+    assert (run_dir / "model.keras").read_bytes() != before
+
+
+def test_other_images_cannot_go_on_with_a_run(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags, "--epochs=1"]) == 0
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "train" / "horses" / "000.png").unlink()
+    assert main([*flags, "--epochs=1"]) == 2
+    assert f"{tmp_path / 'run'} cannot go on as it began: the images changed" in last_line(capsys)
+
+
+def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with runs._own(tmp_path / "run"):
+        assert main(flags) == 2
+    assert (
+        last_line(capsys)
+        == f"train: another process trains in {tmp_path / 'run'}: wait for it, or give another --run_dir"
+    )
+
+
+def test_a_folder_of_other_things_is_left_alone(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    for extra in ([], ["--overwrite"]):
+        assert main([*flags, *extra]) == 1
+        assert "must be new, empty or a run folder" in last_line(capsys)
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags, "--optimizer=sgd", "--learning_rate=1e30", "--checkpoint_every_steps=1"]) == 4
+    line = last_line(capsys)
+    assert "of epoch 1 (step " in line
+    assert line.endswith("try a lower --learning_rate. The last checkpoint before it is kept")
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "message"),
+    [
+        (["--batch_size=27"], 1, "`batch_size` must be at most the number of training images, 26. Received: 27"),
+        (
+            ["--image_size=93,200"],
+            1,
+            "`image_size` must be at least 94,94, the least that five 3 x 3 convolutions and 2 x 2 poolings leave a pixel"
+            " of. Received: 93,200",
+        ),
+        (["--train_dir=/nowhere/at/all"], 2, "no folder /nowhere/at/all: check the path"),
+        (["--require_gpu"], 1, "`require_gpu` is set, and no GPU can be used: "),
+        (["extra"], 1, "this command takes flags only. Received: extra; see --help"),
+    ],
+)
+def test_what_cannot_be_trained(
+    flags: list[str], extra: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags, *extra]) == code
+    assert last_line(capsys).startswith(f"train: {message}")
+
+
+def test_a_run_folder_in_place_of_which_a_file_stands(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").write_text("")
+    assert main(flags) == 1
+    assert last_line(capsys) == f"train: `run_dir` must be a folder. Received: {tmp_path / 'run'}, a file"
+
+
+def test_three_classes_take_a_softmax(
+    make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [
+        f"--train_dir={make_images('three', {'a': 8, 'b': 8, 'c': 8})}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--image_size=96,96",
+        "--batch_size=8",
+        "--epochs=1",
+        "--steps_per_epoch=1",
+    ]
+    assert main([*flags, "--head=sigmoid"]) == 1
+    assert last_line(capsys) == "train: `head` must be softmax for 3 classes. Received: sigmoid"
+    assert main([*flags, "--overwrite"]) == 0
+    assert keras.saving.load_model(tmp_path / "run" / "model.keras").output_shape == (None, 3)
+
+
+def test_gpu_flags_train_here_too_with_one_warning(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flagfile = Path(__file__).parent.parent / "gpu.flags"
+    assert main([f"--flagfile={flagfile}", *flags, "--epochs=1", "--validation_batch_size=5"]) == 0
+    log = capsys.readouterr().err
+    if "No GPU can be used" in log:
+        assert log.count("No GPU can be used: ") == 1
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["train"]["validation_batch_size"] == 5
+    assert config["train"]["device"] == "gpu"
+
+
+def test_without_validation_the_training_loss_chooses(flags: list[str], tmp_path: Path) -> None:
+    plain = [flag for flag in flags if not flag.startswith("--validation_dir")]
+    assert main([*plain, "--validation_split=0", "--epochs=1"]) == 0
+    assert not (tmp_path / "run" / "confusion.png").exists()
+    assert "No validation images." in (tmp_path / "run" / "README.md").read_text()
+
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "horse-or-human-100px"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not here")
+def test_real_images_as_folders(tmp_path: Path) -> None:
+    code = main(
+        [
+            f"--train_dir={REAL / 'train'}",
+            f"--validation_dir={REAL / 'validation'}",
+            f"--run_dir={tmp_path / 'run'}",
+            "--image_size=100,100",
+            "--epochs=1",
+        ]
+    )
+    assert code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["num_train"], config["num_validation"]) == (1027, 256)
