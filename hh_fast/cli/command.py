@@ -133,7 +133,9 @@ def _default_text(field: "dataclasses.Field[Any]") -> str:
 
 
 def help_text(command: _Command) -> str:
-    lines = [*textwrap.wrap(command.synopsis, 110, replace_whitespace=False, drop_whitespace=False), ""]
+    lines = []
+    for paragraph in command.synopsis.split("\n\n"):
+        lines += [*textwrap.wrap(paragraph, 100), ""]
     seen = set()
     for config in command.configs:
         lines.append((config.__doc__ or "").split("\n")[0])
