@@ -119,3 +119,14 @@ def test_help_of_train_names_every_field() -> None:
         for name in config.__dataclass_fields__:
             assert f"--{name}" in text
     assert "--image_size=300,300" in text
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    code = "import sys; from hh_fast.cli.train import main; sys.exit(main(['--help']))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141

@@ -198,20 +198,24 @@ def run(
     command = _Command(name, synopsis, (*configs, GeneralConfig))
     words = list(sys.argv[1:] if arguments is None else arguments)
     own_words = words[: words.index("--")] if "--" in words else words
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
-        print(help_text(command))
-        return 0
-    if "--version" in own_words:
-        print(f"hh_fast {hh_fast.__version__}")
-        return 0
     show_traceback = any(
         word.startswith("--verbosity=") and word[12:].isdigit() and word != "--verbosity=0" for word in words
     )
     previous = signal.signal(signal.SIGTERM, _stop_on_sigterm)
     try:
+        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
+            print(help_text(command), flush=True)
+            return 0
+        if "--version" in own_words:
+            print(f"hh_fast {hh_fast.__version__}", flush=True)
+            return 0
         made, free = parse(command.configs, words)
         _set_up_logging(made.pop().verbosity)
         return body(*made, free) or 0
+    except BrokenPipeError:
+        # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (HHFastError, OSError) as e:
         if show_traceback:
             raise

@@ -97,7 +97,7 @@ def write_report(
         f"# A run of hh_fast: {', '.join(data.class_names)}",
         "",
         f"{data.train.num_images} training images ({data.source.name}), {identity['num_validation']} validation images,"
-        f" {len(progress.history)} epochs. Made by:",
+        f" {len(progress.history)} {'epoch' if len(progress.history) == 1 else 'epochs'}. Made by:",
         "",
         f"    {command}",
         "",
