@@ -16,18 +16,13 @@ from hh_fast.bench.setting import Setting
 GENERATOR = "ImageDataGenerator"
 GENERATOR_TRAINING = f"{GENERATOR} and fit, float32"
 OWN_INPUT = "hh_fast, memory"
-DECODE_BOUND = "bound: bare decoding"
-
-
-def copy_bound_name(num_threads: int) -> str:
-    return f"bound: memory copy, {num_threads} core{'s' if num_threads > 1 else ''}"
+DECODE_BOUND = "bound: bare decoding, every core"
+COPY_BOUND = "bound: memory copy, one core"
+RESIDENT_RECIPE = "bound: resident batch, fit, float32"
 
 
 def resident_name(precision: str) -> str:
     return f"bound: resident batch, hh_fast, {precision}"
-
-
-RESIDENT_RECIPE = "bound: resident batch, fit, float32"
 
 
 def measure_path(path: inputs.InputPath, num_images: int, cold_files: Sequence[str]) -> dict[str, Any]:
@@ -57,9 +52,7 @@ def race_inputs(setting: Setting, checked: Fairness, progress: Progress) -> dict
         if path.name not in checked.failed
     ]
     calls.append((DECODE_BOUND, bounds.decode_bound, (files,)))
-    copied = (num_images, setting.data.image_size, setting.train.batch_size)
-    thread_counts = sorted({1, bounds.num_cores()})
-    calls += [(copy_bound_name(threads), bounds.copy_bound, (*copied, threads)) for threads in thread_counts]
+    calls.append((COPY_BOUND, bounds.copy_bound, (num_images, setting.data.image_size, setting.train.batch_size)))
     outcomes = _run(calls, setting.bench.num_repeats, setting.plan.input_s, progress, use_gpu=False)
     return {name: Outcome(name, failure=reason) for name, reason in checked.failed.items()} | outcomes
 
@@ -104,7 +97,7 @@ def claims(input_outcomes: dict[str, Outcome], training: dict[str, Outcome], pre
         ("whole training in float32", training, GENERATOR_TRAINING, "hh_fast, float32", "wall_s"),
         ("whole training", training, GENERATOR_TRAINING, own, "wall_s"),
         ("a warm epoch", training, GENERATOR_TRAINING, own, "warm_epoch_s"),
-        ("share of bound: warm input", input_outcomes, OWN_INPUT, copy_bound_name(1), "warm_img_s"),
+        ("share of bound: warm input", input_outcomes, OWN_INPUT, COPY_BOUND, "warm_img_s"),
         ("share of bound: first epoch's input", input_outcomes, OWN_INPUT, DECODE_BOUND, "first_img_s"),
         ("share of bound: training, hh_fast", training, own, resident_name(precision), "warm_img_s"),
         ("share of bound: training, generator", training, GENERATOR_TRAINING, RESIDENT_RECIPE, "warm_img_s"),

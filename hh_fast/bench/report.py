@@ -91,8 +91,8 @@ def training_table(results: Row) -> str:
     header = [
         "whole training",
         "wall, s",
-        "first epoch, s",
-        "later epochs, s",
+        "to the first epoch's end, s",
+        "a later epoch, s",
         "training, images/s",
         "input wait",
         "validation accuracy",
@@ -116,10 +116,9 @@ def headline(results: Row) -> str:
     if whole is None:
         return "No ratio of whole trainings: see what failed."
     epochs = results["flags"]["bench"]["epochs"]
-    faster = "shorter" if whole["median"] >= 1 else "of the time"
     return (
-        f"{epochs} epochs of {results['plan']['num_train']} images took hh_fast {whole['median']:.2f} times {faster}"
-        f" than ImageDataGenerator and fit ({results['precision']}; the recipe's float32)."
+        f"{epochs} epochs of {results['plan']['num_train']} images: ImageDataGenerator and fit took"
+        f" {whole['median']:.2f} times as long as hh_fast ({results['precision']}, where the recipe has float32)."
     )
 
 
@@ -136,7 +135,7 @@ def notes(results: Row) -> list[str]:
         f"Images: {data['name']}, {data['num_train']} to train and {data['num_validation']} to validate on, as"
         f" {height} x {width}; used: {plan['num_input']} for input alone, {plan['num_train']} and"
         f" {plan['num_validation']} for whole trainings{part}.",
-        f"{repeats} repeats, variants in turn, each in a process of its own with TensorFlow imported and its thread"
+        f"{repeats} {'repeat' if repeats == 1 else 'repeats'}, variants in turn, each in a process of its own with TensorFlow imported and its thread"
         " pools started (the warm-up, not timed). Median (lowest to highest).",
         f"First epoch: from the folder, with all that a path does once. {data['file_cache'].capitalize()}.",
         f"Checked before: the paths yield equal labels and pixels for {checked['num_images']} files"

@@ -52,13 +52,17 @@ class Job:
 
 
 class _Clock(keras.callbacks.Callback):
-    """Seconds of each epoch, and of its training part: from its begin to its last step's end, waits for input included."""
+    """Seconds of each epoch, and of its training part: from its begin to its last step's end, waits for input included.
+
+    `first_end` is when the first epoch ended, on `time.perf_counter()`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch_s: list[float] = []
         self.training_s: list[float] = []
         self.logs: list[dict[str, float]] = []
+        self.first_end = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self._start = self._last_step = time.perf_counter()
@@ -67,7 +71,9 @@ class _Clock(keras.callbacks.Callback):
         self._last_step = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        self.epoch_s.append(time.perf_counter() - self._start)
+        now = time.perf_counter()
+        self.first_end = self.first_end or now
+        self.epoch_s.append(now - self._start)
         self.training_s.append(self._last_step - self._start)
         self.logs.append({name: float(value) for name, value in (logs or {}).items()})
 
@@ -96,7 +102,7 @@ def _figures(
         "epoch_s": clock.epoch_s,
         "training_s": clock.training_s,
         "images": images,
-        "first_epoch_s": clock.epoch_s[0],
+        "first_epoch_s": clock.first_end - start,
         "warm_epoch_s": statistics.median(clock.epoch_s[later]),
         "warm_img_s": sum(images[later]) / sum(clock.training_s[later]),
         "input_wait": statistics.mean(waits[later]) if waits else None,
