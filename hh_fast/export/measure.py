@@ -40,10 +40,10 @@ print(peak_bytes() - before)
 
 def peak_bytes() -> int:
     """The most memory that this process held resident so far."""
-    if sys.platform == "linux":
+    status = Path("/proc/self/status")
+    if status.exists():
         # Not getrusage(): across exec() Linux carries over the peak of the process that started this one.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

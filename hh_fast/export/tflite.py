@@ -1,5 +1,6 @@
 """From a SavedModel to a `.tflite` file of built-in operators, in each number format."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def convert(saved_model_dir: Path, number_format: str, calibration_images: np.nd
         CheckError: the model has an operation that the format has no built-in operator for.
     """
     try:
-        with native_stderr_logged():
+        with native_stderr_logged(), warnings.catch_warnings():
+            # The converter itself uses tf.lite.Interpreter, and then advises its caller to use another.
+            warnings.simplefilter("ignore", UserWarning)
             return _converter(saved_model_dir, number_format, calibration_images).convert()
     except (ValueError, RuntimeError, tf.errors.OpError) as e:
         raise CheckError(

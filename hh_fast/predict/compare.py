@@ -126,6 +126,10 @@ def compare(
     return Comparison(one, other, total, agreeing, largest, summed / total, worst, faults)
 
 
+def _short(classifier: Classifier) -> str:
+    return "/".join(Path(classifier.path).parts[-2:])
+
+
 def draw(comparison: Comparison, read: Callable[[str], np.ndarray], path: Path) -> None:
     """The images of `comparison.worst` as a PNG, each with what the two say of it; a class that differs in red.
 
@@ -138,10 +142,10 @@ def draw(comparison: Comparison, read: Callable[[str], np.ndarray], path: Path) 
     items = comparison.worst
     columns = min(COLUMNS, len(items))
     rows = -(-len(items) // columns)
-    figure = Figure(figsize=(2.8 * max(columns, 2), 3.1 * rows + 0.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(2.8 * max(columns, 2), 3.3 * rows + 0.7), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(
-        f"Upper line: {Path(comparison.one.path).name}   Lower line: {Path(comparison.other.path).name}\n"
+        f"Upper: {_short(comparison.one)}   Lower: {_short(comparison.other)}\n"
         f"same class on {comparison.num_agreeing} of {comparison.num_images} images",
         fontsize=10,
     )
@@ -151,13 +155,11 @@ def draw(comparison: Comparison, read: Callable[[str], np.ndarray], path: Path) 
         if place < len(items):
             item = items[place]
             axes.imshow(read(item.path))
-            axes.set_title(
-                f"{said(item.scores, comparison.one)}\n{said(item.other_scores, comparison.other)}",
-                fontsize=9,
-                color="firebrick" if item.differs else "black",
+            lines = (
+                Path(item.path).name[-30:],
+                said(item.scores, comparison.one),
+                said(item.other_scores, comparison.other),
             )
-            axes.text(
-                0.5, -0.03, Path(item.path).name[-34:], transform=axes.transAxes, ha="center", va="top", fontsize=7
-            )
+            axes.set_title("\n".join(lines), fontsize=9, color="firebrick" if item.differs else "black")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
