@@ -22,13 +22,16 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
+from hh_fast.data.drawing.picture import draw
 from hh_fast.errors import DataError
 from hh_fast.files import atomic_dir, locked
 
 logger = logging.getLogger(__name__)
 
 # To be raised whenever a picture changes: it is part of the folder's name, and so of every cache key made from it.
-VERSION = 1
+VERSION = 2
 CLASS_NAMES = ("horses", "humans")
 NUM_IMAGES = {"train": 1024, "validation": 256}
 IMAGE_SIZE = 300
@@ -70,7 +73,7 @@ def draw_sample(
     for folder in {str(Path(job.path).parent) for job in jobs}:
         (target_dir / folder).mkdir(parents=True)
     if num_workers is None:
-        num_workers = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        num_workers = _num_cores()
     progress = _Progress(len(jobs))
     if num_workers == 0:
         for job in jobs:
@@ -81,11 +84,13 @@ def draw_sample(
     progress.end()
 
 
+def _num_cores() -> int:
+    """Cores that this process may use, eight at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
+
+
 def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
-    from PIL import Image
-
-    from hh_fast.data.drawing.picture import draw
-
     picture = Image.fromarray(draw(job.class_name, random.Random(job.key), image_size))
     picture.putalpha(255)
     picture.save(target_dir / job.path, compress_level=4)

@@ -5,9 +5,11 @@ import random
 from collections.abc import Callable
 
 from hh_fast.data.drawing import palette
-from hh_fast.data.drawing.solids import Color, Limb, Vector, add, between, heading, on_ground, sine, turned
+from hh_fast.data.drawing.palette import Color
+from hh_fast.data.drawing.solids import Limb, Vector, add, between, heading, on_ground, sine, turned
 
-POSES = ("stand", "stand", "walk", "walk", "trot", "gallop", "graze", "graze", "rear", "jump", "lie")
+# How often each is taken, in percent.
+POSES = {"stand": 24, "walk": 23, "trot": 16, "gallop": 15, "graze": 16, "jump": 2, "lie": 2, "rear": 2}
 Placing = Callable[..., Vector]
 HIND_PIVOT: Vector = (-0.42, 0.78, 0.0)
 
@@ -52,7 +54,7 @@ class _Pose:
         self.swing[0] = rng.uniform(0, 0.35)
 
     def _rear(self, rng: random.Random) -> None:
-        self.pitch = rng.uniform(0.55, 1.05)
+        self.pitch = rng.uniform(0.4, 0.75)
         self.neck, self.face = rng.uniform(0.9, 1.3), rng.uniform(0.1, 0.6)
         self.swing = [rng.uniform(0.7, 1.3), rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.3), rng.uniform(-0.2, 0.2)]
         self.bend = [rng.uniform(0.8, 1.8), rng.uniform(0.8, 1.8), 0.3, 0.3]
@@ -68,6 +70,7 @@ class _Pose:
         self.swing = [1.25, rng.uniform(0.9, 1.3), 1.0, 1.1]
         self.bend = [2.7, 2.6, 1.5, 1.4]
         self.neck = rng.uniform(0.4, 1.1)
+        self.tail = rng.uniform(-1.5, -1.2)
 
 
 class _Look:
@@ -90,7 +93,7 @@ class _Look:
 
 def horse(rng: random.Random) -> list[Limb]:
     """The limbs of a horse in a pose and coat of chance, standing on y = 0."""
-    pose, look = _Pose(rng.choice(POSES), rng), _Look(rng)
+    pose, look = _Pose(rng.choices(list(POSES), list(POSES.values()))[0], rng), _Look(rng)
 
     def placed(x: float, y: float, z: float = 0.0) -> Vector:
         return turned((x, y, z), pose.pitch, HIND_PIVOT)
@@ -112,17 +115,9 @@ def _body(placed: Placing, look: _Look) -> list[Limb]:
         Limb(loin, rump, 0.18 * build, 0.178 * build, look.coat, look.pattern),
     ]
     if look.blanket is not None:
-        limbs += [
-            Limb(
-                placed(0.2, 0.81),
-                placed(-0.25, 0.82),
-                0.19 * build,
-                0.19 * build,
-                look.blanket,
-                look.stripe,
-                look.num_stripes,
-            ),
-        ]
+        thick = 0.012
+        ends = 0.2 * build + thick, 0.18 * build + thick
+        limbs.append(Limb(ribs, loin, *ends, look.blanket, look.stripe, look.num_stripes))
     return limbs
 
 
@@ -204,7 +199,7 @@ def _mane(base: Vector, poll: Vector, back: Vector, look: _Look, rng: random.Ran
         share = 0.1 + 0.125 * number
         thick = 0.125 - 0.06 * share
         root = add(between(base, poll, share), back, thick)
-        tip = add(root, (rng.uniform(-0.05, 0.01), -rng.uniform(0.07, 0.13), side * 0.085))
+        tip = add(root, (rng.uniform(-0.05, 0.01), -rng.uniform(0.07, 0.13), side * thick))
         locks.append(Limb(root, tip, 0.042, 0.024, look.mane))
     locks.append(Limb(add(poll, (0, 0.05, 0)), add(poll, (0.08, -0.03, 0.0)), 0.028, 0.014, look.mane))
     return locks

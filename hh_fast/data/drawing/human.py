@@ -4,9 +4,23 @@ import math
 import random
 
 from hh_fast.data.drawing import palette
-from hh_fast.data.drawing.solids import Color, Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
+from hh_fast.data.drawing.palette import Color
+from hh_fast.data.drawing.solids import Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
 
-POSES = ("stand", "walk", "run", "sit", "squat", "kneel", "wave", "arms_up", "dance", "bend", "hips")
+# How often each is taken, in percent.
+POSES = {
+    "stand": 17,
+    "walk": 21,
+    "run": 13,
+    "wave": 12,
+    "arms_up": 12,
+    "hips": 10,
+    "dance": 7,
+    "kneel": 2,
+    "sit": 3,
+    "bend": 2,
+    "squat": 1,
+}
 
 
 class _Pose:
@@ -16,6 +30,7 @@ class _Pose:
         wobble = lambda size: rng.uniform(-size, size)  # noqa: E731
         self.lean = wobble(0.08)
         self.nod = wobble(0.25)
+        self.seat = False
         self.thigh = [wobble(0.12), wobble(0.12)]
         self.thigh_spread = [rng.uniform(0.02, 0.2), rng.uniform(0.02, 0.2)]
         self.knee = [rng.uniform(0, 0.15), rng.uniform(0, 0.15)]
@@ -34,17 +49,18 @@ class _Pose:
         self.arm = [-side * stride, side * stride]
 
     def _run(self, rng: random.Random) -> None:
-        stride, side = rng.uniform(0.7, 1.1), rng.choice((1, -1))
-        self.lean = rng.uniform(0.1, 0.35)
+        stride, side = rng.uniform(0.5, 0.85), rng.choice((1, -1))
+        self.lean = rng.uniform(0.05, 0.25)
         self.thigh = [side * stride, -side * stride * 0.7]
-        self.knee = [rng.uniform(0.7, 1.4), rng.uniform(0.5, 1.5)]
+        self.knee = [rng.uniform(0.5, 1.1), rng.uniform(0.5, 1.1)]
         self.arm = [-side * stride, side * stride]
         self.elbow = [rng.uniform(1.2, 1.8), rng.uniform(1.2, 1.8)]
 
     def _sit(self, rng: random.Random) -> None:
-        self.lean = rng.uniform(-0.3, 0.2)
-        self.thigh = [rng.uniform(1.3, 1.7), rng.uniform(1.3, 1.7)]
-        self.knee = [rng.uniform(0.2, 1.7)] * 2
+        self.seat = True
+        self.lean = rng.uniform(-0.15, 0.2)
+        self.thigh = [rng.uniform(1.3, 1.6), rng.uniform(1.3, 1.6)]
+        self.knee = [rng.uniform(1.2, 1.7), rng.uniform(1.2, 1.7)]
         self.arm = [rng.uniform(0.1, 0.8), rng.uniform(0.1, 0.8)]
 
     def _squat(self, rng: random.Random) -> None:
@@ -115,15 +131,15 @@ class _Look:
 
 def human(rng: random.Random) -> list[Limb]:
     """The limbs of a person in a pose and clothes of chance, standing on y = 0."""
-    pose, look = _Pose(rng.choice(POSES), rng), _Look(rng)
+    pose, look = _Pose(rng.choices(list(POSES), list(POSES.values()))[0], rng), _Look(rng)
     limbs = _legs(pose, look) + _upper_body(pose, look, rng)
     return on_ground(limbs)
 
 
 def _legs(pose: _Pose, look: _Look) -> list[Limb]:
-    limbs = []
     width = look.width
-    thigh_color = look.legs if look.lower in ("trousers", "shorts") else look.skin
+    limbs = [Limb((-0.02, -0.1, 0), (-0.02, -0.2, 0), 0.07, 0.075, look.headwear)] if pose.seat else []
+    thigh_color = look.shirt if look.lower == "dress" else look.legs
     shin_color = look.legs if look.lower == "trousers" else look.skin
     knees = []
     for side, sign in ((0, 1), (1, -1)):
@@ -149,12 +165,12 @@ def _skirt(knees: list[Vector], look: _Look) -> list[Limb]:
     middle = between((0, 0, 0), between(knees[0], knees[1], 0.5), 0.95)
     across = 0.06 + 0.5 * abs(knees[0][0] - knees[1][0]), 0.075 + 0.5 * abs(knees[0][2] - knees[1][2])
     folds = []
-    for number in range(10):
-        angle = number * math.pi / 5
+    for number in range(14):
+        angle = number * math.pi / 7
         out = (cosine(angle), 0.0, sine(angle))
         hem = add(middle, (across[0] * out[0], 0.0, across[1] * out[2]))
-        folds.append(Limb(add((0, 0.06, 0), out, 0.035 * look.width), hem, 0.042 * look.width, 0.04, color))
-    folds.append(Limb((0, 0.04, 0), middle, 0.07 * look.width, 0.06, color))
+        folds.append(Limb(add((0, 0.06, 0), out, 0.035 * look.width), hem, 0.04 * look.width, 0.032, color))
+    folds.append(Limb((0, 0.04, 0), middle, 0.07 * look.width, 0.075, color))
     return folds
 
 
@@ -164,19 +180,16 @@ def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
     def placed(point: Vector) -> Vector:
         return turned(point, -pose.lean, (0, 0, 0))
 
+    below = look.shirt if look.lower == "dress" else look.legs
     limbs = [
-        Limb(
-            (0, 0.0, z),
-            placed((0, 0.1, z)),
-            0.068 * width,
-            0.066 * width,
-            look.legs if look.lower != "dress" else look.shirt,
-        )
+        Limb((0, 0, z), placed((0, 0.06, z)), 0.068 * width, 0.066 * width, below)
         for z in (-0.035 * width, 0.035 * width)
     ]
+    hem = [placed((0, 0.062, z * 0.038 * width)) for z in (-1, 1)]
+    limbs.append(Limb(hem[0], hem[1], 0.07 * width, 0.07 * width, look.shirt))
     for z in (-1, 0, 1):
-        waist, chest = placed((0, 0.07, z * 0.033 * width)), placed((0, 0.255, z * 0.062 * width))
-        limbs.append(Limb(waist, chest, 0.064 * width, 0.066 * width, look.shirt, look.pattern, look.num_stripes))
+        waist, chest = placed((0, 0.08, z * 0.036 * width)), placed((0, 0.255, z * 0.062 * width))
+        limbs.append(Limb(waist, chest, 0.066 * width, 0.066 * width, look.shirt, look.pattern, look.num_stripes))
     for side, sign in ((0, 1), (1, -1)):
         shoulder = placed((0, 0.275, sign * 0.112 * width))
         swing = pose.arm[side] + 0.5 * pose.lean
@@ -205,10 +218,8 @@ def _head(neck: Vector, pose: _Pose, look: _Look, rng: random.Random) -> list[Li
         Limb(skull, placed(0.022, 0.065, 0), 0.062 * size, 0.045 * size, look.skin),
         Limb(placed(0.068, 0.09, 0), placed(0.076, 0.08, 0), 0.01 * size, 0.012 * size, look.skin),
     ]
-    for z in (-0.024, 0.024):
-        limbs.append(
-            Limb(placed(0.062, 0.108, z), placed(0.063, 0.108, z), 0.009 * size, 0.009 * size, (0.05, 0.04, 0.04))
-        )
+    eyes = [placed(0.062, 0.108, z) for z in (-0.024, 0.024)]
+    limbs += [Limb(eye, eye, 0.009 * size, 0.009 * size, (0.05, 0.04, 0.04)) for eye in eyes]
     if look.head != "bald":
         color: Color = look.headwear if look.head == "cap" else look.hair
         limbs.append(Limb(placed(-0.006, 0.125, 0), placed(-0.022, 0.1, 0), 0.062 * size, 0.056 * size, color))

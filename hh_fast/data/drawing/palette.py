@@ -2,7 +2,7 @@
 
 import random
 
-from hh_fast.data.drawing.solids import Color
+Color = tuple[float, float, float]  # red, green, blue
 
 # From pale to dark; skin, hair, and the coats of horses are drawn from the same browns.
 BROWNS: tuple[Color, ...] = (
@@ -48,3 +48,10 @@ def skin(rng: random.Random) -> Color:
 
 def cloth(rng: random.Random) -> Color:
     return varied(rng.choice(rng.choice((BROWNS, GREYS, BRIGHTS))), rng)
+
+
+def dulled(color: Color, share: float) -> Color:
+    """`color` moved towards the grey of its brightness: not at all (0) to wholly (1)."""
+    grey = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
+    red, green, blue = (c + share * (grey - c) for c in color)
+    return (red, green, blue)

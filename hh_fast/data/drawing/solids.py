@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hh_fast.data.drawing.palette import Color
+
 Vector = tuple[float, float, float]
-Color = tuple[float, float, float]
+
+
+NOTHING = np.float32(-1e6)  # the depth where nothing was painted
 
 
 class Limb(NamedTuple):
@@ -86,31 +90,38 @@ def project(point: Vector, camera: Camera) -> Vector:
 
 def seen(limbs: Iterable[Limb], camera: Camera) -> list[Limb]:
     """The limbs in pixels, the farthest first."""
-    projected = [
-        limb._replace(
+    projected = []
+    for limb in limbs:
+        placed = limb._replace(
             start=project(limb.start, camera),
             end=project(limb.end, camera),
             start_radius=limb.start_radius * camera.scale,
             end_radius=limb.end_radius * camera.scale,
         )
-        for limb in limbs
-    ]
+        projected += _balls(placed) if _points_at_viewer(placed) else [placed]
     return sorted(projected, key=lambda limb: limb.start[2] + limb.end[2])
 
 
-def _window(limb: Limb, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    radius = max(limb.start_radius, limb.end_radius) + 1
-    xs, ys = (limb.start[0], limb.end[0]), (limb.start[1], limb.end[1])
-    left, right = max(0, math.floor(min(xs) - radius)), min(shape[1], math.ceil(max(xs) + radius) + 1)
-    top, bottom = max(0, math.floor(min(ys) - radius)), min(shape[0], math.ceil(max(ys) + radius) + 1)
-    return slice(top, max(top, bottom)), slice(left, max(left, right))
+def _points_at_viewer(limb: Limb) -> bool:
+    x, y, z = add(limb.end, limb.start, -1)
+    return x * x + y * y < 0.5 * z * z
+
+
+def _balls(limb: Limb, number: int = 8) -> list[Limb]:
+    """The limb as balls in a row: seen from its end, no point of its axis stands for all that a pixel sees of it."""
+    row = []
+    for share in (step / (number - 1) for step in range(number)):
+        spot = between(limb.start, limb.end, share)
+        radius = limb.start_radius + share * (limb.end_radius - limb.start_radius)
+        row.append(limb._replace(start=spot, end=spot, start_radius=radius, end_radius=radius))
+    return row
 
 
 def paint(pixels: np.ndarray, limbs: Sequence[Limb], light: Vector, ambient: float, blotches: np.ndarray) -> None:
     """Paints limbs (in pixels, the farthest first) over `pixels`, float32 (height, width, 3) with values 0..1.
 
-    `light` is the unit vector towards the lamp in picture coordinates (y down), `ambient` the light (0..1) in its shade,
-    `blotches` bool (height, width): where a blotched limb has its second color.
+    `light` is the unit vector towards the lamp in picture coordinates (y down), `ambient` the light (0..1) in its
+    shade, `blotches` bool (height, width): where a blotched limb has its second color.
     """
     rows, columns = _window(limbs, pixels.shape)
     if rows.start >= rows.stop or columns.start >= columns.stop:
@@ -145,7 +156,7 @@ class _Layer(NamedTuple):
     @classmethod
     def empty(cls, rows: slice, columns: slice) -> "_Layer":
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        planes = (np.zeros(shape, np.float32), np.full(shape, -1e6, np.float32))
+        planes = (np.zeros(shape, np.float32), np.full(shape, NOTHING, np.float32))
         return cls(
             rows.start, columns.start, *planes, np.zeros((*shape, 3), np.float32), np.zeros((*shape, 3), np.float32)
         )
@@ -174,7 +185,7 @@ def _add_limb(layer: _Layer, limb: Limb, blotches: np.ndarray) -> None:
     color += weight * (_limb_color(limb, along, blotches[rows, columns]) - color)
     normal = layer.normal[rows, columns]
     normal += weight * (np.stack((off_x, off_y, height), -1) / radius[..., None] - normal)
-    np.copyto(depth, near, where=edge > np.float32(0.5))
+    np.copyto(depth, near, where=(edge > np.float32(0.5)) | ((edge > 0) & (depth == NOTHING)))
     np.maximum(cover, edge, out=cover)
 
 
@@ -183,7 +194,7 @@ def _limb_color(limb: Limb, along: np.ndarray, blotches: np.ndarray) -> np.ndarr
     if limb.second_color is None:
         return color
     second = blotches
-    if limb.num_stripes:
+    if limb.num_stripes and limb.start != limb.end:
         second = (along * np.float32(limb.num_stripes)).astype(np.int32) & 1 == 1
     return np.where(second[..., None], np.asarray(limb.second_color, np.float32), color)
 
@@ -191,7 +202,7 @@ def _limb_color(limb: Limb, along: np.ndarray, blotches: np.ndarray) -> np.ndarr
 def _shade(layer: _Layer, light: Vector, ambient: float) -> np.ndarray:
     """The light (0..1) that each pixel sends back: smooth over the joints, darker in folds and behind nearer limbs."""
     inside = (layer.cover > 0).astype(np.float32)
-    normal = _spread(layer.normal * inside[..., None], 2)
+    normal = _spread(_spread(layer.normal * inside[..., None], 2), 2)
     length = np.sqrt(
         normal[..., 0] * normal[..., 0] + normal[..., 1] * normal[..., 1] + normal[..., 2] * normal[..., 2]
     )
@@ -200,7 +211,7 @@ def _shade(layer: _Layer, light: Vector, ambient: float) -> np.ndarray:
     share = np.maximum(_spread(inside, 4), np.float32(1e-6))
     sunk = _spread(layer.depth * inside, 4) / share - layer.depth
     shade = np.float32(ambient) + np.float32(1 - ambient) * np.maximum(lit, 0)
-    return shade * (1 - np.clip(sunk * np.float32(0.07), 0, np.float32(0.55)))
+    return shade * (1 - np.clip((sunk - np.float32(1.5)) * np.float32(0.08), 0, np.float32(0.55)))
 
 
 def _spread(values: np.ndarray, reach: int) -> np.ndarray:
