@@ -16,6 +16,7 @@ CACHES = ("auto", "memory", "disk", "none")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 HEADS = ("auto", "sigmoid", "softmax")
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
 MIN_IMAGE_SIDE = 94
 
@@ -112,8 +113,19 @@ class DataConfig(Config):
         100_000_000, "Images whose header claims more pixels than this are bad, before any memory is taken for them."
     )
     seed: int = option(0, "Seed of the weights, the order of the images, augmentation, and the validation split.")
+    shard_data: bool = option(
+        False,
+        "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
+        " machine. Each epoch still sees every image once; the order differs from one machine's.",
+    )
+    data_service: str | None = option(
+        None,
+        "Address of a tf.data service dispatcher, grpc://HOST:PORT, whose workers decode the training images (see"
+        " bin/data_service). They must see the image files under the same paths.",
+    )
 
     def check(self) -> None:
+        self._check_engines()
         require(
             self.dataset == "sample" or (self.dataset.startswith("tfds:") and len(self.dataset) > 5),
             "dataset",
@@ -161,6 +173,23 @@ class DataConfig(Config):
         require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
 
+    def _check_engines(self) -> None:
+        if self.data_service is not None:
+            host, _, port = self.data_service.removeprefix("grpc://").rpartition(":")
+            require(
+                self.data_service.startswith("grpc://") and bool(host) and port.isdigit() and 0 < int(port) < 65536,
+                "data_service",
+                "grpc://HOST:PORT",
+                self.data_service,
+            )
+            require(not self.shard_data, "shard_data", "left out where --data_service is given", self.shard_data)
+            require(
+                self.cache in ("auto", "none"),
+                "cache",
+                "auto or none where --data_service decodes the images",
+                self.cache,
+            )
+
     @property
     def cache_root(self) -> Path:
         return Path(self.cache_dir or default_cache_dir()).expanduser()
@@ -174,7 +203,7 @@ class TrainConfig(Config):
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
     epochs: int = option(15, "Number of epochs.")
     steps_per_epoch: int | None = option(None, "Steps (batches) an epoch. Default: as many whole batches as there are.")
-    batch_size: int = option(128, "Images a training step.")
+    batch_size: int = option(128, "Images a training step, over all replicas together.")
     validation_batch_size: int = option(32, "Images a validation step.")
     optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
@@ -188,6 +217,13 @@ class TrainConfig(Config):
         "auto", "gpu: warn where no GPU can be used, and train without; cpu: leave GPUs alone.", ("auto", "gpu", "cpu")
     )
     require_gpu: bool = option(False, "Stop where no GPU can be used, instead of training without one.")
+    strategy: str = option(
+        "auto",
+        "How replicas share each step: none (one device), mirrored (all GPUs of this machine), multi_worker (the cluster that"
+        " TF_CONFIG names); auto: multi_worker where TF_CONFIG names a cluster, mirrored with two or more GPUs, else none.",
+        STRATEGIES,
+    )
+    worker_timeout_s: int = option(300, "Seconds to wait for the other workers of a cluster, and for a data service.")
     checkpoint_every_steps: int | None = option(
         None, "Also save a checkpoint every so many steps. Default: each epoch only."
     )
@@ -205,6 +241,7 @@ class TrainConfig(Config):
             self.require_gpu,
         )
         require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
+        require(self.worker_timeout_s >= 1, "worker_timeout_s", "at least 1", self.worker_timeout_s)
 
 
 def require_model_size(image_size: tuple[int, int]) -> None:
