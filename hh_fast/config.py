@@ -113,19 +113,8 @@ class DataConfig(Config):
         100_000_000, "Images whose header claims more pixels than this are bad, before any memory is taken for them."
     )
     seed: int = option(0, "Seed of the weights, the order of the images, augmentation, and the validation split.")
-    shard_data: bool = option(
-        False,
-        "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
-        " machine. Each epoch still sees every image once; the order differs from one machine's.",
-    )
-    data_service: str | None = option(
-        None,
-        "Address of a tf.data service dispatcher, grpc://HOST:PORT, whose workers decode the training images (see"
-        " bin/data_service). They must see the image files under the same paths.",
-    )
 
     def check(self) -> None:
-        self._check_engines()
         require(
             self.dataset == "sample" or (self.dataset.startswith("tfds:") and len(self.dataset) > 5),
             "dataset",
@@ -173,23 +162,6 @@ class DataConfig(Config):
         require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
 
-    def _check_engines(self) -> None:
-        if self.data_service is not None:
-            host, _, port = self.data_service.removeprefix("grpc://").rpartition(":")
-            require(
-                self.data_service.startswith("grpc://") and bool(host) and port.isdigit() and 0 < int(port) < 65536,
-                "data_service",
-                "grpc://HOST:PORT",
-                self.data_service,
-            )
-            require(not self.shard_data, "shard_data", "left out where --data_service is given", self.shard_data)
-            require(
-                self.cache in ("auto", "none"),
-                "cache",
-                "auto or none where --data_service decodes the images",
-                self.cache,
-            )
-
     @property
     def cache_root(self) -> Path:
         return Path(self.cache_dir or default_cache_dir()).expanduser()
@@ -224,6 +196,16 @@ class TrainConfig(Config):
         STRATEGIES,
     )
     worker_timeout_s: int = option(300, "Seconds to wait for the other workers of a cluster, and for a data service.")
+    shard_data: bool = option(
+        False,
+        "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
+        " machine. Each epoch still sees every image once; the order differs from one machine's.",
+    )
+    data_service: str | None = option(
+        None,
+        "Address of a tf.data service dispatcher, grpc://HOST:PORT, whose workers decode the training images (see"
+        " bin/data_service). They must see the image files under the same paths.",
+    )
     checkpoint_every_steps: int | None = option(
         None, "Also save a checkpoint every so many steps. Default: each epoch only."
     )
@@ -242,6 +224,15 @@ class TrainConfig(Config):
         )
         require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
         require(self.worker_timeout_s >= 1, "worker_timeout_s", "at least 1", self.worker_timeout_s)
+        if self.data_service is not None:
+            host, _, port = self.data_service.removeprefix("grpc://").rpartition(":")
+            require(
+                self.data_service.startswith("grpc://") and bool(host) and port.isdigit() and 0 < int(port) < 65536,
+                "data_service",
+                "grpc://HOST:PORT",
+                self.data_service,
+            )
+            require(not self.shard_data, "shard_data", "left out where --data_service is given", self.shard_data)
 
 
 def require_model_size(image_size: tuple[int, int]) -> None:
