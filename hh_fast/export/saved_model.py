@@ -40,7 +40,7 @@ def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
             " classes: add such a layer, or export a run of bin/train"
         )
     both = keras.layers.Dense(2, activation="sigmoid", use_bias=last.use_bias, name=SCORES, dtype="float32")
-    copy = keras.Model(model.inputs, both(last.input))
+    copy = keras.Model(model.inputs[0], both(last.input))
     both.set_weights([np.concatenate([-weights, weights], axis=-1) for weights in last.get_weights()])
     return copy
 
