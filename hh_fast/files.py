@@ -5,11 +5,14 @@ A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer 
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,26 +35,37 @@ def _is_running(pid: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    for _ in range(3):
+        # A killed run's helper processes may still write here for a moment, and a folder that gets files is not removed.
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.2)
+    shutil.rmtree(path)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Removes what killed writers of `path` on this machine left beside it; puts an old folder back that one had moved aside."""
-    prefix = f".{path.name}.{socket.gethostname()}-"
+def remove_leftovers(path: Path, *, alone: bool = False) -> None:
+    """Removes what killed writers of `path` left beside it; puts an old folder back that one had moved aside.
+
+    Only what processes of this machine left that run no more, unless the caller is `alone`: holds a lock without which
+    nobody writes `path`. Then also what was left on other machines, or by a process whose number another has now.
+    """
     if not path.parent.is_dir():
         return
+    form = re.compile(re.escape(f".{path.name}.") + r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
     for left in sorted(path.parent.iterdir()):
-        if not left.name.startswith(prefix):
+        match = form.fullmatch(left.name)
+        if match is None:
             continue
-        pid, _, kind = left.name[len(prefix) :].partition(".")
-        if not pid.isdigit() or (int(pid) != os.getpid() and _is_running(int(pid))):
+        pid = int(match["pid"])
+        if not alone and (match["host"] != socket.gethostname() or (pid != os.getpid() and _is_running(pid))):
             continue
-        if kind == "old" and not path.exists():
+        if match["kind"] == "old" and not path.exists():
             left.rename(path)
-        elif kind in ("tmp", "old"):
+        else:
             _remove(left)
 
 
@@ -119,17 +133,57 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def write_sealed(path: Path, value: Any) -> None:
+    """Writes `value` as JSON under the SHA-256 of its text, for `read_sealed`."""
+    text = json.dumps(value)
+    write_text(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n")
+
+
+def read_sealed(path: Path) -> Any:
+    """The value that `write_sealed` wrote.
+
+    Raises:
+        ValueError: any byte of the file has changed since.
+        OSError: it cannot be read.
+    """
+    digest, _, text = path.read_bytes().partition(b"\n")
+    if not text.endswith(b"\n") or hashlib.sha256(text[:-1]).hexdigest().encode() != digest:
+        raise ValueError(f"{path} is damaged")
+    return json.loads(text)
+
+
 @contextlib.contextmanager
-def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Holds the lock of the place `path` (a file `.NAME.lock` beside it); where another process holds it, logs `waiting` first.
+def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
+    """Holds the lock file `lock`, and removes it afterwards; where another process holds it, logs `waiting` and waits.
 
     The kernel frees the lock when its holder dies, so a killed run blocks nobody.
+
+    Raises:
+        BlockingIOError: another process holds it, and `waiting` is None.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("%s", waiting)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with lock.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting is None:
+                    raise
+                logger.info("%s", waiting)
+                fcntl.flock(held, fcntl.LOCK_EX)
+            # The holder before may have removed the file that was waited for: then the lock is on no file any more.
+            if not lock.exists() or not os.path.samestat(os.fstat(held.fileno()), lock.stat()):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Holds the lock of the place `path` (`exclusive`, a file `.NAME.lock` beside it) and removes killed writers' leftovers."""
+    with exclusive(path.with_name(f".{path.name}.lock"), waiting):
+        remove_leftovers(path, alone=True)
         yield

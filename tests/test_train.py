@@ -81,7 +81,7 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert " images/s, input wait " in log
     expected = {
         "README.md", "config.json", "confusion.png", "curves.png", "history.csv", "last.keras", "model.keras",
-        "result.json", "tensorboard", "worst.png", ".lock",
+        "result.json", "tensorboard", "worst.png",
     }  # fmt: skip
     assert {path.name for path in run_dir.iterdir()} == expected
     history = rows(run_dir)

@@ -6,7 +6,6 @@ Both homes are one block of memory that TensorFlow reads in place, without a cop
 import concurrent.futures
 import dataclasses
 import hashlib
-import json
 import logging
 import mmap
 import os
@@ -19,7 +18,7 @@ import tensorflow as tf
 
 from hh_fast.data.decode import decoded_batches, why_undecodable
 from hh_fast.data.scan import ImageFile, fingerprint
-from hh_fast.files import atomic_dir, locked, write_json
+from hh_fast.files import atomic_dir, locked, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +87,14 @@ def check_only(files: Sequence[ImageFile], image_size: tuple[int, int], cache_ro
     path = cache_root / "checked" / f"{_key(files, image_size)}.json"
     positions, paths = _good(files)
     try:
-        found = {int(i): str(reason) for i, reason in json.loads(path.read_text())["bad"].items()}
-    except (OSError, ValueError, KeyError, AttributeError):
+        found = {int(i): str(reason) for i, reason in read_sealed(path)["bad"].items()}
+    except (OSError, ValueError):
         logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", len(paths))
         decoded: set[int] = set()
         for numbers, _ in decoded_batches(paths, image_size):
             decoded.update(positions[i] for i in numbers)
         found = _decode_faults(files, positions, decoded, image_size)
-        write_json(path, {"bad": found})
+        write_sealed(path, {"bad": found})
     return Store(None, _header_faults(files) | found)
 
 
@@ -114,7 +113,7 @@ def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]
             decoded.update(positions[i] for i in numbers)
     bad = _decode_faults(files, positions, decoded, image_size)
     meta = {"num_images": len(decoded), "bad": bad, "blocks": _digests(folder / PIXELS)}
-    (folder / META).write_text(json.dumps(meta))
+    write_sealed(folder / META, meta)
 
 
 def _digests(path: Path) -> list[str]:
@@ -132,14 +131,14 @@ def _digests(path: Path) -> list[str]:
 def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store | None:
     """The store in `folder`, or None where it is absent, torn or changed: every byte is checked before it is used."""
     try:
-        meta = json.loads((folder / META).read_text())
+        meta = read_sealed(folder / META)
         num_images, blocks = meta["num_images"], meta["blocks"]
         bad = {int(i): str(reason) for i, reason in meta["bad"].items()}
         right_size = (folder / PIXELS).stat().st_size == predicted_bytes(num_images, image_size)
         whole = right_size and num_images + len(bad) == len(_good(files)[0]) and _digests(folder / PIXELS) == blocks
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
         whole = False
     if not whole:
         logger.warning("The cached images in %s are damaged: decoding them again", folder)

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 import logging
@@ -24,7 +23,7 @@ from hh_fast.data.load import Data, load_data
 from hh_fast.data.sources import source_name
 from hh_fast.data.store import predicted_bytes
 from hh_fast.errors import DataError, UsageError
-from hh_fast.files import atomic_path, remove_leftovers, write_json, write_text
+from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, write_text
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training.checkpoint import Progress
@@ -130,12 +129,13 @@ def _own(run_dir: Path) -> Iterator[None]:
     """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"`run_dir` must be a folder. Received: {run_dir}, a file")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / LOCK).open("w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(exclusive(run_dir / LOCK, None))
         except BlockingIOError as e:
             raise DataError(f"another process trains in {run_dir}: wait for it, or give another --run_dir") from e
+        for name in FILES:
+            remove_leftovers(run_dir / name, alone=True)
         yield
 
 
@@ -160,6 +160,7 @@ def _refuse_or_clear(run_dir: Path, data_config: DataConfig, config: TrainConfig
             " settings, or --overwrite"
         )
     if (run_dir / RESULT).exists():
+        shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)  # killed at the very end
         raise UsageError(
             f"`run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
         )
@@ -292,8 +293,6 @@ def _train(run_dir: Path, identity: dict[str, Any], data: Data, config: TrainCon
         jit_compile=hardware.jit_compile,
     )
     _log_start(data, hardware, trainer, steps)
-    for name in (CONFIG, HISTORY, BEST_MODEL, LAST_MODEL, RESULT):
-        remove_leftovers(run_dir / name)
     progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()

@@ -1,0 +1,85 @@
+"""Runs a command as its launcher does, and may end the process at the n-th change of a file below a folder.
+
+`python victim.py COMMAND ARGUMENT...`. The environment says when to end it: VICTIM_ROOT is the folder, VICTIM_AT the
+number of the change (from 1), VICTIM_SIGNAL the signal. VICTIM_COUNT is a file that gets the number of changes of a whole
+run. VICTIM_KEEP is a folder that the last checkpoint is copied to before a finished run drops it. VICTIM_NO_NETWORK makes
+every use of a socket an error.
+"""
+
+import atexit
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+def _end_at_a_change(root: str, at: int, number: int) -> None:
+    seen = 0
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal seen
+        changes = event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & WRITING)
+        if not changes or not isinstance(args[0], (str, bytes, os.PathLike)):
+            return
+        if os.fsdecode(args[0]).startswith(root):
+            seen += 1
+            if seen == at:
+                os.kill(os.getpid(), number)
+
+    sys.addaudithook(hook)
+    if "VICTIM_COUNT" in os.environ:
+        atexit.register(lambda: Path(os.environ["VICTIM_COUNT"]).write_text(str(seen)))
+
+
+def _keep_the_last_checkpoint(target: str) -> None:
+    from hh_fast import quiet
+
+    real: Callable[[], None] = quiet.import_tensorflow
+
+    def and_patch() -> None:
+        real()
+        from hh_fast.training import runs
+
+        finish: Any = runs._finish
+
+        def keep_and_finish(run_dir: Path, *args: Any) -> None:
+            shutil.copytree(run_dir / runs.CHECKPOINTS, target, dirs_exist_ok=True)
+            finish(run_dir, *args)
+
+        runs._finish = keep_and_finish  # type: ignore[assignment]
+
+    quiet.import_tensorflow = and_patch
+
+
+def _no_network() -> None:
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
+            if event in ("socket.connect", "socket.bind") and isinstance(args[1], (str, bytes)):
+                return  # a socket of this machine's file system
+            sys.stderr.write(f"NETWORK: {event} {args[1:]}\n")
+            os._exit(99)
+
+    sys.addaudithook(hook)
+
+
+def main() -> int:
+    environment = os.environ
+    if "VICTIM_NO_NETWORK" in environment:
+        _no_network()
+    if "VICTIM_ROOT" in environment:
+        at, number = int(environment.get("VICTIM_AT", "0")), int(environment.get("VICTIM_SIGNAL", "9"))
+        _end_at_a_change(environment["VICTIM_ROOT"], at, number)
+    if "VICTIM_KEEP" in environment:
+        _keep_the_last_checkpoint(environment["VICTIM_KEEP"])
+    command = importlib.import_module(f"hh_fast.cli.{sys.argv[1]}")
+    return int(command.main(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
