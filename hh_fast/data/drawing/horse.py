@@ -166,25 +166,32 @@ def _neck_and_head(base: Vector, pose: _Pose, look: _Look, rng: random.Random) -
         Limb(cheek, between(cheek, nose, 0.4), 0.078, 0.05, look.coat, look.pattern),
         Limb(nose, add(nose, down, 0.015), 0.05, 0.046, _muzzle(look)),
     ]
+    crest = heading(pose.neck + math.pi + 0.6 * pose.pitch)
+    limbs += _marks(poll, nose, look) + _ears_and_eyes(poll, nose, along, crest, look)
+    return limbs + _mane(base, poll, crest, look, rng)
+
+
+def _marks(poll: Vector, nose: Vector, look: _Look) -> list[Limb]:
+    """A blaze, and the two straps of a halter."""
+    limbs = []
     if look.blaze:
-        up = (0.03, 0.035, 0.0)
-        limbs.append(
-            Limb(add(between(poll, nose, 0.2), up), add(between(poll, nose, 0.75), up), 0.03, 0.022, palette.GREYS[0])
-        )
+        top, end = (add(between(poll, nose, share), (0.03, 0.035, 0.0)) for share in (0.2, 0.75))
+        limbs.append(Limb(top, end, 0.03, 0.022, palette.GREYS[0]))
     if look.halter is not None:
         for share in (0.3, 0.72):
-            ring = between(poll, nose, share)
-            limbs.append(
-                Limb(add(ring, (0, -0.012, 0)), ring, 0.07 - 0.012 * share, 0.068 - 0.012 * share, look.halter)
-            )
-    back = heading(pose.neck + math.pi + 0.6 * pose.pitch)
+            strap, width = between(poll, nose, share), 0.07 - 0.012 * share
+            limbs.append(Limb(add(strap, (0, -0.012, 0)), strap, width, width - 0.002, look.halter))
+    return limbs
+
+
+def _ears_and_eyes(poll: Vector, nose: Vector, along: Vector, crest: Vector, look: _Look) -> list[Limb]:
+    limbs = []
     for side in (-1, 1):
-        ear = add(poll, (0, 0, side * 0.035))
-        ear = add(ear, back, 0.045)
-        limbs.append(Limb(ear, add(add(ear, along, 0.07), back, 0.06), 0.028, 0.008, look.coat, look.pattern))
+        ear = add(add(poll, (0, 0, side * 0.035)), crest, 0.045)
+        limbs.append(Limb(ear, add(add(ear, along, 0.07), crest, 0.06), 0.028, 0.008, look.coat, look.pattern))
         eye = add(between(poll, nose, 0.27), (0.01, 0.015, side * 0.066))
         limbs.append(Limb(eye, eye, 0.014, 0.014, (0.04, 0.03, 0.03)))
-    return limbs + _mane(base, poll, back, look, rng)
+    return limbs
 
 
 def _muzzle(look: _Look) -> Color:
@@ -192,13 +199,13 @@ def _muzzle(look: _Look) -> Color:
     return (0.6 * red + 0.04, 0.6 * green + 0.03, 0.6 * blue + 0.04)
 
 
-def _mane(base: Vector, poll: Vector, back: Vector, look: _Look, rng: random.Random) -> list[Limb]:
+def _mane(base: Vector, poll: Vector, crest: Vector, look: _Look, rng: random.Random) -> list[Limb]:
     side = rng.choice((-1, 1))
     locks = []
     for number in range(8):
         share = 0.1 + 0.125 * number
         thick = 0.125 - 0.06 * share
-        root = add(between(base, poll, share), back, thick)
+        root = add(between(base, poll, share), crest, thick)
         tip = add(root, (rng.uniform(-0.05, 0.01), -rng.uniform(0.07, 0.13), side * thick))
         locks.append(Limb(root, tip, 0.042, 0.024, look.mane))
     locks.append(Limb(add(poll, (0, 0.05, 0)), add(poll, (0.08, -0.03, 0.0)), 0.028, 0.014, look.mane))

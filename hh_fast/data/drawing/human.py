@@ -27,7 +27,9 @@ class _Pose:
     """Joint angles in radians; pairs are (left, right), swings go forward, spreads outward, bends fold the joint."""
 
     def __init__(self, name: str, rng: random.Random) -> None:
-        wobble = lambda size: rng.uniform(-size, size)  # noqa: E731
+        def wobble(size: float) -> float:
+            return rng.uniform(-size, size)
+
         self.lean = wobble(0.08)
         self.nod = wobble(0.25)
         self.seat = False
@@ -191,17 +193,19 @@ def _upper_body(pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:
         waist, chest = placed((0, 0.08, z * 0.036 * width)), placed((0, 0.255, z * 0.062 * width))
         limbs.append(Limb(waist, chest, 0.066 * width, 0.066 * width, look.shirt, look.pattern, look.num_stripes))
     for side, sign in ((0, 1), (1, -1)):
-        shoulder = placed((0, 0.275, sign * 0.112 * width))
-        swing = pose.arm[side] + 0.5 * pose.lean
-        elbow = add(shoulder, heading(swing, sign * pose.arm_spread[side]), 0.165)
-        wrist = add(elbow, heading(swing + pose.elbow[side], sign * pose.arm_spread[side] * 0.8), 0.145)
-        tip = between(elbow, wrist, 1.3)
-        limbs += [
-            Limb(shoulder, elbow, 0.047 * width, 0.034, look.shirt, look.pattern, look.num_stripes),
-            Limb(elbow, wrist, 0.034, 0.025, look.shirt if look.long_sleeves else look.skin),
-            Limb(wrist, tip, 0.026, 0.021, look.skin),
-        ]
+        limbs += _arm(side, sign, placed((0, 0.275, sign * 0.112 * width)), pose, look)
     return limbs + _head(placed((0.005, 0.31, 0)), pose, look, rng)
+
+
+def _arm(side: int, sign: int, shoulder: Vector, pose: _Pose, look: _Look) -> list[Limb]:
+    swing, spread = pose.arm[side] + 0.5 * pose.lean, sign * pose.arm_spread[side]
+    elbow = add(shoulder, heading(swing, spread), 0.165)
+    wrist = add(elbow, heading(swing + pose.elbow[side], spread * 0.8), 0.145)
+    return [
+        Limb(shoulder, elbow, 0.047 * look.width, 0.034, look.shirt, look.pattern, look.num_stripes),
+        Limb(elbow, wrist, 0.034, 0.025, look.shirt if look.long_sleeves else look.skin),
+        Limb(wrist, between(elbow, wrist, 1.3), 0.026, 0.021, look.skin),
+    ]
 
 
 def _head(neck: Vector, pose: _Pose, look: _Look, rng: random.Random) -> list[Limb]:

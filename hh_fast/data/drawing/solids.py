@@ -156,16 +156,14 @@ class _Layer(NamedTuple):
     @classmethod
     def empty(cls, rows: slice, columns: slice) -> "_Layer":
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        planes = (np.zeros(shape, np.float32), np.full(shape, NOTHING, np.float32))
-        return cls(
-            rows.start, columns.start, *planes, np.zeros((*shape, 3), np.float32), np.zeros((*shape, 3), np.float32)
-        )
+        depth, cover = np.full(shape, NOTHING, np.float32), np.zeros(shape, np.float32)
+        color, normal = np.zeros((2, *shape, 3), np.float32)
+        return cls(rows.start, columns.start, cover, depth, color, normal)
 
 
 def _add_limb(layer: _Layer, limb: Limb, blotches: np.ndarray) -> None:
-    limb = limb._replace(
-        start=add(limb.start, (-layer.left, -layer.top, 0)), end=add(limb.end, (-layer.left, -layer.top, 0))
-    )
+    corner = (-layer.left, -layer.top, 0)
+    limb = limb._replace(start=add(limb.start, corner), end=add(limb.end, corner))
     rows, columns = _window([limb], layer.depth.shape)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
@@ -203,11 +201,9 @@ def _shade(layer: _Layer, light: Vector, ambient: float) -> np.ndarray:
     """The light (0..1) that each pixel sends back: smooth over the joints, darker in folds and behind nearer limbs."""
     inside = (layer.cover > 0).astype(np.float32)
     normal = _spread(_spread(layer.normal * inside[..., None], 2), 2)
-    length = np.sqrt(
-        normal[..., 0] * normal[..., 0] + normal[..., 1] * normal[..., 1] + normal[..., 2] * normal[..., 2]
-    )
-    lit = normal[..., 0] * np.float32(light[0]) + normal[..., 1] * np.float32(light[1])
-    lit = (lit + normal[..., 2] * np.float32(light[2])) / np.maximum(length, np.float32(1e-6))
+    x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
+    lit = x * np.float32(light[0]) + y * np.float32(light[1]) + z * np.float32(light[2])
+    lit /= np.maximum(np.sqrt(x * x + y * y + z * z), np.float32(1e-6))
     share = np.maximum(_spread(inside, 4), np.float32(1e-6))
     sunk = _spread(layer.depth * inside, 4) / share - layer.depth
     shade = np.float32(ambient) + np.float32(1 - ambient) * np.maximum(lit, 0)
