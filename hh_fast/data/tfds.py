@@ -22,10 +22,9 @@ def _builder(name: str, data_dir: Path) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError) as e:
         raise UsageError(f"`dataset`: TensorFlow Datasets has no set {name!r}; see its catalog for the names") from e
     features = builder.info.features
-    usable = (
-        isinstance(features, tfds.features.FeaturesDict)
-        and isinstance(features.get("image"), tfds.features.Image)
-        and isinstance(features.get("label"), tfds.features.ClassLabel)
+    wanted = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    usable = isinstance(features, tfds.features.FeaturesDict) and all(
+        name in features and isinstance(features[name], kind) for name, kind in wanted.items()
     )
     if not usable:
         raise UsageError(

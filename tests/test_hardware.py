@@ -1,0 +1,76 @@
+"""Precision and XLA by the machine, and what is said where a GPU is missing."""
+
+import logging
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from hh_fast.config import TrainConfig
+from hh_fast.errors import UsageError
+from hh_fast.training import hardware
+from hh_fast.training.hardware import choose
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, gpu: tuple[str, tuple[int, int]] | None, flags: set[str]) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["gpu"] if gpu else [])
+    monkeypatch.setattr(hardware, "_gpu_details", lambda _: gpu)
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+
+
+AMPERE, PASCAL = ("A100", (8, 0)), ("P100", (6, 0))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "flags", "config", "precision", "jit"),
+    [
+        (AMPERE, set(), {}, "mixed_float16", True),
+        (PASCAL, set(), {}, "float32", True),
+        (None, {"avx512_bf16"}, {}, "mixed_bfloat16", False),
+        (None, {"amx_bf16"}, {}, "mixed_bfloat16", False),
+        (None, {"avx2"}, {}, "float32", False),
+        (None, {"avx512_bf16"}, {"precision": "float32"}, "float32", False),
+        (AMPERE, set(), {"precision": "mixed_bfloat16", "jit_compile": "false"}, "mixed_bfloat16", False),
+        (None, set(), {"jit_compile": "true"}, "float32", True),
+    ],
+)
+def test_the_machine_decides_and_a_flag_overrules(
+    monkeypatch: pytest.MonkeyPatch, gpu: Any, flags: set[str], config: dict[str, Any], precision: str, jit: bool
+) -> None:
+    pretend(monkeypatch, gpu, flags)
+    chosen = choose(TrainConfig(**config))
+    assert (chosen.precision, chosen.jit_compile) == (precision, jit)
+    assert ("as asked by --precision" in chosen.precision_reason) == ("precision" in config)
+
+
+def test_a_missing_gpu_is_one_warning_or_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pretend(monkeypatch, None, {"avx512_bf16"})
+    monkeypatch.setattr(hardware, "why_no_gpu", lambda: "no NVIDIA driver is loaded")
+    with caplog.at_level(logging.WARNING):
+        assert choose(TrainConfig(device="gpu")).precision == "mixed_bfloat16"
+    assert caplog.messages == [
+        "No GPU can be used: no NVIDIA driver is loaded. Training with this machine's own settings."
+    ]
+    with pytest.raises(UsageError) as caught:
+        choose(TrainConfig(require_gpu=True))
+    assert str(caught.value) == "`require_gpu` is set, and no GPU can be used: no NVIDIA driver is loaded"
+
+
+@pytest.mark.parametrize(
+    ("cuda_build", "driver", "log", "reason"),
+    [
+        (False, True, "", "this TensorFlow is built without CUDA"),
+        (True, False, "", "no NVIDIA driver is loaded"),
+        (True, True, "W0 Cannot dlopen some GPU libraries.", "TensorFlow finds no CUDA libraries; install them with"),
+        (True, True, "", "TensorFlow finds no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_what_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, cuda_build: bool, driver: bool, log: str, reason: str
+) -> None:
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: cuda_build)
+    monkeypatch.setattr(hardware, "import_log", lambda: log)
+    monkeypatch.setattr(hardware.Path, "exists", lambda _: driver)
+    assert hardware.why_no_gpu().startswith(reason)

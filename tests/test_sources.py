@@ -1,0 +1,138 @@
+"""From names to folders: zips, the sample, and TensorFlow Datasets."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from hh_fast.cli.train import main
+from hh_fast.config import DataConfig
+from hh_fast.data import sources
+from hh_fast.data.load import load_data
+from hh_fast.data.sources import find_source, source_name
+from hh_fast.errors import UsageError
+
+MakeImages = Callable[..., Path]
+
+
+def zipped(folder: Path, top: str = "") -> Path:
+    archive = folder.with_suffix(".zip")
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in sorted(folder.rglob("*.png")):
+            out.write(path, Path(top) / path.relative_to(folder))
+        out.writestr("__MACOSX/x/._000.png", b"not an image")
+        out.writestr("README.txt", "hello")
+    return archive
+
+
+@pytest.mark.parametrize("top", ["", "horse-or-human", "a/b"], ids=["classes on top", "one folder on top", "two"])
+def test_a_zip_is_used_like_its_folder(make_images: MakeImages, tmp_path: Path, top: str) -> None:
+    folder = make_images("train", {"x": 3, "y": 3})
+    values: dict[str, Any] = {"image_size": (24, 24), "cache_dir": str(tmp_path / "cache"), "validation_split": 0.0}
+    from_folder = load_data(DataConfig(train_dir=str(folder), **values))
+    from_zip = load_data(DataConfig(train_dir=str(zipped(folder, top)), **values))
+    assert from_zip.fingerprint == from_folder.fingerprint
+    assert from_zip.source.name == "train"
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (DataConfig(), "sample"),
+        (DataConfig(train_dir="/a/pictures/"), "pictures"),
+        (DataConfig(train_dir="/a/horse-or-human.zip"), "horse-or-human"),
+        (DataConfig(dataset="tfds:horses_or_humans"), "horses_or_humans"),
+        (DataConfig(dataset="tfds:cats_vs_dogs:4.0.0"), "cats_vs_dogs_4.0.0"),
+    ],
+)
+def test_names_fit_for_a_folder(config: DataConfig, name: str) -> None:
+    assert source_name(config) == name
+
+
+def test_the_sample_says_what_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sources, "sample_dir", lambda root: root / "drawn")
+    source = find_source(DataConfig(cache_dir=str(tmp_path)))
+    assert (source.train_dir, source.validation_dir) == (
+        tmp_path / "drawn" / "train",
+        tmp_path / "drawn" / "validation",
+    )
+    assert source.note is not None
+    assert "--dataset=tfds:horses_or_humans" in source.note
+
+
+class TinyHorses(tfds.core.GeneratorBasedBuilder):
+    """A TFDS set made here, with the splits and features of the real one."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "label": tfds.features.ClassLabel(names=["horses", "humans"]),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        return {"train": self._generate_examples(6, 0), "test": self._generate_examples(4, 1)}
+
+    def _generate_examples(self, *arguments: int) -> Any:
+        count, seed = arguments
+        rng = np.random.default_rng(seed)
+        for i in range(count):
+            yield i, {"image": rng.integers(0, 256, (20, 30, 3), np.uint8), "label": i % 2}
+
+
+def test_a_tfds_set_becomes_folders_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DataConfig(dataset="tfds:tiny_horses", cache_dir=str(tmp_path), image_size=(20, 30))
+    data = load_data(config)
+    assert data.class_names == ("horses", "humans")
+    assert data.validation is not None
+    assert (data.train.num_images, data.validation.num_images) == (6, 4)
+    expected = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    assert (data.train.images.numpy() == expected).all(axis=(1, 2, 3)).sum() == 1
+    monkeypatch.setattr(TinyHorses, "_generate_examples", None)
+    assert load_data(config).fingerprint == data.fingerprint
+
+
+class NoLabels(TinyHorses):
+    """A TFDS set that cannot be classified."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"image": tfds.features.Image()})
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_set", "`dataset`: TensorFlow Datasets has no set 'no_such_set'; see its catalog for the names"),
+        ("no_labels", "`dataset` must name a set with the features image and label. 'no_labels' has image"),
+    ],
+)
+def test_sets_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_source(DataConfig(dataset=f"tfds:{name}", cache_dir=str(tmp_path)))
+    assert str(caught.value) == message
+
+
+def test_no_network_is_one_line_with_the_remedies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("Failed to resolve the host")
+
+    monkeypatch.setattr("requests.Session.get", offline)
+    monkeypatch.setattr("requests.Session.send", offline)
+    flags = ["--dataset=tfds:horses_or_humans", f"--cache_dir={tmp_path}", f"--run_dir={tmp_path / 'run'}"]
+    assert main(flags) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("train: cannot get horses_or_humans (")
+    assert "--tfds_manual_dir" in lines[-1]
+    assert "--train_dir and --validation_dir" in lines[-1]
