@@ -60,7 +60,9 @@ class Check:
         return not self.failures
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"passed": self.passed}
+        """As JSON has it, without the names of this machine's folders: an image is named by class and file."""
+        worst = [dataclasses.asdict(image) | {"path": "/".join(Path(image.path).parts[-2:])} for image in self.worst]
+        return dataclasses.asdict(self) | {"worst": worst, "passed": self.passed}
 
 
 def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -106,6 +106,12 @@ def find_origin(config: ExportConfig, flags: DataConfig) -> Origin:
             f"the model of {config.run_dir} knows the classes {', '.join(run['class_names'])}, but its data in"
             f" {data.source.train_dir} has {', '.join(data.class_names)}: give the run's own data by --train_dir"
         )
+    num_outputs = model.outputs[0].shape[1]
+    if max(num_outputs, 2) != len(data.class_names):
+        raise DataError(
+            f"{path} tells {max(num_outputs, 2)} classes apart, but {data.source.train_dir} has"
+            f" {len(data.class_names)}, {', '.join(data.class_names)}: give the images that it was trained on"
+        )
     if data.validation is None:
         raise DataError(
             f"no validation images beside {data.source.train_dir}, so nothing could be checked: give --validation_dir,"

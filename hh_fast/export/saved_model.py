@@ -1,5 +1,7 @@
 """From the trained model to a graph with one score a class, and to a SavedModel that serves pixels and encoded images."""
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from hh_fast.data.decode import decode
 from hh_fast.errors import DataError
 from hh_fast.predict.saved_model import BYTES_SIGNATURE, PIXELS_SIGNATURE
 
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 IMAGE, IMAGE_BYTES, SCORES, CLASSES = "image", "image_bytes", "scores", "classes"
 
 
@@ -97,14 +100,22 @@ def image_size_of(model: keras.Model) -> tuple[int, int]:
     return height, width
 
 
+def _write(servable: Servable, signatures: dict[str, Any], directory: Path) -> None:
+    try:
+        tf.saved_model.save(servable, str(directory), signatures=signatures)
+    except tf.errors.OpError as e:  # what TensorFlow makes of a write that failed, a full disk say
+        number = next((code for code in WRITE_ERRORS if os.strerror(code) in e.message), errno.EIO)
+        raise OSError(number, os.strerror(number), str(directory)) from e
+
+
 def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
     """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images)."""
     servable = Servable(model)
-    tf.saved_model.save(servable, str(directory), signatures=servable.serving(image_size_of(model), class_names))
+    _write(servable, servable.serving(image_size_of(model), class_names), directory)
 
 
 def save_for_conversion(model: keras.Model, directory: Path, *, dynamic_batch: bool) -> None:
     """Writes a SavedModel with the one signature that the `.tflite` files have: `image` to `scores`."""
     servable = Servable(model)
     function = servable.pixels(image_size_of(model), None if dynamic_batch else 1)
-    tf.saved_model.save(servable, str(directory), signatures={PIXELS_SIGNATURE: function})
+    _write(servable, {PIXELS_SIGNATURE: function}, directory)

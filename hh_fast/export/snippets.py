@@ -47,6 +47,8 @@ _PYTHON = """\
 **Python**, with `ai-edge-litert`, `pillow` and `numpy`, without TensorFlow:
 
 ```python
+from pathlib import Path
+
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
@@ -56,17 +58,19 @@ image = Image.open("photo.jpg").convert("RGB")
 image = image.transform(({width}, {height}), Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
 classify = Interpreter("{file}").get_signature_runner()
 scores = classify(image=np.asarray(image, np.{dtype})[None])["scores"][0]{dequantize}
-print(dict(zip(open("labels.txt").read().split("\\n"), scores.tolist())))
+print(dict(zip(Path("labels.txt").read_text().splitlines(), scores.tolist())))
 ```"""
 
 _SAVED_MODEL = """\
 **Python with TensorFlow**, from encoded images of any size:
 
 ```python
+from pathlib import Path
+
 import tensorflow as tf
 
 serve = tf.saved_model.load("saved_model").signatures["serving_bytes"]
-result = serve(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))
+result = serve(image_bytes=tf.constant([Path("photo.jpg").read_bytes()]))
 print(result["classes"].numpy(), result["scores"].numpy())
 ```"""
 

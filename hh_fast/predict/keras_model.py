@@ -36,7 +36,9 @@ def load(path: Path) -> keras.Model:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         model = _in_float32(model)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, zipfile.BadZipFile) as e:
-        reason = " ".join(str(e).split())[:300]
+        # Keras puts the reason behind the whole config of the layer.
+        reason = str(e).rpartition("Exception encountered:")[2].partition("Full object config")[0]
+        reason = " ".join(reason.split())[:300].rstrip(".")
         if "lambda" in reason.lower():
             reason = "it has a Lambda layer, which is code, and a model file's code is not run"
         raise DataError(
