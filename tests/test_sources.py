@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 
 from hh_fast.cli.train import main
 from hh_fast.config import DataConfig
 from hh_fast.data import sources
+from hh_fast.data import tfds as tfds_folders
 from hh_fast.data.load import load_data
 from hh_fast.data.sources import find_source, source_name
-from hh_fast.errors import UsageError
+from hh_fast.errors import DataError, UsageError
 
 MakeImages = Callable[..., Path]
 
@@ -125,14 +127,31 @@ def test_sets_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> No
 def test_no_network_is_one_line_with_the_remedies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise ConnectionError("Failed to resolve the host")
+    def offline(url: str, **_: object) -> None:
+        raise requests.ConnectionError("Failed to resolve the host")
 
-    monkeypatch.setattr("requests.Session.get", offline)
-    monkeypatch.setattr("requests.Session.send", offline)
+    monkeypatch.setattr(requests, "head", offline)
     flags = ["--dataset=tfds:horses_or_humans", f"--cache_dir={tmp_path}", f"--run_dir={tmp_path / 'run'}"]
     assert main(flags) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1].startswith("train: cannot get horses_or_humans (")
+    assert lines[-1].startswith("train: cannot get horses_or_humans (http")
+    assert "horse-or-human.zip cannot be reached)" in lines[-1]
     assert "--tfds_manual_dir" in lines[-1]
     assert "--train_dir and --validation_dir" in lines[-1]
+
+
+def test_archives_laid_out_by_hand_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("horse-or-human.zip", "validation-horse-or-human.zip"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setattr(requests, "head", None)
+    builder = tfds.builder("horses_or_humans", data_dir=str(tmp_path))
+    tfds_folders._refuse_offline(builder, "horses_or_humans", str(tmp_path))
+
+
+def test_a_real_download_that_fails_is_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise tfds.download.DownloadError("the archive has another checksum")
+
+    monkeypatch.setattr(TinyHorses, "download_and_prepare", broken)
+    with pytest.raises(DataError, match=r"cannot get tiny_horses \(the archive has another checksum\): connect to the"):
+        find_source(DataConfig(dataset="tfds:tiny_horses", cache_dir=str(tmp_path)))

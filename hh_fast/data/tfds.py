@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import requests
 import tensorflow_datasets as tfds
 
 from hh_fast.data.scan import read_header
@@ -12,6 +13,7 @@ from hh_fast.files import atomic_dir, locked
 
 logger = logging.getLogger(__name__)
 
+PROBE_SECONDS = 15
 # The first of these that a set has is what it is validated on.
 VALIDATION_SPLITS = ("validation", "test")
 
@@ -44,16 +46,31 @@ def _write_split(builder: Any, split: str, target: Path) -> None:
         (target / names[int(example["label"])] / f"{number:07d}.{suffix}").write_bytes(encoded)
 
 
+def _refuse_offline(builder: Any, name: str, manual_dir: str | None) -> None:
+    """One try of one address in seconds, where the download itself would try ten times each for minutes."""
+    laid_out = {entry.name for entry in Path(manual_dir).expanduser().iterdir()} if manual_dir else set()
+    missing = [url for url, info in builder.url_infos.items() if info.filename not in laid_out]
+    if not missing:
+        return
+    try:
+        requests.head(missing[0], timeout=PROBE_SECONDS)
+    except requests.RequestException as e:
+        raise DataError(_cannot_get(name, f"{missing[0]} cannot be reached")) from e
+
+
+def _cannot_get(name: str, why: str) -> str:
+    return (
+        f"cannot get {name} ({why}): connect to the network, or lay its archives in a folder under their own names and"
+        " give --tfds_manual_dir, or unpack them yourself and give --train_dir and --validation_dir"
+    )
+
+
 def _prepare(builder: Any, name: str, manual_dir: str | None) -> None:
     download = tfds.download.DownloadConfig(manual_dir=str(Path(manual_dir).expanduser()) if manual_dir else None)
     try:
         builder.download_and_prepare(download_config=download)
     except (OSError, tfds.download.DownloadError, AssertionError) as e:
-        what = " ".join(str(e).split())[:300]
-        raise DataError(
-            f"cannot get {name} ({what}): connect to the network, or lay its archives in a folder under their own names and"
-            " give --tfds_manual_dir, or unpack them yourself and give --train_dir and --validation_dir"
-        ) from e
+        raise DataError(_cannot_get(name, " ".join(str(e).split())[:300])) from e
 
 
 def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path, Path | None]:
@@ -69,6 +86,7 @@ def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path
     with locked(folder, f"Waiting for another run that prepares {name}"):
         if not folder.is_dir():
             data_dir.mkdir(parents=True, exist_ok=True)
+            _refuse_offline(builder, name, manual_dir)
             _prepare(builder, name, manual_dir)
             if "train" not in builder.info.splits:
                 raise DataError(
