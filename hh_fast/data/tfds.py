@@ -49,7 +49,7 @@ def _write_split(builder: Any, split: str, target: Path) -> None:
 def _refuse_offline(builder: Any, name: str, manual_dir: str | None) -> None:
     """One try of one address in seconds, where the download itself would try ten times each for minutes."""
     laid_out = {entry.name for entry in Path(manual_dir).expanduser().iterdir()} if manual_dir else set()
-    missing = [url for url, info in builder.url_infos.items() if info.filename not in laid_out]
+    missing = [url for url, info in (builder.url_infos or {}).items() if info.filename not in laid_out]
     if not missing:
         return
     try:
@@ -69,7 +69,9 @@ def _prepare(builder: Any, name: str, manual_dir: str | None) -> None:
     download = tfds.download.DownloadConfig(manual_dir=str(Path(manual_dir).expanduser()) if manual_dir else None)
     try:
         builder.download_and_prepare(download_config=download)
-    except (OSError, tfds.download.DownloadError, AssertionError) as e:
+    except Exception as e:  # a set's own code runs here and raises what it likes: checksums, parsers, the network
+        if isinstance(e, OSError) and e.filename is not None:
+            raise
         raise DataError(_cannot_get(name, " ".join(str(e).split())[:300])) from e
 
 
