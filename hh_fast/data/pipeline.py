@@ -1,5 +1,6 @@
 """From a store of images to the batches of a run: order, then batch, then prefetch."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -7,6 +8,25 @@ import tensorflow as tf
 
 from hh_fast.data.decode import decode, path_tensor
 from hh_fast.data.load import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The rows of each global batch that one worker fetches: part `worker` of `num_workers`, in `num_parts` batches.
+
+    The global batch is cut in order, so which replica gets which images never changes what a step sees.
+    """
+
+    worker: int
+    num_workers: int
+    num_parts: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        size = batch_size // self.num_workers
+        return slice(self.worker * size, (self.worker + 1) * size)
+
+    def part_size(self, batch_size: int) -> int:
+        return batch_size // (self.num_workers * self.num_parts)
 
 
 def order(num_images: int, seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
@@ -21,6 +41,35 @@ def whole_steps(split: Split, batch_size: int) -> int:
     return split.num_images // batch_size
 
 
+def index_batches(
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    steps_per_epoch: int | None = None,
+    steps_per_pass: int | None = None,
+) -> tf.data.Dataset:
+    """Which images make the batches that `train_batches` describes: int32 (batch_size,), positions in `split`."""
+    pass_steps = steps_per_pass or whole_steps(split, batch_size)
+    steps = steps_per_epoch or pass_steps
+    passes = -(-steps // pass_steps)
+
+    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        rows = [
+            tf.reshape(
+                order(split.num_images, seed, epoch * passes + i)[: pass_steps * batch_size],
+                (pass_steps, batch_size),
+            )
+            for i in range(passes)
+        ]
+        return tf.data.Dataset.from_tensor_slices(tf.concat(rows, 0)[:steps])
+
+    return tf.data.Dataset.range(first_epoch, epochs).flat_map(of_epoch).skip(first_step)
+
+
 def train_batches(
     split: Split,
     *,
@@ -30,31 +79,36 @@ def train_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     steps_per_epoch: int | None = None,
+    steps_per_pass: int | None = None,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """The batches of epochs `first_epoch` to `epochs`, one after the other, from step `first_step` of the first on.
 
     Each epoch is a full permutation of its own. Its remainder is dropped; `steps_per_epoch` beyond one pass goes on with
     a further permutation. The prefetch reaches over the end of an epoch.
 
+    Args:
+        steps_per_pass: Steps before the next permutation; default: as many whole batches as `split` has.
+        share: Fetch only this part of each batch, as `share.num_parts` batches of `share.part_size` images.
+
     Returns:
         A finite, shuffled data set of (uint8 (batch_size, height, width, 3) with values 0 to 255, int32 (batch_size,)).
     """
-    passes_steps = whole_steps(split, batch_size)
-    steps = steps_per_epoch or passes_steps
-    passes = -(-steps // passes_steps)
-
-    def index_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        rows = [
-            tf.reshape(
-                order(split.num_images, seed, epoch * passes + i)[: passes_steps * batch_size],
-                (passes_steps, batch_size),
-            )
-            for i in range(passes)
-        ]
-        return tf.data.Dataset.from_tensor_slices(tf.concat(rows, 0)[:steps])
-
-    indices = tf.data.Dataset.range(first_epoch, epochs).flat_map(index_batches).skip(first_step)
-    return _with_images(indices, split, batch_size, drop_remainder=True)
+    indices = index_batches(
+        split,
+        batch_size=batch_size,
+        seed=seed,
+        epochs=epochs,
+        first_epoch=first_epoch,
+        first_step=first_step,
+        steps_per_epoch=steps_per_epoch,
+        steps_per_pass=steps_per_pass,
+    )
+    if share is None:
+        return _with_images(indices, split, batch_size, drop_remainder=True)
+    size = share.part_size(batch_size)
+    parts = indices.map(lambda rows: tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))).unbatch()
+    return _with_images(parts, split, size, drop_remainder=True)
 
 
 def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
@@ -62,6 +116,11 @@ def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     return _with_images(
         tf.data.Dataset.range(split.num_images).batch(batch_size), split, batch_size, drop_remainder=False
     )
+
+
+def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
+    """One ordered pass over the batches of `rows`, int (num_batches, size), typed as `train_batches` does."""
+    return _with_images(tf.data.Dataset.from_tensor_slices(rows), split, rows.shape[1], drop_remainder=True)
 
 
 def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data
-from hh_fast.data.pipeline import eval_batches, train_batches, whole_steps
+from hh_fast.data.pipeline import whole_steps
 from hh_fast.errors import HHFastError, UsageError
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.step import Result, Trainer
+from hh_fast.training.step import Batch, Result, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -119,16 +118,18 @@ class Loop:
         save: Callable[[Progress], None] | None = None,
         keep_best: Callable[[], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        steps: int | None = None,
+        show_progress: bool = True,
     ) -> None:
         self.trainer = trainer
         self.data = data
         self.config = config
         self.seed = seed
         self.progress = progress or Progress()
-        self.steps = steps_per_epoch(data, config)
+        self.steps = steps or steps_per_epoch(data, config)
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
-        on_terminal = sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+        on_terminal = show_progress and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
         self._callbacks = keras.callbacks.CallbackList(
             list(callbacks),
             add_progbar=on_terminal,
@@ -138,7 +139,7 @@ class Loop:
             steps=self.steps,
         )
         self._validation = (
-            eval_batches(data.validation, batch_size=config.validation_batch_size)
+            trainer.eval_input(data.validation, batch_size=config.validation_batch_size)
             if data.validation is not None
             else None
         )
@@ -151,16 +152,14 @@ class Loop:
             StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
         """
         progress = self.progress
-        batches = iter(
-            train_batches(
-                self.data.train,
-                batch_size=self.config.batch_size,
-                seed=self.seed,
-                epochs=self.config.epochs,
-                first_epoch=progress.epoch,
-                first_step=progress.step,
-                steps_per_epoch=self.steps,
-            )
+        batches = self.trainer.train_input(
+            self.data.train,
+            batch_size=self.config.batch_size,
+            seed=self.seed,
+            epochs=self.config.epochs,
+            first_epoch=progress.epoch,
+            first_step=progress.step,
+            steps_per_epoch=self.steps,
         )
         with _signals_noted() as noted:
             self._callbacks.on_train_begin()
@@ -169,16 +168,16 @@ class Loop:
             self._callbacks.on_train_end()
         return progress
 
-    def _run_epoch(self, batches: Iterator[tuple[tf.Tensor, tf.Tensor]], noted: list[int]) -> None:
+    def _run_epoch(self, batches: Iterator[Batch], noted: list[int]) -> None:
         progress = self.progress
         self._callbacks.on_epoch_begin(progress.epoch)
         timing = Timing()
         start = time.perf_counter()
         while progress.step < self.steps:
-            self._run_step(batches, timing)
+            self._run_step(batches, timing, noted)
             every = self.config.checkpoint_every_steps
-            if noted:
-                self._stop(noted[0])
+            if number := self.trainer.stop_signal(noted):
+                self._stop(number)
             if every and progress.step % every == 0:
                 self._save_sound()
         result = self.trainer.train_result()
@@ -189,20 +188,28 @@ class Loop:
             if not math.isfinite(validated[0].loss):
                 raise self._diverged(f"the validation loss is {validated[0].loss} after")
             logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
-        if noted:
-            self._stop(noted[0])
+        timing, number = self._together(timing, noted)
+        if number:
+            self._stop(number)
         self._finish_epoch(logs, timing, time.perf_counter() - start, validated)
 
-    def _run_step(self, batches: Iterator[tuple[tf.Tensor, tf.Tensor]], timing: Timing) -> None:
+    def _together(self, timing: Timing, noted: list[int]) -> tuple[Timing, int]:
+        """The timing of the worker that waited longest for input, and so held up all; and a signal that any of them got."""
+        figures = self.trainer.share_figures(timing.steps, timing.wait, noted[0] if noted else 0)
+        slowest = int(figures[:, 1].argmax())
+        steps, wait = figures[slowest, :2].tolist()
+        return Timing(steps, wait, timing.num_images), int(figures[:, 2].max())
+
+    def _run_step(self, batches: Iterator[Batch], timing: Timing, noted: list[int]) -> None:
         progress = self.progress
         self._callbacks.on_train_batch_begin(progress.step)
         start = time.perf_counter()
         images, labels = next(batches)
         arrived = time.perf_counter()
-        loss = float(self.trainer.train_step(images, labels))
+        loss = self.trainer.run_step(images, labels, noted)
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
-        timing.num_images += int(labels.shape[0])
+        timing.num_images += self.config.batch_size
         if not math.isfinite(loss):
             progress.step += 1
             raise self._diverged(f"the loss is {loss} at")

@@ -7,12 +7,18 @@ float32 the bias moves behind the pooling too; in bfloat16 it was measured faste
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import eval_batches, train_batches
+
+Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
+CONVOLUTIONS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
 
 
 def _pairs(layers: Sequence[keras.layers.Layer]) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer | None]]:
@@ -105,10 +111,13 @@ class Trainer:
         self._train_metrics = (keras.metrics.Mean(name="loss"), accuracy(name="accuracy"))
         self._eval_metrics = (keras.metrics.Mean(name="loss"), accuracy(name="accuracy"))
         optimizer.build(model.trainable_variables)
-        image_shape = model.input_shape[1:]
+        self._compile(batch_size)
+
+    def _compile(self, batch_size: int) -> None:
+        image_shape = self.model.input_shape[1:]
         train_spec = tf.TensorSpec((batch_size, *image_shape), tf.uint8), tf.TensorSpec((batch_size,), tf.int32)
         eval_spec = tf.TensorSpec((None, *image_shape), tf.uint8), tf.TensorSpec((None,), tf.int32)
-        self.train_step = tf.function(self._train_step, jit_compile=jit_compile or None).get_concrete_function(
+        self.train_step = tf.function(self._train_step, jit_compile=self.jit_compile or None).get_concrete_function(
             *train_spec
         )
         self.eval_step = tf.function(self._eval_step).get_concrete_function(*eval_spec)
@@ -142,6 +151,26 @@ class Trainer:
     def _result(metrics: Sequence[keras.metrics.Metric]) -> Result:
         return Result(*(float(metric.result()) for metric in metrics))
 
+    def train_input(self, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Batch]:
+        """The batches for `run_step`: those of `train_batches(split, batch_size=batch_size, **plan)`."""
+        return iter(train_batches(split, batch_size=batch_size, **plan))
+
+    def eval_input(self, split: Split, *, batch_size: int) -> Any:
+        """What `evaluate` takes, reusable: one ordered pass over `split`."""
+        return eval_batches(split, batch_size=batch_size)
+
+    def run_step(self, images: tf.Tensor, labels: tf.Tensor, noted: Sequence[int]) -> float:  # noqa: ARG002
+        """Runs `train_step` and returns the loss; `noted` are the signals that this process has got."""
+        return float(self.train_step(images, labels))
+
+    def stop_signal(self, noted: Sequence[int]) -> int:
+        """The signal that the run must stop for after this step, the same in all processes; 0 for none."""
+        return noted[0] if noted else 0
+
+    def share_figures(self, *figures: float) -> np.ndarray:
+        """These figures of each process that trains together, float64 (num_workers, n)."""
+        return np.asarray([figures], np.float64)
+
     def train_result(self) -> Result:
         """Of the training steps since the last reset."""
         return self._result(self._train_metrics)
@@ -164,7 +193,7 @@ class Trainer:
 
     def describe_step(self) -> str:
         """What the compiled training step really holds: the dtype of its convolutions, and whether XLA compiles it."""
-        kinds = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
-        dtypes = sorted({op.get_attr("T").name for op in self.train_step.graph.get_operations() if op.type in kinds})
+        ops = self.train_step.graph.get_operations()
+        dtypes = sorted({op.get_attr("T").name for op in ops if op.type in CONVOLUTIONS})
         by_xla = self.train_step.function_def.attr["_XlaMustCompile"].b
         return f"convolutions in {' and '.join(dtypes)}, {'compiled by XLA' if by_xla else 'no XLA'}"
