@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from hh_fast.bench import bounds, inputs
+from hh_fast.bench import bounds, inputs, window
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_the_window_ends_with_the_last_batch():
         yield np.zeros((3, 1)), None
         time.sleep(0.2)
 
-    window = inputs.count(batches(), time.perf_counter())
-    assert window.num_images == 5
-    assert window.total_s < 0.1
+    found = window.count(batches(), time.perf_counter())
+    assert found.num_images == 5
+    assert found.total_s < 0.1
 
 
 def test_a_second_run_finds_the_disk_cache_and_a_first_leaves_none(paths, tmp_path):

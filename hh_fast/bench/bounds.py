@@ -1,6 +1,5 @@
 """What no input path of this machine can beat: bare decoding, and a plain copy of the decoded bytes."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +7,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.bench.measure import num_cores
+
 MIN_S = 0.5
 # Decoding is measured on at most this many files, whose bytes are read beforehand.
 MAX_FILES = 1024
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decode_bound(paths: Sequence[str]) -> dict[str, float]:

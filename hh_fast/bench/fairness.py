@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hh_fast.bench.inputs import Batch, GeneratorInput, InputPath
+from hh_fast.bench.inputs import GeneratorInput, InputPath
 from hh_fast.bench.measure import describe_failure
+from hh_fast.bench.window import Batch
 from hh_fast.data.scan import read_header
 from hh_fast.errors import CheckError
 

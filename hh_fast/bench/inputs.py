@@ -22,16 +22,14 @@ import tensorflow as tf
 
 from hh_fast.bench import baseline
 from hh_fast.bench.memory import PeakMemory
+from hh_fast.bench.window import MIN_WARM_S, Batch, Window, count
 from hh_fast.config import DataConfig
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
 
-# (images (batch, height, width, 3), labels (batch,)), as arrays or tensors.
-Batch = tuple[Any, Any]
 # From (first epoch, number of epochs) to their batches.
 Epochs = Callable[[int, int], Iterable[Batch]]
-# A warm window is at least this long, or at most this many epochs: some epochs take 20 ms.
-MIN_WARM_S = 0.5
+# Some epochs take 20 ms: a warm window takes as many as make it long enough, up to this number.
 MAX_WARM_EPOCHS = 64
 
 
@@ -181,29 +179,6 @@ class HHFastInput(InputPath):
 
     def ordered(self) -> Iterable[Batch]:
         return eval_batches(self._split(), batch_size=self.batch_size)
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """Images counted from the batches, and seconds from the window's start to its first and to its last batch."""
-
-    num_images: int
-    first_batch_s: float
-    total_s: float
-
-    @property
-    def images_per_s(self) -> float:
-        return self.num_images / self.total_s
-
-
-def count(batches: Iterable[Batch], start: float) -> Window:
-    """Consumes `batches`; the window began at `start` (`time.perf_counter()`)."""
-    num_images, first, now = 0, 0.0, start
-    for images, _ in batches:
-        num_images += int(images.shape[0])
-        now = time.perf_counter()
-        first = first or now
-    return Window(num_images, first - start, now - start)
 
 
 def _warm(epochs: Epochs) -> Window:

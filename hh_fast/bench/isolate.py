@@ -5,6 +5,7 @@ hidden. A server that has TensorFlow imported, and nothing run, forks each proce
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -32,10 +33,13 @@ def start_server() -> None:
     multiprocessing.forkserver.ensure_running()
 
 
-def _warm_up(use_gpu: bool) -> None:
-    """Starts TensorFlow's thread pools, which every path's first operation would otherwise pay for."""
+def _warm_up(framework: str, use_gpu: bool) -> None:
+    """Imports the framework and starts TensorFlow's thread pools, for which the first operation would otherwise pay."""
     if not use_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if framework != "tensorflow":
+        importlib.import_module(framework)
+        return
     import_tensorflow()
     import tensorflow as tf
 
@@ -47,6 +51,7 @@ def _serve(
     connection: multiprocessing.connection.Connection,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
+    framework: str,
     use_gpu: bool,
 ) -> None:
     os.setsid()  # so that it can be ended together with the workers that it starts
@@ -54,7 +59,7 @@ def _serve(
     # What is measured starts its own workers the way it would anywhere else, not through the server that made this one.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     try:
-        _warm_up(use_gpu)
+        _warm_up(framework, use_gpu)
         connection.send((True, function(*arguments)))
     except HHFastError as e:  # a person can mend this one: it keeps its class, and so the command's exit code
         connection.send((False, e))
@@ -79,18 +84,21 @@ def _end(process: Any) -> None:
     process.join()
 
 
-def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Any:
+def in_process(
+    function: Callable[..., Any], *arguments: Any, use_gpu: bool = False, framework: str = "tensorflow"
+) -> Any:
     """What `function(*arguments)` returns, run in a process of its own.
 
-    Function, arguments and result travel by pickle, so the function is one of a module's own.
+    Function, arguments and result travel by pickle, so the function is one of a module's own. Without `use_gpu`, GPUs are
+    hidden from it. With another `framework` the process has imported that, and no TensorFlow.
 
     Raises:
         HHFastError: what the function raised, if it was one of those.
         MeasurementError: any other exception, or the process' death, in one line.
     """
-    context = _context()
+    context = _context() if framework == "tensorflow" else multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, function, arguments, use_gpu))
+    process = context.Process(target=_serve, args=(sender, function, arguments, framework, use_gpu))
     process.start()
     sender.close()
     try:

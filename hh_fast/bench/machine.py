@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 
+from hh_fast.bench.measure import num_cores
 from hh_fast.training.hardware import cpu_flags, cpu_name
 
 PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy", "pillow", "scipy", "torch")
@@ -35,11 +36,10 @@ def gpu_names() -> list[str]:
 
 def describe(gpus: list[str]) -> dict[str, Any]:
     """Processor, cores that this process may use, memory, system; and how busy the machine was before anything began."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": cpu_name(),
         "cpu_flags": [flag for flag in NOTED_CPU_FLAGS if flag in cpu_flags()],
-        "num_cores": cores,
+        "num_cores": num_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpus,
         "system": f"{platform.system()} {platform.release()}",

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hh_fast.bench import chart, report
 from hh_fast.config import BenchConfig, TrainConfig
 from hh_fast.errors import UsageError
 from hh_fast.files import atomic_dir
@@ -31,12 +30,23 @@ def prepare_output(bench: BenchConfig, train: TrainConfig) -> Path:
         )
     if held and not train.overwrite:
         raise UsageError(f"`output_dir` holds results already; add --overwrite to replace them. Received: {folder}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def prepare_flagfile(bench: BenchConfig, train: TrainConfig) -> Path | None:
+    """The flagfile to write, or None; refused now where it exists and `overwrite` is not set."""
+    if bench.write_flags is None:
+        return None
+    path = Path(bench.write_flags).expanduser()
+    if path.exists() and not train.overwrite:
+        raise UsageError(f"`write_flags` must be a new file; add --overwrite to replace it. Received: {path}")
+    return path
 
 
 def write_all(results: dict[str, Any], folder: Path) -> str:
     """Writes the folder, whole or not at all, and returns the report for the terminal."""
+    from hh_fast.bench import chart, report  # matplotlib is for the end, not for a refusal
+
     text = report.render(results)
     with atomic_dir(folder) as temporary:
         (temporary / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -109,6 +109,23 @@ def ratio_table(results: Row) -> str:
     return table(["ratio", "median", "pairs", "of", "to"], rows)
 
 
+def sweep_table(entries: Sequence[dict[str, Any]]) -> str:
+    """All settings, the fastest first, and what failed."""
+    measured = sorted((entry for entry in entries if not entry["failure"]), key=lambda entry: -entry["img_s"])
+    rows = [
+        [
+            entry["name"],
+            entry["cache"],
+            number(entry["img_s"]),
+            percent(entry["input_wait"]),
+            number(entry["compile_s"], 1),
+        ]
+        for entry in measured
+    ]
+    text = table(["sweep", "cache", "training, images/s", "input wait", "compile, s"], rows)
+    return "\n\n".join([text, *(f"- Warning: {line}" for line in failures(entries))])
+
+
 def headline(results: Row) -> str:
     """What the whole bench comes to, in one sentence."""
     found = {entry["what"]: entry for entry in results["ratios"]}
@@ -154,9 +171,11 @@ def render(results: Row) -> str:
         input_table(results),
         training_table(results),
         ratio_table(results),
-        *results.get("sections", []),
     ]
-    told = [*results["warnings"], *failures(results["input"]), *failures(results["training"])]
+    if results.get("sweep"):
+        parts.append(sweep_table(results["sweep"]))
+    missing = [f"{name} is not installed, so it was not measured" for name in results.get("missing_peers", [])]
+    told = [*results["warnings"], *missing, *failures(results["input"]), *failures(results["training"])]
     if told:
         parts.append("\n".join(f"- Warning: {line}" for line in told))
     parts.append("\n".join(f"- {line}" for line in notes(results)))

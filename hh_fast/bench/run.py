@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hh_fast.bench import baseline, fairness, inputs, machine
+from hh_fast.bench import baseline, fairness, inputs, machine, peers
 from hh_fast.bench.calibrate import calibrate
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.measure import Outcome
+from hh_fast.bench.peer_calls import peer_calls
 from hh_fast.bench.plan import Plan, Rates, Shape, make_plan
 from hh_fast.bench.progress import Progress
 from hh_fast.bench.race import claims, files_of, race_inputs, race_trainings
 from hh_fast.bench.setting import Setting, link_all, refuse_unequal_work, work_folder
+from hh_fast.bench.subset import link_images
+from hh_fast.bench.sweep import run_sweep
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import Data, load_data
 from hh_fast.training.hardware import choose
@@ -85,12 +88,24 @@ def _best_feeding(outcomes: dict[str, Outcome]) -> list[baseline.Feeding]:
 def _race(
     setting: Setting, checked: fairness.Fairness, precisions: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
+    peer_inputs, peer_trainings = peer_calls(setting)
     progress.plan(setting.plan.input_s + setting.plan.training_s)
-    input_outcomes = race_inputs(setting, checked, progress)
+    input_outcomes = race_inputs(setting, checked, progress, peer_inputs)
     feedings = [feeding for feeding in baseline.feedings()[:1] if feeding.name not in checked.failed]
     if feedings and not setting.bench.quick:
         feedings += _best_feeding(input_outcomes)
-    return input_outcomes, race_trainings(setting, precisions, feedings, progress)
+    return input_outcomes, race_trainings(setting, precisions, feedings, progress, peer_trainings)
+
+
+def _sweep(setting: Setting, data: Data, gpus: list[str], progress: Progress) -> list[dict[str, Any]]:
+    """The sweep's entries, on at least two batches of the largest size where there are so many images."""
+    largest = max(setting.bench.sweep_batch_sizes)
+    num_images = min(data.train.num_images, max(2 * largest, setting.plan.num_train))
+    folder = link_images(data.train, data.class_names, num_images, setting.folder / "sweep")
+    job = setting.job(setting.train.precision)
+    changed = dataclasses.replace(job.data, train_dir=str(folder), validation_dir=None, validation_split=0.0)
+    job = dataclasses.replace(job, data=changed)
+    return run_sweep(job, setting.bench.sweep_batch_sizes, has_gpu=bool(gpus), progress=progress)
 
 
 def _describe_data(data: Data, config: DataConfig, plan: Plan, *, cold: bool) -> dict[str, Any]:
@@ -127,7 +142,8 @@ def run_bench(
     progress.begin("looking at the images", 0.0)
     data = load_data(dataclasses.replace(data_config, cache="none"))
     steps_per_epoch(data, train)
-    about = machine.describe(in_process(machine.gpu_names, use_gpu=True))
+    gpus = in_process(machine.gpu_names, use_gpu=True)
+    about = machine.describe(gpus)
     precisions = _precisions(train, quick=bench.quick)
     with work_folder(data_config.cache_root) as folder:
         setting = Setting(bench, data_config, train, folder, len(data.class_names))
@@ -140,6 +156,7 @@ def run_bench(
         for remark in [*checked.remarks, *(f"{name} failed: {why}" for name, why in checked.failed.items())]:
             logger.info("%s", remark)
         input_outcomes, training_outcomes = _race(setting, checked, precisions, progress)
+        swept = _sweep(setting, data, gpus, progress) if bench.sweep else None
     ratios = claims(input_outcomes, training_outcomes, precisions[-1])
     yields = {path.name: path.yields for path in setting.input_paths()}
     return {
@@ -155,6 +172,8 @@ def run_bench(
         "input": [{**outcome.to_json(), "yields": yields.get(name)} for name, outcome in input_outcomes.items()],
         "training": [outcome.to_json() for outcome in training_outcomes.values()],
         "precision": precisions[-1],
+        "missing_peers": peers.missing() if bench.peers else [],
+        "sweep": swept,
         "ratios": ratios,
         "warnings": [entry["warning"] for entry in ratios if entry["warning"]],
     }

@@ -21,7 +21,7 @@ from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint
-from hh_fast.training.hardware import choose
+from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop
 from hh_fast.training.step import Trainer, make_optimizer
 
@@ -145,7 +145,7 @@ def train_generator(job: Job, feeding: baseline.Feeding) -> dict[str, Any]:
     return _figures(start, clock, counter.images, None, peak)
 
 
-def _trainer(job: Job) -> tuple[Trainer, Any]:
+def make_trainer(job: Job) -> tuple[Trainer, Hardware]:
     hardware = choose(job.train)
     trainer = Trainer(
         job.model(hardware.precision),
@@ -163,7 +163,7 @@ def train_hh_fast(job: Job) -> dict[str, Any]:
     with PeakMemory() as peak, tempfile.TemporaryDirectory(prefix="hh-bench-") as folder:
         start = time.perf_counter()
         data = load_data(job.data)
-        trainer, hardware = _trainer(job)
+        trainer, hardware = make_trainer(job)
         step = trainer.train_step
 
         def counted(batch: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -225,7 +225,7 @@ def resident_hh_fast(job: Job, *, min_s: float = MIN_RESIDENT_S) -> dict[str, An
     """The synthetic bound: hh_fast's step on one batch that is there already, again and again."""
     images, labels = (tf.constant(part) for part in _resident_batch(job))
     start = time.perf_counter()
-    trainer, hardware = _trainer(job)
+    trainer, hardware = make_trainer(job)
     float(trainer.train_step(images, labels))
     first_step_s = time.perf_counter() - start
     start = time.perf_counter()
@@ -245,3 +245,9 @@ def resident_hh_fast(job: Job, *, min_s: float = MIN_RESIDENT_S) -> dict[str, An
         "precision": hardware.precision,
         "jit_compile": hardware.jit_compile,
     }
+
+
+def keras_probabilities(job: Job, images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The initial weights, and the Keras model's probabilities for uint8 images with them."""
+    model = job.model()
+    return model.get_weights(), np.asarray(model(images))

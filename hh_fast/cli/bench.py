@@ -38,20 +38,25 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
         _compare(free)
         return
     command.no_arguments(free)
+    from hh_fast.bench.output import prepare_flagfile, prepare_output, write_all
+
+    output_dir, flagfile = prepare_output(bench, train), prepare_flagfile(bench, train)
     from hh_fast.bench.isolate import start_server
 
     start_server()  # imports TensorFlow for the measuring processes while this one does
     from hh_fast.quiet import import_tensorflow
 
     import_tensorflow()
-    from hh_fast.bench.output import prepare_output, write_all
     from hh_fast.bench.run import run_bench
 
-    output_dir = prepare_output(bench, train)
     results = run_bench(bench, data, train, _show if bench_shows() else lambda _: None)
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     print(write_all(results, output_dir))
+    if flagfile is not None:
+        from hh_fast.bench.sweep import write_flagfile
+
+        print(write_flagfile(results, flagfile))
 
 
 def bench_shows() -> bool:

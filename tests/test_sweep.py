@@ -1,0 +1,73 @@
+import pytest
+
+from hh_fast.bench import sweep
+from hh_fast.cli import command
+from hh_fast.config import DataConfig, TrainConfig
+
+
+def entry(img_s, *, precision="float32", jit_compile=False, batch_size=128, cache="memory", failure=None):
+    step = sweep.Step(precision, jit_compile, batch_size)
+    base = {"name": step.name, "precision": precision, "jit_compile": jit_compile, "batch_size": batch_size}
+    rates = {} if failure else {"cache": cache, "img_s": img_s, "input_wait": 0.0, "compile_s": 1.0}
+    return {**base, **rates, "failure": failure}
+
+
+@pytest.mark.parametrize(
+    ("flags", "has_gpu", "count", "precisions"),
+    [
+        ({}, False, 8, {"float32", "mixed_bfloat16"}),
+        ({}, True, 12, {"float32", "mixed_bfloat16", "mixed_float16"}),
+        ({"precision": "float32"}, True, 4, {"float32"}),
+        ({"jit_compile": "true"}, False, 4, {"float32", "mixed_bfloat16"}),
+    ],
+)
+def test_flags_narrow_what_is_tried(flags, has_gpu, count, precisions):
+    steps = sweep.steps_to_try(TrainConfig(**flags), [64, 128, 64], has_gpu=has_gpu)
+    assert len(steps) == count
+    assert {step.precision for step in steps} == precisions
+
+
+@pytest.mark.parametrize(
+    ("entries", "batch_size", "cache"),
+    [
+        ([entry(100, batch_size=64), entry(120)], 128, "memory"),
+        # Equally fast: the recipe's batch size, then the simpler cache.
+        ([entry(100, batch_size=256), entry(98), entry(97, cache="disk")], 128, "memory"),
+        ([entry(100, batch_size=256, cache="none"), entry(80)], 256, "none"),
+        ([entry(0, failure="no"), entry(50, cache="disk")], 128, "disk"),
+    ],
+)
+def test_the_fastest_wins_and_ties_go_to_the_recipe(entries, batch_size, cache):
+    winner = sweep.best(entries, batch_size=128)
+    assert (winner["batch_size"], winner["cache"]) == (batch_size, cache)
+
+
+def test_nothing_wins_where_all_failed():
+    assert sweep.best([entry(0, failure="no")], batch_size=128) is None
+
+
+def test_the_flagfile_is_one_that_train_takes(tmp_path):
+    results = {
+        "started": "2026-01-02T03:04:05+00:00",
+        "machine": {"cpu": "A CPU", "num_cores": 2, "gpus": []},
+        "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
+        "data": {"image_size": [300, 300]},
+        "flags": {"train": {"batch_size": 128}},
+        "sweep": [entry(100, precision="mixed_bfloat16", batch_size=256, cache="disk"), entry(60)],
+    }
+    path = tmp_path / "best.flags"
+    told = sweep.write_flagfile(results, path)
+    assert told == f"Best settings (mixed_bfloat16, no XLA, batch 256, cache disk): {path}"
+    made, _ = command.parse((DataConfig, TrainConfig), [f"--flagfile={path}"])
+    assert made[0].cache == "disk"
+    assert (made[1].precision, made[1].jit_compile, made[1].batch_size) == ("mixed_bfloat16", "false", 256)
+    assert "#        100  mixed_bfloat16, no XLA, batch 256, cache disk\n" in path.read_text()
+
+
+def test_no_flagfile_where_all_failed(tmp_path):
+    results = {"flags": {"train": {"batch_size": 128}}, "sweep": [entry(0, failure="no")]}
+    assert (
+        sweep.write_flagfile(results, tmp_path / "a")
+        == f"Nothing was written to {tmp_path / 'a'}: every setting failed."
+    )
+    assert not (tmp_path / "a").exists()
