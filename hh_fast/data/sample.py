@@ -98,7 +98,6 @@ def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
 
 def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Connection) -> None:
     """Draws `jobs`, sending 1 for each, or what stopped it. Ends by itself when nobody listens any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, interrupted too, ends this process
     try:
         for job in jobs:
             _draw_file(target_dir, job, image_size)
@@ -115,6 +114,8 @@ def _draw_in_processes(
     # Not forked: a fork of a process with TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
     workers: dict[Any, SpawnProcess] = {}  # by the end of a pipe that hears of each
+    # Ctrl-C goes to all processes of the terminal: held back in these, which this one ends.
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for number in range(min(num_workers, len(jobs))):
             receiver, sender = context.Pipe(duplex=False)
@@ -123,12 +124,14 @@ def _draw_in_processes(
             process.start()
             sender.close()
             workers[receiver] = process
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         listening = dict(workers)
         while listening:
             for ready in wait(list(listening)):
                 if not _receive(ready, progress):
                     _check_end(listening.pop(ready))
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for process in workers.values():
             process.terminate()
         for process in workers.values():
