@@ -1,4 +1,4 @@
-"""This process's peak memory while something runs, sampled from Linux' /proc. Standard library only."""
+"""This process's peak memory while something runs. No TensorFlow."""
 
 import ctypes
 import dataclasses
@@ -7,22 +7,21 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 INTERVAL_S = 0.01
 _STATUS = Path("/proc/self/status")
 
 
-def read_memory() -> tuple[int, int] | None:
+def read_memory() -> tuple[int, int]:
     """(own, mapped) bytes resident now: pages that nothing else can take, and pages of mapped files, which the kernel
-    can drop; None where there is no /proc."""
+    can drop. Where there is no /proc, all resident bytes count as own."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
-        return None
-    sizes = {
-        name: int(value.split()[0]) * 1024
-        for name, _, value in (line.partition(":") for line in lines)
-        if "kB" in value
-    }
+        return psutil.Process().memory_info().rss, 0
+    fields = (line.partition(":") for line in lines)
+    sizes = {name: int(value.split()[0]) * 1024 for name, _, value in fields if value.endswith(" kB")}
     return sizes["RssAnon"] + sizes["RssShmem"], sizes["RssFile"]
 
 
@@ -39,27 +38,24 @@ def release_freed_memory() -> None:
 class PeakMemory:
     """A context manager: how far resident memory rises over its start, looked at every 10 ms.
 
-    `own_bytes` and `mapped_bytes` are None where it cannot be told. Worker processes are not counted.
+    Worker processes are not counted.
     """
 
-    own_bytes: int | None = None
-    mapped_bytes: int | None = None
+    own_bytes: int = 0
+    mapped_bytes: int = 0
 
     def __enter__(self) -> "PeakMemory":
         release_freed_memory()
         self._start = read_memory()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
-        if self._start is not None:
-            self.own_bytes = self.mapped_bytes = 0
-            self._thread.start()
+        self._thread.start()
         return self
 
     def _look(self) -> None:
-        now = read_memory()
-        if now is not None and self._start is not None:
-            self.own_bytes = max(self.own_bytes or 0, now[0] - self._start[0])
-            self.mapped_bytes = max(self.mapped_bytes or 0, now[1] - self._start[1])
+        own, mapped = read_memory()
+        self.own_bytes = max(self.own_bytes, own - self._start[0])
+        self.mapped_bytes = max(self.mapped_bytes, mapped - self._start[1])
 
     def _sample(self) -> None:
         while not self._stop.wait(INTERVAL_S):
@@ -69,6 +65,5 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop.set()
-        if self._start is not None:
-            self._thread.join()
-            self._look()
+        self._thread.join()
+        self._look()
