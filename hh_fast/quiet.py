@@ -37,9 +37,9 @@ def _stderr_kept() -> Iterator[None]:
 def import_tensorflow() -> None:
     """Imports TensorFlow and finds its devices without its start-up lines, which no setting of its own turns off.
 
-    With TF_CPP_MIN_LOG_LEVEL=0 in the environment they are shown.
+    The devices are not set up yet, since a cluster's strategy and the choice of devices must come before that. With TF_CPP_MIN_LOG_LEVEL=0 in the environment they are shown.
     """
     with contextlib.nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _stderr_kept():
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        tf.config.list_physical_devices()

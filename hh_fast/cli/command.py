@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 usage (a flag or argument cannot be used); 2 data (files cannot be read or written);
 3 a check failed (an exported file does not do what the model does); 4 the training
-diverged; 130 and 143 interrupted by Ctrl-C and SIGTERM.
+diverged; 5 another worker of the cluster failed; 130 and 143 interrupted by Ctrl-C and SIGTERM.
 Importing this module loads no TensorFlow.
 """
 
@@ -23,7 +23,7 @@ import hh_fast
 from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
 
-EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 130 and 143 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
 REMEDIES = {
     errno.ENOSPC: "free some space, or choose another folder",
     errno.EDQUOT: "free some of your quota, or choose another folder",

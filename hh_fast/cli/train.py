@@ -1,17 +1,31 @@
 """`bin/train`: from images to a trained, saved model."""
 
+import logging
+import os
 from collections.abc import Sequence
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
+from hh_fast.training.cluster import find_cluster
 
 SYNOPSIS = """\
 bin/train [flags]: trains the CNN on a data set and writes a run folder with the model, its history and pictures.
 Without flags it trains on the built-in sample. The same command goes on where an interrupted run stopped."""
 
 
+def _name_worker(worker: int) -> None:
+    for handler in logging.getLogger("hh_fast").handlers:
+        handler.setFormatter(logging.Formatter(f"[worker {worker}] %(message)s"))
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":
+        # A worker that is gone is reported in one line; the collectives' own pages of errors would hide it.
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
 def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
+    cluster = find_cluster(train.strategy, os.environ)
+    if cluster is not None:
+        _name_worker(cluster.worker)
     from hh_fast.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,13 +47,17 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex."""
+    """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex.
+
+    `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard.
+    """
 
     source: Source
     class_names: tuple[str, ...]
     train: Split
     validation: Split | None
     fingerprint: str
+    listing: str
     cache: str
     cache_reason: str
     num_bad: int
@@ -176,8 +181,15 @@ def _whole_fingerprint(
     return digest.hexdigest()
 
 
-def load_data(config: DataConfig) -> Data:
+def _listing_digest(listing: _Listing, directory: Path) -> str:
+    names = "\n".join(os.path.relpath(path, directory) for path in listing.paths)
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape") + listing.labels.tobytes()).hexdigest()
+
+
+def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
     """Finds the data set, checks every file, and decodes what is to be kept.
+
+    With a `shard`, (i, n): of the training images only every n-th from number i on is looked at; validation stays whole.
 
     Raises:
         DataError: folders or images that cannot be used, each named, up to 20.
@@ -185,6 +197,10 @@ def load_data(config: DataConfig) -> Data:
     """
     source = find_source(config)
     listings, class_names = _listings(config, source)
+    listing = _listing_digest(listings[0], source.train_dir)
+    if shard is not None:
+        part = slice(shard[0], None, shard[1])
+        listings[0] = _Listing("train", listings[0].paths[part], listings[0].labels[part])
     scanned = [scan(listing.paths, max_image_pixels=config.max_image_pixels) for listing in listings]
     num_files = sum(len(files) for files in scanned)
     home, reason = choose_cache(config.cache, predicted_bytes(num_files, config.image_size), config.cache_root)
@@ -215,6 +231,7 @@ def load_data(config: DataConfig) -> Data:
         train=splits[0],
         validation=splits[1] if len(splits) == 2 else None,
         fingerprint=_whole_fingerprint(listings, scanned, class_names),
+        listing=listing,
         cache=home,
         cache_reason=reason,
         num_bad=len(bad),

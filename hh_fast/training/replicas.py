@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -26,7 +27,7 @@ HEARTBEAT_S = 10
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Replicas:
     """A strategy and the cluster it spans (None: this process alone). Every method is called by all workers alike."""
 
@@ -63,8 +64,13 @@ class Replicas:
 
     def sum_words(self, words: np.ndarray) -> np.ndarray:
         """The sum over the workers of int64 (n,); exact, so that anything can travel as zeros and one worker's bytes."""
-        if self.num_workers == 1:
+        if self.num_workers == 1 or words.size == 0:  # TensorFlow dies of a collective over nothing
             return words
+        results = self.strategy.experimental_local_results(self._sum(tf.constant(words, tf.int64)))
+        return results[0].numpy()
+
+    @functools.cached_property
+    def _sum(self) -> Any:
         per_worker = self.share.num_parts
 
         def in_replica(own: tf.Tensor) -> tf.Tensor:
@@ -72,8 +78,8 @@ class Replicas:
             first = tf.equal(context.replica_id_in_sync_group % per_worker, 0)
             return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, own, tf.zeros_like(own)))
 
-        run = tf.function(lambda own: self.strategy.run(in_replica, args=(own,)))
-        return self.strategy.experimental_local_results(run(tf.constant(words, tf.int64)))[0].numpy()
+        of_any_length = [tf.TensorSpec((None,), tf.int64)]
+        return tf.function(lambda own: self.strategy.run(in_replica, args=(own,)), input_signature=of_any_length)
 
     def gather_figures(self, figures: Sequence[float]) -> np.ndarray:
         """Each worker's figures, float64 (num_workers, n)."""
@@ -176,8 +182,7 @@ def start(config: TrainConfig, cluster: Cluster | None) -> Replicas | None:
     For a cluster this starts TensorFlow's server, so it must come before any operation runs.
     """
     if cluster is not None:
-        options = tf.distribute.experimental.CommunicationOptions()
-        replicas = Replicas(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), cluster)
+        replicas = Replicas(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
     else:
         gpus = tf.config.get_visible_devices("GPU")
         if config.strategy == "none" or (config.strategy == "auto" and len(gpus) < 2):

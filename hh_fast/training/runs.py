@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import logging
+import os
 import platform
 import resource
 import shutil
@@ -27,8 +29,13 @@ from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, 
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training.checkpoint import Progress
+from hh_fast.training.cluster import find_cluster
+from hh_fast.training.handshake import introduction, meet
 from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop, steps_per_epoch
+from hh_fast.training.replica_step import ReplicaTrainer
+from hh_fast.training.replicas import Replicas, start
+from hh_fast.training.shards import Shards, agree
 from hh_fast.training.step import Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
@@ -39,7 +46,19 @@ CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *report.FILES, CHECKPOINTS, TENSORBOARD, CONFIG)
 # What may differ between the parts of one run: it decides where things are and when, not what comes out.
 FREE_FIELDS = frozenset(
-    {"run_dir", "overwrite", "cache", "cache_dir", "tfds_manual_dir", "device", "require_gpu", "checkpoint_every_steps"}
+    {
+        "run_dir",
+        "overwrite",
+        "cache",
+        "cache_dir",
+        "tfds_manual_dir",
+        "device",
+        "require_gpu",
+        "checkpoint_every_steps",
+        "strategy",
+        "worker_timeout_s",
+        "data_service",
+    }
 )
 PACKAGES = ("tensorflow", "keras", "numpy", "hh-fast")
 
@@ -53,7 +72,13 @@ def _bound_settings(config: Config) -> dict[str, Any]:
 
 
 def _identity(
-    data_config: DataConfig, config: TrainConfig, data: Data, hardware: Hardware, head: str
+    data_config: DataConfig,
+    config: TrainConfig,
+    data: Data,
+    hardware: Hardware,
+    head: str,
+    replicas: Replicas | None,
+    shards: Shards | None,
 ) -> dict[str, Any]:
     """What config.json holds: `data` and `train` as flags have them, and what they led to here."""
     return {
@@ -63,12 +88,15 @@ def _identity(
         "head": head,
         "precision": hardware.precision,
         "jit_compile": hardware.jit_compile,
-        "fingerprint": data.fingerprint,
-        "num_train": data.train.num_images,
+        "fingerprint": shards.fingerprint if shards else data.fingerprint,
+        "num_train": shards.num_images if shards else data.train.num_images,
         "num_validation": data.validation.num_images if data.validation else 0,
         "num_bad": data.num_bad,
         "cache": data.cache,
         "devices": list(hardware.devices),
+        "num_replicas": replicas.num_replicas if replicas else 1,
+        "num_workers": replicas.num_workers if replicas else 1,
+        "num_shards": shards.num_shards if shards else 0,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
 
@@ -89,6 +117,7 @@ def _results_differ(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         "precision": "precision",
         "jit_compile": "jit_compile",
         "class_names": "the classes",
+        "num_shards": "the number of shards",
     }
     return [
         f"{label} changed" if key == "fingerprint" else f"{label} was {old.get(key)} and is {new[key]}"
@@ -250,57 +279,136 @@ def _check_images(data: Data, config: TrainConfig) -> None:
         raise UsageError(f"`head` must be softmax for {len(data.class_names)} classes. Received: sigmoid")
 
 
+def _together(replicas: Replicas | None) -> contextlib.AbstractContextManager[None]:
+    return replicas.together() if replicas else contextlib.nullcontext()
+
+
+def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas | None:
+    """Meets the other workers, where there are any, and starts the strategy that the step runs under."""
+    cluster = find_cluster(config.strategy, os.environ)
+    if cluster is None and config.shard_data:
+        raise UsageError("`shard_data` must be left out without a cluster of workers. Received: True")
+    if cluster is not None:
+        meet(cluster, introduction(cluster, data_config, config), timeout_s=config.worker_timeout_s)
+    return start(config, cluster)
+
+
 def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
     """Trains as asked, from the start or from where the run folder stands, and returns the run folder.
+
+    In a cluster every worker calls this; only the chief writes to the run folder.
 
     Raises:
         UsageError, DataError, OSError: as `hh_fast.errors` says.
         DivergedError, StoppedError: as `hh_fast.training.loop.Loop.run` says.
+        ClusterError: another worker is missing, failed, or was started otherwise.
     """
     require_model_size(data_config.image_size)
+    if config.data_service is not None:
+        data_config = _decoded_elsewhere(data_config)
     hardware = choose(config)
+    replicas = _gather(data_config, config)
     run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
-    with _own(run_dir):
-        old = _refuse_or_clear(run_dir, data_config, config)
-        data = load_data(data_config)
-        _check_images(data, config)
+    with contextlib.ExitStack() as stack:
+        if replicas:
+            stack.enter_context(replicas.losses_named())
+        old = None
+        with _together(replicas):
+            if replicas is None or replicas.is_chief:
+                stack.enter_context(_own(run_dir))
+                old = _refuse_or_clear(run_dir, data_config, config)
+            shard = (replicas.worker, replicas.num_workers) if replicas and config.shard_data else None
+            data = load_data(data_config, shard)
+            _check_images(data, config)
+        shards = agree(replicas, data, hardware, sharded=config.shard_data) if replicas else None
         head = choose_head(config.head, len(data.class_names))
-        identity = _identity(data_config, config, data, hardware, head)
-        changed = _results_differ(old, identity) if old else []
-        if changed:
-            raise DataError(
-                f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
-            )
-        _train(run_dir, identity, data, config, hardware)
+        identity = _identity(data_config, config, data, hardware, head, replicas, shards)
+        with _together(replicas):
+            _refuse_changes(run_dir, old, identity)
+        _train(run_dir, identity, data, config, hardware, replicas, shards)
     return run_dir
 
 
-def _train(run_dir: Path, identity: dict[str, Any], data: Data, config: TrainConfig, hardware: Hardware) -> None:
-    seed = identity["data"]["seed"]
-    steps = steps_per_epoch(data, config)
-    model = build_model(
-        data.train.image_size,
-        num_classes=len(data.class_names),
-        head=identity["head"],
-        augment=config.augment,
-        seed=seed,
-        dtype=hardware.precision,
-    )
-    trainer = Trainer(
+def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
+    if data_config.cache not in ("auto", "none"):
+        raise UsageError(
+            f"`cache` must be auto or none where --data_service decodes the images. Received: {data_config.cache}"
+        )
+    return dataclasses.replace(data_config, cache="none")
+
+
+def _refuse_changes(run_dir: Path, old: dict[str, Any] | None, identity: dict[str, Any]) -> None:
+    changed = _results_differ(old, identity) if old else []
+    if changed:
+        raise DataError(
+            f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
+        )
+    if old and old.get("num_replicas") != identity["num_replicas"]:
+        logger.info(
+            "Going on with %d replicas, before %s: the same images in each step, summed in another order",
+            identity["num_replicas"],
+            old.get("num_replicas"),
+        )
+
+
+def _make_trainer(
+    identity: dict[str, Any], config: TrainConfig, hardware: Hardware, replicas: Replicas | None, shards: Shards | None
+) -> Trainer:
+    with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+        model = build_model(
+            tuple(identity["data"]["image_size"]),
+            num_classes=len(identity["class_names"]),
+            head=identity["head"],
+            augment=config.augment,
+            seed=identity["data"]["seed"],
+            dtype=hardware.precision,
+        )
+        optimizer = make_optimizer(config, hardware.precision)
+    if replicas is None:
+        return Trainer(model, optimizer, batch_size=config.batch_size, jit_compile=hardware.jit_compile)
+    return ReplicaTrainer(
         model,
-        make_optimizer(config, hardware.precision),
+        optimizer,
+        replicas,
         batch_size=config.batch_size,
         jit_compile=hardware.jit_compile,
+        shard_steps=shards.num_steps(config.batch_size) if shards else None,
     )
-    _log_start(data, hardware, trainer, steps)
+
+
+def _restore(run_dir: Path, identity: dict[str, Any], trainer: Trainer) -> Progress:
+    """Where the run folder stands; a new run's config is written."""
     progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()
-        model.summary(print_fn=logger.info)
+        trainer.model.summary(print_fn=logger.info)
         write_json(run_dir / CONFIG, identity)
     else:
         logger.info("Going on in %s at epoch %d, step %d", run_dir, progress.epoch + 1, progress.step + 1)
-    board = _TensorBoard(run_dir / TENSORBOARD, progress.history)
+    return progress
+
+
+def _train(
+    run_dir: Path,
+    identity: dict[str, Any],
+    data: Data,
+    config: TrainConfig,
+    hardware: Hardware,
+    replicas: Replicas | None,
+    shards: Shards | None,
+) -> None:
+    steps = shards.steps_per_epoch(config) if shards else steps_per_epoch(data, config)
+    trainer = _make_trainer(identity, config, hardware, replicas, shards)
+    _log_start(data, hardware, trainer, steps)
+    writes = replicas is None or replicas.is_chief
+    progress = Progress()
+    with _together(replicas):
+        if writes:
+            progress = _restore(run_dir, identity, trainer)
+            board = _TensorBoard(run_dir / TENSORBOARD, progress.history)
+    if replicas:
+        replicas.share_variables(trainer.variables())
+        progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
 
     def save(now: Progress) -> None:
         checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
@@ -309,13 +417,25 @@ def _train(run_dir: Path, identity: dict[str, Any], data: Data, config: TrainCon
             board.add(now.history[-1])
 
     def keep_best() -> None:
-        _save_portable(model, identity, run_dir / BEST_MODEL)
+        _save_portable(trainer.model, identity, run_dir / BEST_MODEL)
 
-    start = time.perf_counter()
-    Loop(trainer, data, config, seed=seed, progress=progress, save=save, keep_best=keep_best).run()
-    seconds = time.perf_counter() - start
-    board.close()
-    _finish(run_dir, identity, data, model, progress, seconds)
+    start_time = time.perf_counter()
+    Loop(
+        trainer,
+        data,
+        config,
+        seed=identity["data"]["seed"],
+        progress=progress,
+        save=save if writes else None,
+        keep_best=keep_best if writes else None,
+        steps=steps,
+        show_progress=writes,
+    ).run()
+    seconds = time.perf_counter() - start_time
+    with _together(replicas):
+        if writes:
+            board.close()
+            _finish(run_dir, identity, data, trainer.model, progress, seconds)
 
 
 def _finish(

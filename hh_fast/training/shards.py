@@ -1,0 +1,64 @@
+"""What the workers of a cluster must agree on once each has seen its images, and the shards that they then train on."""
+
+import dataclasses
+import hashlib
+import logging
+from typing import Any
+
+from hh_fast.config import TrainConfig
+from hh_fast.data.load import Data
+from hh_fast.errors import UsageError
+from hh_fast.training.hardware import Hardware
+from hh_fast.training.replicas import Replicas
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """A data set in fixed shards, image i in shard i modulo `num_shards`: each worker trains on its own alone."""
+
+    num_shards: int
+    num_images: int
+    smallest: int
+    fingerprint: str
+
+    def num_steps(self, batch_size: int) -> int:
+        """Steps of the global `batch_size` that every shard can fill in one pass."""
+        return self.smallest // (batch_size // self.num_shards)
+
+    def steps_per_epoch(self, config: TrainConfig) -> int:
+        """Raises `UsageError` where the smallest shard does not fill one step."""
+        if self.num_steps(config.batch_size) == 0:
+            raise UsageError(
+                f"`batch_size` must be at most {self.smallest * self.num_shards} for shards of {self.smallest} images."
+                f" Received: {config.batch_size}"
+            )
+        return config.steps_per_epoch or self.num_steps(config.batch_size)
+
+
+def agree(replicas: Replicas, data: Data, hardware: Hardware, *, sharded: bool) -> Shards | None:
+    """Returns the shards, or None where every worker has all images.
+
+    Raises:
+        ClusterError: workers have other images or compute otherwise; it names what differs.
+    """
+    facts: dict[str, Any] = {
+        "the classes": ", ".join(data.class_names),
+        "precision": hardware.precision,
+        "XLA": hardware.jit_compile,
+        "the number of replicas": replicas.share.num_parts,
+    }
+    facts |= {"the list of images (SHA-256)": data.listing} if sharded else {"the data fingerprint": data.fingerprint}
+    replicas.require_same(facts)
+    if not sharded:
+        return None
+    counts = replicas.gather_figures([data.train.num_images])[:, 0].astype(int)
+    fingerprint = hashlib.sha256(" ".join(replicas.gather_texts(data.fingerprint)).encode()).hexdigest()
+    logger.info(
+        "Sharded: this worker trains on %d of %d images. Each epoch sees every image once, as on one machine, but in another"
+        " order: an image always meets images of its own shard in a worker's part of the batch",
+        data.train.num_images,
+        counts.sum(),
+    )
+    return Shards(replicas.num_workers, int(counts.sum()), int(counts.min()), fingerprint)
