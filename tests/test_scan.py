@@ -141,3 +141,53 @@ def test_folders_that_cannot_be_used(tmp_path: Path, make: Callable[[Path], None
     with pytest.raises(DataError) as caught:
         list_images(root)
     assert str(caught.value) == message.format(root=root)
+
+
+def gif(screen: tuple[int, int], *frames: tuple[int, int], comment: bytes = b"") -> bytes:
+    """A GIF with colour tables of both kinds and no pixels worth the name."""
+    data = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x81, 0, 0) + bytes(12)
+    if comment:
+        data += b"\x21\xfe" + bytes([len(comment)]) + comment + b"\0"
+    for frame in frames:
+        data += b"\x2c" + struct.pack("<HHHHB", 0, 0, *frame, 0x80) + bytes(6) + b"\2\2\x44\x01\0"
+    return data + b"\x3b"
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (gif((8, 8), (8, 8)), None),
+        (gif((8, 8), (60_000, 60_000)), "its 1 frames claim 3600000000 pixels, more than max_image_pixels=100000000"),
+        (
+            gif((8, 8), (8, 8), *[(9_000, 9_000)] * 2, comment=b"\x2c\x3b"),
+            "its 3 frames claim 162000064 pixels, more than max_image_pixels=100000000",
+        ),
+    ],
+)
+def test_gif_frames_count_at_their_own_sizes(tmp_path: Path, data: bytes, fault: str | None) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(data)
+    assert scan_file(str(path), max_image_pixels=LIMIT).fault == fault
+
+
+def test_a_jpeg_of_many_scans_is_refused_but_what_it_embeds_is_not_counted(tmp_path: Path) -> None:
+    whole = encoded("JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    files = {
+        "bomb": whole[:last] + whole[last:-2] * 200 + whole[-2:],
+        "behind": whole + b"\xff\xda" * 200,
+        "embedded": encoded("JPEG", exif=b"Exif\0\0" + b"\xff\xda" * 200),
+    }
+    faults = {}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        faults[name] = scan_file(str(tmp_path / name), max_image_pixels=LIMIT).fault
+    number = whole.count(b"\xff\xda") + 199
+    expected = f"{number} scans, more than 100, each of which is a pass over the whole image"
+    assert faults == {"bomb": expected, "behind": None, "embedded": None}
+
+
+def test_what_a_jpeg_decoder_passes_over_is_no_header(tmp_path: Path) -> None:
+    whole = encoded("JPEG")
+    hidden = b"\xff\0\0\2" + b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0"
+    assert read_header(whole[:2] + b"\xff" + hidden + whole[2:]) == ("jpeg", None, None)

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import os
+import re
 import stat
 import struct
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from hh_fast.errors import DataError
 
 # What keras.utils.image_dataset_from_directory takes.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-# Enough for every header but a JPEG's, whose size stands behind segments of any length.
+# Encoders write about ten; a file of 80 kB can hold thousands and keep a core busy for minutes.
+MAX_JPEG_SCANS = 100
 _JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan's data, FF 00 is an FF and FF D0 to D7 restart it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +77,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         if marker in _JPEG_START_OF_FRAME:
             height, width = struct.unpack(">HH", data[position + 5 : position + 9])
             return width, height
+        if marker == 0:  # decoders pass over it as data, so what stands behind it is no segment
+            return None
         if marker == 0xFF:  # fill byte
             position += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
@@ -81,6 +86,39 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         else:
             position += 2 + struct.unpack(">H", data[position + 2 : position + 4])[0]
     return None
+
+
+def _jpeg_scans(data: bytes) -> int:
+    """Scans of the image itself; what is embedded in it or stands behind it has others."""
+    number, position = 0, 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker, position = data[match.start() + 1], match.end()
+        if marker == 0xD9:
+            break
+        number += marker == 0xDA
+        position += int.from_bytes(data[position : position + 2], "big")
+    return number
+
+
+def _gif_frames(data: bytes) -> tuple[int, int]:
+    """(number, pixels) of all frames: decoders read every one, whatever is made of it, at sizes of its own."""
+    if len(data) < 13:
+        return 0, 0
+    number = pixels = 0
+    position = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    while position < len(data):
+        if data[position] == 0x2C and position + 10 <= len(data):
+            width, height, flags = struct.unpack("<HHB", data[position + 5 : position + 10])
+            number, pixels = number + 1, pixels + width * height
+            position += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        elif data[position] == 0x21:
+            position += 2
+        else:
+            break
+        while position < len(data) and data[position]:  # sub-blocks, each behind its length
+            position += 1 + data[position]
+        position += 1
+    return number, pixels
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -131,6 +169,16 @@ def _fault(data: bytes, kind: str | None, width: int | None, height: int | None,
         return f"its header claims {width} x {height} pixels"
     if width * height > max_image_pixels:
         return f"its header claims {width} x {height} pixels, more than max_image_pixels={max_image_pixels}"
+    if kind == "gif":
+        number, pixels = _gif_frames(data)
+        if pixels > max_image_pixels:
+            return f"its {number} frames claim {pixels} pixels, more than max_image_pixels={max_image_pixels}"
+    if (
+        kind == "jpeg"
+        and data.count(b"\xff\xda") > MAX_JPEG_SCANS
+        and (num_scans := _jpeg_scans(data)) > MAX_JPEG_SCANS
+    ):
+        return f"{num_scans} scans, more than {MAX_JPEG_SCANS}, each of which is a pass over the whole image"
     return None
 
 
