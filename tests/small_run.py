@@ -5,7 +5,7 @@ No asserts here, so: PYTEST_DONT_REWRITE.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,14 @@ class Run:
         return self.run_dir / "model.keras"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements() -> Iterator[None]:
+    """Latencies that no test looks at need few runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hh_fast.export.measure.SECONDS_A_FILE", 0.02)
+        yield
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run folder of the recipe's CNN at 96 x 96, trained for a few steps."""
@@ -66,7 +74,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     data = load_data(data_config)
     model = build_model(IMAGE_SIZE, num_classes=2, head="sigmoid", seed=3)
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="binary_crossentropy")
-    for images, labels in train_batches(data.train, batch_size=16, seed=0, epochs=8):
+    for images, labels in train_batches(data.train, batch_size=16, seed=0, epochs=4):
         model.train_on_batch(images, labels)
     run_dir = root / "horse_or_human"
     run_dir.mkdir()

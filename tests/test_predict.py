@@ -1,0 +1,458 @@
+"""Any artifact, any images: classes and scores."""
+
+import io
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_run import CLASS_NAMES, IMAGE_SIZE, Run
+
+from hh_fast.errors import DataError
+from hh_fast.predict.classifier import Classifier, names_beside, open_classifier, score_per_class
+from hh_fast.predict.compare import compare, draw
+from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.stream import Prediction, image_reader, predict, predict_bytes, read_batches
+from hh_fast.predict.tally import Tally
+
+pytest_plugins = ["small_run"]
+
+LIMIT = 1_000_000
+MODELS = (
+    "run",
+    "run/model.keras",
+    "saved_model",
+    "model_float32.tflite",
+    "model_float16.tflite",
+    "model_dynamic.tflite",
+    "model_int8.tflite",
+    "model_int16x8.tflite",
+)
+
+
+def model_path(name: str, run: Run, bundle: Path) -> Path:
+    return run.run_dir / name.partition("/")[2] if name.startswith("run") else bundle / name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_kind_gives_keras_scores(
+    name: str, run: Run, bundle: Path, images: np.ndarray, scores: np.ndarray
+) -> None:
+    classifier = open_classifier(str(model_path(name, run, bundle)))
+    assert classifier.class_names == CLASS_NAMES
+    assert classifier.image_size == IMAGE_SIZE
+    made = classifier.score(images)
+    assert (made.dtype, made.shape) == (np.float32, (24, 2))
+    exact = "dynamic" not in name and "int" not in name
+    np.testing.assert_allclose(made, scores, atol=5e-3 if exact else 0.03)
+    np.testing.assert_allclose(made.sum(axis=1), 1, atol=0.01)
+    for i in (0, 23):  # an image's scores do not hang on the others of its batch
+        np.testing.assert_allclose(classifier.score(images[i : i + 1])[0], made[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_cores_share_a_batch_in_order(threads: int, bundle: Path, images: np.ndarray, scores: np.ndarray) -> None:
+    classifier = open_classifier(str(bundle / "model_float32.tflite"), num_threads=threads)
+    np.testing.assert_allclose(classifier.score(images[:7]), scores[:7], atol=1e-5)
+    np.testing.assert_allclose(classifier.score(images[:2]), scores[:2], atol=1e-5)
+
+
+def test_a_sigmoids_one_output_is_two_scores() -> None:
+    np.testing.assert_allclose(score_per_class(np.array([[0.3], [1.0]])), [[0.7, 0.3], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(score_per_class(np.array([[0.3, 0.7]])), [[0.3, 0.7]])
+
+
+def with_metadata(bundle: Path, to: Path, **fields: object) -> Path:
+    from hh_fast.export.metadata import embed
+    from hh_fast.predict.tflite_metadata import Metadata
+
+    content = (bundle / "model_float32.tflite").read_bytes()
+    to.write_bytes(embed(content[: content.rindex(b"PK\x03\x04")], Metadata(**fields), IMAGE_SIZE))
+    return to
+
+
+def test_a_foreign_files_normalization_is_heeded(
+    bundle: Path, images: np.ndarray, scores: np.ndarray, tmp_path: Path
+) -> None:
+    path = with_metadata(bundle, tmp_path / "m.tflite", mean=(127.5,), std=(0.5,), labels=CLASS_NAMES)
+    scaled = open_classifier(str(path)).score(images)
+    np.testing.assert_allclose(scaled, open_at((images - 127.5) / 0.5, bundle), atol=1e-5)
+    assert np.abs(scaled - scores).max() > 0.05
+
+
+def open_at(values: np.ndarray, bundle: Path) -> np.ndarray:
+    """Scores of float images fed as they are."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(bundle / "model_float32.tflite")).get_signature_runner()
+    return np.concatenate([run(image=value[None].astype(np.float32))["scores"] for value in values])
+
+
+def test_class_names_where_the_model_has_none(bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = with_metadata(bundle, tmp_path / "m.tflite", name="bare")
+    assert open_classifier(str(path)).class_names == ("class_0", "class_1")
+    assert caplog.messages == [f"{path} names no classes: calling them class_0 to class_1"]
+    (tmp_path / "labels.txt").write_text("cats\ndogs\n\n")
+    assert open_classifier(str(path)).class_names == ("cats", "dogs")
+    (tmp_path / "labels.txt").write_text("cats\n")
+    with pytest.raises(DataError) as caught:
+        open_classifier(str(path))
+    assert str(caught.value) == f"{path} gives 2 scores, but 1 class names come with it: cats"
+
+
+def test_damaged_names_beside(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DataError, match=f"^cannot read the class names in {tmp_path / 'config.json'}: "):
+        names_beside(tmp_path / "model.keras")
+
+
+def test_an_unfinished_run_predicts_with_a_warning(
+    run: Run, images: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run.run_dir, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    assert open_classifier(str(tmp_path / "run")).class_names == CLASS_NAMES
+    assert f"{tmp_path / 'run'} has not finished training: using its best model so far" in caplog.messages
+
+
+def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
+    path = tmp_path / "model"
+    if kind == "text":
+        path.write_text("hello, this is no model")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "a zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x", "y")
+    elif kind == "cut .keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", "")
+    elif kind == "cut .tflite":
+        path.write_bytes((bundle / "model_int8.tflite").read_bytes()[:20_000])
+    elif kind == "cut SavedModel":
+        shutil.copytree(bundle / "saved_model", path)
+        (path / "saved_model.pb").write_bytes((path / "saved_model.pb").read_bytes()[:1000])
+    elif kind == "SavedModel without variables":
+        shutil.copytree(bundle / "saved_model", path)
+        shutil.rmtree(path / "variables")
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("absent", "no model {path}: check the path"),
+        ("text", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
+        ("empty", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
+        ("a zip", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
+        ("cut .keras", "Keras cannot load {path}: "),
+        ("cut .tflite", "{path} is cut off or damaged ("),
+        ("cut SavedModel", "{path}/saved_model.pb is cut off or damaged: export or copy it again"),
+        ("SavedModel without variables", "TensorFlow cannot load {path}: "),
+        (
+            "folder",
+            "{path} is neither a run folder with a model.keras nor a SavedModel: give a model file, or such a folder",
+        ),
+    ],
+)
+def test_what_is_no_model_is_one_clear_line(kind: str, text: str, tmp_path: Path, bundle: Path) -> None:
+    path = bad_model(kind, tmp_path, bundle)
+    with pytest.raises(DataError) as caught:
+        open_classifier(str(path))
+    assert str(caught.value).startswith(text.format(path=path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_is_not_a_model(bundle: Path) -> None:
+    with pytest.raises(DataError, match="name one of the files in it: model_dynamic.tflite, model_float16.tflite, "):
+        open_classifier(str(bundle))
+
+
+def save_keras(tmp_path: Path, *layers: object) -> Path:
+    import keras
+
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def test_code_in_a_keras_file_is_not_run(tmp_path: Path) -> None:
+    import keras
+
+    mark = str(tmp_path / "it ran")
+
+    code = lambda x, mark=mark: (__import__("pathlib").Path(mark).touch(), x)[1]  # noqa: E731
+    path = save_keras(tmp_path, keras.layers.Lambda(code, output_shape=(8, 8, 3)), keras.layers.Flatten())
+    Path(mark).unlink(missing_ok=True)
+    with pytest.raises(DataError) as caught:
+        open_classifier(str(path))
+    assert str(caught.value) == (
+        f"Keras cannot load {path}: it has a Lambda layer, which is code, and a model file's code is not run; rebuild it"
+        " from Keras' own layers, or copy it again"
+    )
+    assert not Path(mark).exists()
+
+
+def test_a_keras_model_of_something_else(tmp_path: Path) -> None:
+    import keras
+
+    path = save_keras(tmp_path, keras.layers.Conv2D(2, 3))
+    with pytest.raises(DataError) as caught:
+        open_classifier(str(path))
+    assert str(caught.value) == (
+        f"{path} does not map RGB images (batch, height, width, 3) to scores (batch, classes): it maps"
+        " [(None, 8, 8, 3)] to [(None, 6, 6, 2)]; give an image classifier"
+    )
+
+
+def test_a_saved_model_that_reaches_out_is_not_loaded(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    mark = tmp_path / "written"
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32, name="image")])
+        def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+            tf.io.write_file(str(mark), "x")
+            return {"scores": tf.reduce_mean(image, axis=[1, 2])}
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
+    with pytest.raises(DataError) as caught:
+        open_classifier(str(tmp_path / "saved"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'saved'} would run WriteFile, which a classifier has no use for: it is not loaded"
+    )
+    assert not mark.exists()
+
+
+def test_a_saved_model_of_someone_else(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.uint8, name="x")])
+        def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"p": tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2, 3], keepdims=True)[:, 0, 0] / 255}
+
+    module = Module()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
+    classifier = open_classifier(str(tmp_path / "saved"))
+    scores = classifier.score(np.full((2, 8, 8, 3), 51, np.uint8))
+    np.testing.assert_allclose(scores, [[0.8, 0.2]] * 2, atol=1e-6)
+    with pytest.raises(DataError, match="takes no encoded images: leave out --signature=bytes"):
+        next(predict_bytes(classifier, [Found("x")], max_image_pixels=LIMIT))
+
+
+def test_tflite_starts_fast_and_without_tensorflow(bundle: Path, run: Run) -> None:
+    image = run.validation_dir / "humans" / "000.png"
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from hh_fast.cli.predict import main\n"
+        f"code = main(['--model={bundle / 'model_int8.tflite'}', {str(image)!r}])\n"
+        "loaded = {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)\n"
+        "print(code, loaded, time.process_time(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    status, loaded, seconds = done.stderr.split()
+    assert (status, loaded) == ("0", "set()")
+    assert float(seconds) < 1.5  # processor time, which a busy machine does not stretch
+    assert done.stdout.startswith(f"{image}: humans ")
+
+
+def test_says_where_tensorflow_would_be_needed(run: Run) -> None:
+    code = f"""
+import sys
+sys.modules["tensorflow"] = None
+from hh_fast.cli.predict import main
+sys.exit(main(["--model={run.run_dir}", "x.png"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "predict: `model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the"
+        f" model. Received: {run.run_dir}"
+    )
+
+
+def test_finds_files_folders_globs_and_lines(tmp_path: Path) -> None:
+    for name in ("b/2.PNG", "b/1.jpg", "a/x/3.gif", "top.bmp", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    root = str(tmp_path)
+
+    def found(*arguments: str, stdin: Sequence[bytes] = ()) -> list[str]:
+        return [item.path.removeprefix(f"{root}/") for item in find_images(arguments, CLASS_NAMES, stdin)]
+
+    assert found(root) == ["top.bmp", "a/x/3.gif", "b/1.jpg", "b/2.PNG"]
+    assert found(f"{root}/notes.txt", f"{root}/b") == ["notes.txt", "b/1.jpg", "b/2.PNG"]
+    assert found(f"{root}/**/*.gif", f"{root}/b/*") == ["a/x/3.gif", "b/1.jpg", "b/2.PNG"]
+    assert found("-", stdin=[f"{root}/top.bmp\n".encode(), b"\n", f"{root}/b\r\n".encode()]) == [
+        "top.bmp",
+        "b/1.jpg",
+        "b/2.PNG",
+    ]
+    assert found("absent.png") == ["absent.png"]
+    assert found(f"{root}/*.tiff") == []
+
+
+def test_labels_where_sub_folders_are_the_classes(tmp_path: Path) -> None:
+    for name in ("humans/1.png", "humans/deeper/2.png", "horses/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())] == [0, 1, 1]
+    (tmp_path / "mules").mkdir()
+    assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())} == {None}
+
+
+def fake_classifier() -> Classifier:
+    """Scores an image by its first pixel's first channel."""
+
+    def score(images: np.ndarray) -> np.ndarray:
+        p = images[:, 0, 0, 0].astype(np.float32) / 255
+        return np.stack([1 - p, p], axis=1)
+
+    return Classifier("fake", "tflite", CLASS_NAMES, (2, 2), score)
+
+
+def test_reads_only_a_few_batches_ahead() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Found]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Found(str(taken))
+
+    stream = read_batches(endless(), lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=4)
+    for _ in range(10):
+        next(stream)
+    assert taken <= 4 * 13
+    stream.close()
+
+
+def test_bad_files_are_named_and_the_rest_goes_on() -> None:
+    def read(path: str) -> np.ndarray:
+        if path == "bad":
+            raise DataError("bad: not an image")
+        if path == "locked":
+            raise PermissionError(13, "Permission denied")
+        time.sleep(0.01 if path == "200" else 0)
+        return np.full((2, 2, 3), int(path), np.uint8)
+
+    found = [Found("200", 1), Found("bad", 0), Found("10", 0), Found("locked"), Found("250", 0)]
+    made = list(predict(fake_classifier(), found, read, batch_size=2))
+    assert [item.path for item in made] == ["200", "bad", "10", "locked", "250"]
+    assert [item.fault for item in made] == [None, "bad: not an image", None, "locked: Permission denied", None]
+    assert [item.ranked()[:1] for item in made] == [[1], [], [0], [], [1]]
+    tally = Tally(CLASS_NAMES)
+    for item in made:
+        tally.add(item)
+    assert tally.to_json() == {
+        "num_images": 5,
+        "num_unreadable": 2,
+        "accuracy": 2 / 3,
+        "class_names": ["horses", "humans"],
+        "confusion_matrix": [[1, 1], [0, 1]],
+    }
+    assert tally.to_text() == (
+        "accuracy 0.6667 (2 of 3)\n"
+        "is        horses  humans  (named)\n"
+        "horses         1       1\n"
+        "humans         0       1"
+    )
+
+
+def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores: np.ndarray, tmp_path: Path) -> None:
+    classifier = open_classifier(str(bundle / "saved_model"))
+    found = list(find_images([str(run.validation_dir)], CLASS_NAMES, ()))
+    (tmp_path / "cut.png").write_bytes(Path(found[0].path).read_bytes()[:500])
+    found.append(Found(str(tmp_path / "cut.png")))
+    *good, bad = predict_bytes(classifier, found, max_image_pixels=LIMIT)
+    np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-5)
+    assert bad.fault == f"{tmp_path / 'cut.png'}: it does not decode"
+
+
+@pytest.mark.parametrize("with_tensorflow", [True, False])
+def test_both_readers_say_the_same_of_bad_files(with_tensorflow: bool, tmp_path: Path) -> None:
+    read = image_reader((8, 8), with_tensorflow=with_tensorflow, max_image_pixels=100)
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(noise).save(whole, "PNG")
+    for name, content in (("cut.png", whole.getvalue()[:200]), ("note.png", b"hello there")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"^{tmp_path / name}: "):
+            read(str(tmp_path / name))
+    Image.fromarray(np.zeros((11, 11, 3), np.uint8)).save(tmp_path / "large.png")
+    with pytest.raises(DataError) as caught:
+        read(str(tmp_path / "large.png"))
+    assert str(caught.value) == (
+        f"{tmp_path / 'large.png'}: its header claims 11 x 11 pixels, more than max_image_pixels=100"
+    )
+    with pytest.raises(OSError if not with_tensorflow else DataError, match="No such file"):
+        read(str(tmp_path / "absent.png"))
+
+
+def test_compare_shows_the_worst_first(tmp_path: Path) -> None:
+    one = fake_classifier()
+
+    def other_score(images: np.ndarray) -> np.ndarray:
+        moved = images.astype(int)
+        moved[:, 0, 0, 0] -= moved[:, 0, 0, 1]
+        return one.score(np.clip(moved, 0, 255))
+
+    other = Classifier("folder/other", "tflite", CLASS_NAMES, (2, 2), other_score)
+    # first channel: p of one; second: by how much the other says less
+    pixels = {"same": (200, 0), "far": (250, 100), "flips": (130, 10), "near": (200, 5)}
+
+    def read(path: str) -> np.ndarray:
+        if path not in pixels:
+            raise DataError(f"{path}: not an image")
+        image = np.zeros((2, 2, 3), np.uint8)
+        image[0, 0, :2] = pixels[path]
+        return image
+
+    comparison = compare(one, other, [Found(path) for path in (*pixels, "bad")], read, batch_size=3)
+    assert [item.path for item in comparison.worst] == ["flips", "far", "near", "same"]
+    assert (comparison.num_images, comparison.num_agreeing) == (4, 3)
+    assert comparison.largest == pytest.approx(100 / 255)
+    assert comparison.faults == ["bad: not an image"]
+    assert comparison.to_text().splitlines()[:2] == [
+        "fake and folder/other name the same class on 3 of 4 images (0.7500); scores differ by 0.392157 at most and"
+        " 0.112745 on average. The largest differences:",
+        "flips: humans 0.510 | horses 0.529",
+    ]
+    assert comparison.to_json()["worst"][0]["classes"] == ["humans", "horses"]
+    draw(comparison, read, tmp_path / "compare.png")
+    with Image.open(tmp_path / "compare.png") as picture:
+        assert (picture.format, picture.width > 500) == ("PNG", True)
+
+
+def test_compare_keeps_only_the_worst(tmp_path: Path) -> None:
+    one, other = fake_classifier(), fake_classifier()
+    found = [Found(str(i)) for i in range(100)]
+    comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
+    assert len(comparison.worst) == 16
+
+
+def test_models_of_different_kinds_cannot_be_compared() -> None:
+    one = fake_classifier()
+    other = Classifier("other", "tflite", CLASS_NAMES, (4, 4), one.score)
+    with pytest.raises(DataError) as caught:
+        compare(one, other, [], lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=8)
+    assert str(caught.value) == ("fake and other differ in image_size, (2, 2) and (4, 4): compare models of one kind")
+    with pytest.raises(DataError, match="^no image to compare on: no file matches$"):
+        compare(one, one, [], lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=8)
+
+
+def test_prediction_without_scores_ranks_nothing() -> None:
+    assert Prediction("x", None, None, "fault").ranked() == []
+    assert Prediction("x", None, np.array([0.5, 0.5]), None).ranked() == [0, 1]

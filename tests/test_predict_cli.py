@@ -1,0 +1,191 @@
+"""bin/predict as it is typed."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import CLASS_NAMES, Run
+
+from hh_fast.cli.predict import main
+
+pytest_plugins = ["small_run"]
+
+Out = pytest.CaptureFixture[str]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from hh_fast.cli.predict import main; main(['--help'])\n"
+        "sys.exit(bool({'tensorflow', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--model" in done.stdout
+    assert "--compare" in done.stdout
+
+
+def test_one_line_an_image(bundle: Path, run: Run, capsys: Out) -> None:
+    image = str(run.validation_dir / "humans" / "003.png")
+    assert main([f"--model={bundle / 'model_float32.tflite'}", image]) == 0
+    path, _, said = capsys.readouterr().out.rstrip("\n").rpartition(": ")
+    assert path == image
+    name, score = said.split()
+    assert name == "humans"
+    assert 0.5 < float(score) <= 1
+    assert len(score) == 5
+
+
+def test_a_folder_of_classes_is_scored(bundle: Path, run: Run, capsys: Out) -> None:
+    assert main([f"--model={bundle / 'model_int8.tflite'}", "--top=2", str(run.validation_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 24 + 4
+    assert lines[0].startswith(f"{run.validation_dir / 'horses' / '000.png'}: horses 0.")
+    assert ", humans 0." in lines[0]
+    assert lines[24:] == [
+        "accuracy 1.0000 (24 of 24)",
+        "is        horses  humans  (named)",
+        "horses        12       0",
+        "humans         0      12",
+    ]
+
+
+def test_json_lines(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    model = f"--model={bundle / 'model_float32.tflite'}"
+    assert main([model, "--json", "--top=2", str(run.validation_dir / "horses"), str(bad)]) == 2
+    *rows, last, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert len(rows) == 12
+    assert rows[0]["path"] == str(run.validation_dir / "horses" / "000.png")
+    assert rows[0]["class"] == rows[0]["top"][0]["class"] == "horses"
+    assert sum(entry["score"] for entry in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
+    assert last == {"path": str(bad), "error": f"{bad}: not a PNG, JPEG, BMP or GIF image"}
+    assert summary == {"num_images": 13, "num_unreadable": 1}
+
+
+def test_csv(bundle: Path, run: Run, capsys: Out) -> None:
+    assert main([f"--model={bundle / 'model_float32.tflite'}", "--csv", "--top=2", str(run.validation_dir)]) == 0
+    captured = capsys.readouterr()
+    header, *rows = csv.reader(io.StringIO(captured.out))
+    assert header == ["path", "class", "score", "class_2", "score_2"]
+    assert len(rows) == 24
+    assert {row[1] for row in rows} == set(CLASS_NAMES)
+    assert "accuracy 1.0000 (24 of 24)" in captured.err
+
+
+def test_unreadable_files_are_named_and_the_rest_goes_on(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "line\nbreak.png"
+    bad.write_text("no image")
+    image = str(run.validation_dir / "humans" / "000.png")
+    arguments = [f"--model={bundle / 'model_float32.tflite'}", str(bad), str(tmp_path / "absent.png"), image]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, BMP or GIF image",
+        f"predict: {tmp_path / 'absent.png'}: No such file or directory",
+        "predict: 2 of 3 images could not be read, as named above",
+    ]
+    assert captured.out.startswith(f"{image}: humans ")
+
+
+def predict(*arguments: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    code = "import sys; from hh_fast.cli.predict import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *arguments], input=stdin, capture_output=True, check=False)
+
+
+def test_paths_on_standard_input(bundle: Path, run: Run, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/not utf-8 \xff.png"
+    Path(os.fsdecode(odd)).write_bytes((run.validation_dir / "humans" / "000.png").read_bytes())
+    done = predict(f"--model={bundle / 'model_int8.tflite'}", "-", stdin=odd + b"\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(os.fsencode(tmp_path) + rb"/not utf-8 \udcff.png: humans 0.")
+
+
+def test_a_reader_that_has_seen_enough(bundle: Path, run: Run) -> None:
+    code = "import sys; from hh_fast.cli.predict import main; sys.exit(main())"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-c", code, f"--model={bundle / 'model_int8.tflite'}", str(run.validation_dir)]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:
+    assert main([f"--model={bundle / 'saved_model'}", "--signature=bytes", str(run.validation_dir)]) == 0
+    assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().out
+
+
+def test_compare(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
+    picture = tmp_path / "differences.png"
+    models = [f"--model={bundle / 'model_int8.tflite'}", f"--compare={run.run_dir}", f"--picture={picture}"]
+    assert main([*models, "--json", str(run.validation_dir)]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["num_images"], found["agreement"], len(found["worst"])) == (24, 1.0, 16)
+    assert 0 < found["mean_difference"] < found["largest_difference"] < 0.05
+    assert captured.err.splitlines()[-1] == f"Drawn to {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main([*models, str(run.validation_dir)]) == 0
+    assert "name the same class on 24 of 24 images (1.0000)" in capsys.readouterr().out
+
+
+# arguments without the model, exit code, text
+MISTAKES = [
+    (
+        [],
+        1,
+        "predict: `image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing",
+    ),
+    (["--top=0", "x.png"], 1, "predict: `top` must be at least 1. Received: 0"),
+    (["--json", "--csv", "x.png"], 1, "predict: `csv` must be left out where --json is given. Received: True"),
+    (["--batch_size=0", "x.png"], 1, "predict: `batch_size` must be at least 1. Received: 0"),
+    (
+        ["--compare=y", "--signature=bytes", "x.png"],
+        1,
+        "predict: `signature` must be left out where --compare is given. Received: bytes",
+    ),
+    (
+        ["--signature=text", "x.png"],
+        1,
+        "predict: `signature` must be one of pixels, bytes. Received: text",
+    ),
+    (["--compare=/absent", "x.png"], 2, "predict: no model /absent: check the path"),
+    (
+        ["/absent/*.png"],
+        1,
+        "predict: `image` must be a PNG, JPEG, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
+        " Received nothing but: /absent/*.png",
+    ),
+    (
+        ["--signature=bytes", "/absent.png"],
+        2,
+        "predict: {model} takes no encoded images: leave out --signature=bytes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), MISTAKES)
+def test_mistakes_are_one_line(arguments: list[str], code: int, text: str, bundle: Path, capsys: Out) -> None:
+    model = bundle / "model_int8.tflite"
+    assert main([f"--model={model}", *arguments]) == code
+    assert capsys.readouterr().err.splitlines() == [text.format(model=model)]
+
+
+def test_no_model(capsys: Out) -> None:
+    assert main(["x.png"]) == 1
+    assert capsys.readouterr().err == (
+        "predict: `model` must be given: a .tflite or .keras file, a run folder or a SavedModel folder. Received: nothing\n"
+    )
+
+
+def test_a_picture_that_cannot_be_written(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "file").touch()
+    model = bundle / "model_int8.tflite"
+    arguments = [f"--model={model}", f"--compare={model}", f"--picture={tmp_path}/file/p.png", str(run.validation_dir)]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"predict: File exists: {tmp_path / 'file'}; ")
