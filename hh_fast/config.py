@@ -405,3 +405,34 @@ class BenchConfig(Config):
     @property
     def num_seconds(self) -> int:
         return (22 if self.quick else 140) if self.budget_s is None else self.budget_s
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LaunchConfig(Config):
+    """How many workers are started on this machine."""
+
+    workers: int = option(2, "Number of worker processes.")
+    grace_s: int = option(20, "Seconds that the others get to end by themselves when one has failed.")
+
+    def check(self) -> None:
+        require(1 <= self.workers <= 64, "workers", "from 1 to 64", self.workers)
+        require(self.grace_s >= 0, "grace_s", "at least 0", self.grace_s)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataServiceConfig(Config):
+    """Which part of a tf.data service this process is."""
+
+    role: str = option("dispatcher", "dispatcher: hands out work; worker: decodes.", ("dispatcher", "worker"))
+    port: int = option(5050, "Port to listen at; 0: a free one, which is printed.")
+    host: str = option("localhost", "This machine's name or address, under which the others reach it.")
+    dispatcher: str | None = option(None, "A worker's dispatcher, HOST:PORT.")
+
+    def check(self) -> None:
+        require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
+        require(
+            (self.role == "worker") == (self.dispatcher is not None),
+            "dispatcher",
+            "given with --role=worker, and only there",
+            self.dispatcher,
+        )
