@@ -169,5 +169,8 @@ def read_metadata(path: Path) -> Metadata:
     try:
         buffer = _metadata_buffer(path.read_bytes())
         return Metadata() if buffer is None else _parse(path, buffer)
-    except (struct.error, IndexError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path} is cut off or damaged ({e}): export or copy it again") from e
+    except OSError:
+        raise
+    except Exception as e:  # damage makes FlatBuffers, struct and zipfile raise nearly anything
+        reason = " ".join(str(e).split()) or type(e).__name__
+        raise DataError(f"{path} is cut off or damaged ({reason}): export or copy it again") from e
