@@ -2,15 +2,15 @@
 
 import concurrent.futures
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hh_fast.errors import DataError
-from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
+from hh_fast.predict.classifier import Classifier, name_classes, names_beside, num_cores, score_per_class
 from hh_fast.predict.quiet import native_stderr_logged
+from hh_fast.predict.rehearsal import rehearse
 from hh_fast.predict.tflite_metadata import read_metadata
 
 NO_SCALE = (0.0, 0)
@@ -121,6 +121,19 @@ class _Runner:
         return score_per_class(self.scores.real(np.concatenate(parts)))
 
 
+def score_once(path: Path) -> None:
+    """Opens the file and scores one black image, for `rehearsal`.
+
+    Raises:
+        DataError: as `new_interpreter` and `forms` say, or LiteRT fails on the image.
+    """
+    runner = _Runner(path, np.zeros(1, np.float32), np.ones(1, np.float32))
+    try:
+        runner(np.zeros((1, *runner.image.shape[1:]), np.uint8))
+    except (ValueError, RuntimeError, MemoryError) as e:
+        raise DataError(f"LiteRT cannot run {path}: {' '.join(str(e).split())}; export or copy it again") from e
+
+
 def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     """The file as a classifier that shares a batch's images among `num_threads` (default: all) cores.
 
@@ -128,11 +141,12 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     pixels as they are (0 to 255) where it has none.
 
     Raises:
-        DataError: as `new_interpreter`, `forms` and `read_metadata` say.
+        DataError: as `rehearse`, `new_interpreter`, `forms` and `read_metadata` say.
     """
+    rehearse(path)
     metadata = read_metadata(path)
     mean, std = np.array(metadata.mean or (0,), np.float32), np.array(metadata.std or (1,), np.float32)
-    cores = num_threads or os.cpu_count() or 1
+    cores = num_threads or num_cores()
     runners = [_Runner(path, mean, std)]
     first = runners[0]
     pool = concurrent.futures.ThreadPoolExecutor(cores)
