@@ -1,0 +1,107 @@
+"""Many images: input's images a second and peak memory for 1,000, 10,000 and 100,000 images, with each cache.
+
+    .venv/bin/python benchmarks/scale.py
+
+Takes about 10 minutes on 2 cores. The images are hard links to those of the sample, read as 100 x 100, so that a disk of a
+few GB and this machine's memory hold 100,000 of them; the decoder still decodes 300 x 300. Every measurement has a process
+of its own, whose peak counts.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import benchlib
+import numpy as np
+
+from hh_fast.bench.inputs import HHFastInput, measure_input
+from hh_fast.bench.isolate import in_process
+from hh_fast.bench.measure import Outcome, describe_failure
+from hh_fast.bench.setting import work_folder
+from hh_fast.data.load import Data, load_data
+from hh_fast.data.store import predicted_bytes
+
+CACHES = ("memory", "disk", "none")
+
+
+def link_copies(data: Data, num_images: int, folder: Path) -> Path:
+    """`num_images` hard links to the training images, in a mixed order and over and over, in their class folders."""
+    order = np.random.default_rng(0).permutation(data.train.num_images)
+    for class_name in data.class_names:
+        (folder / class_name).mkdir(parents=True)
+    for i in range(num_images):
+        position = order[i % len(order)]
+        source = Path(data.train.paths[position]).resolve()
+        class_name = data.class_names[data.train.labels[position]]
+        os.link(source, folder / class_name / f"{i:07d}{source.suffix}")
+    return folder
+
+
+def measure(path: HHFastInput, num_images: int) -> dict[str, float | None]:
+    return measure_input(path, num_images=num_images)
+
+
+def main() -> int:
+    parser = benchlib.parser(__doc__ or "", "scale")
+    parser.set_defaults(image_size=100)
+    parser.add_argument("--counts", default="1000,10000,100000", help="numbers of images, with commas")
+    parser.add_argument("--batch_size", type=int, default=100)
+    parser.add_argument("--plot", type=Path, default=benchlib.RESULTS / "scale.png")
+    arguments = parser.parse_args()
+    config = benchlib.data_config(arguments)
+    data = load_data(benchlib.data_config(arguments, cache="none"))
+    outcomes: dict[str, Outcome] = {}
+    for count in map(int, arguments.counts.split(",")):
+        num_images = count // arguments.batch_size * arguments.batch_size
+        with work_folder(config.cache_root) as folder:
+            linked = link_copies(data, num_images, folder / "images")
+            for cache in CACHES:
+                benchlib.show(f"{num_images} images, cache={cache}")
+                outcome = outcomes.setdefault(f"hh_fast, {cache}", Outcome(f"hh_fast, {cache}"))
+                path = HHFastInput(
+                    directory=linked, image_size=config.image_size, batch_size=arguments.batch_size, cache=cache
+                )
+                sizes = {"num_images": num_images, "store_bytes": predicted_bytes(num_images, config.image_size)}
+                try:
+                    outcome.repeats.append({**sizes, **in_process(measure, path, num_images)})
+                except Exception as e:  # a count that this machine cannot hold
+                    outcome.repeats.append({**sizes, "failure": describe_failure(e)})
+    parts = {"data": benchlib.describe(data), "image_size": list(config.image_size), "batch_size": arguments.batch_size}
+    benchlib.write(arguments.output, outcomes, **parts)
+    plot(outcomes, arguments.plot)
+    return 0
+
+
+def plot(outcomes: dict[str, Outcome], path: Path) -> None:
+    """Images a second and peak memory over the number of images, one line a cache."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 3)
+    shown = [
+        ("first_img_s", 1.0, "First epoch, images a second"),
+        ("warm_img_s", 1.0, "Later epochs, images a second"),
+        ("peak_bytes", 1e6, "Peak memory, MB"),
+    ]
+    for axes, (key, unit, title) in zip(panels, shown, strict=True):
+        for (name, outcome), color in zip(outcomes.items(), ("#d1495b", "#edae49", "#30638e"), strict=True):
+            points = [(repeat["num_images"], repeat[key] / unit) for repeat in outcome.repeats if repeat.get(key)]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), marker="o", color=color, label=name.replace("hh_fast, ", "cache=")
+                )
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("images", fontsize=9)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
