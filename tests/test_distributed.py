@@ -7,15 +7,17 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 # What each child runs: 16 steps of SGD in float32 on `images` by as many replicas as asked, and the weights saved.
 STEPS = """
-import sys
+import os, sys
 import tensorflow as tf
 count, images, out, head = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -24,14 +26,16 @@ import numpy as np
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.model import build_model
+from hh_fast.training.cluster import find_cluster
 from hh_fast.training.loop import Loop
 from hh_fast.training.replica_step import ReplicaTrainer
 from hh_fast.training.replicas import start
 from hh_fast.training.step import Trainer, make_optimizer
 
-config = TrainConfig(strategy="mirrored" if count else "none", batch_size=8, validation_batch_size=4, epochs=4,
-                     optimizer="sgd", learning_rate=0.01, precision="float32")
-replicas = start(config, None)
+cluster = find_cluster("auto", os.environ)
+config = TrainConfig(strategy="auto" if cluster else "mirrored" if count else "none", batch_size=8,
+                     validation_batch_size=4, epochs=4, optimizer="sgd", learning_rate=0.01, precision="float32")
+replicas = start(config, cluster)
 data = load_data(DataConfig(train_dir=images, image_size=(96, 96), cache="memory", validation_split=0.2))
 def parts():
     model = build_model((96, 96), num_classes=2, head=head, dtype="float32")
@@ -46,14 +50,25 @@ else:
     model, optimizer = parts()
     trainer = Trainer(model, optimizer, batch_size=8, jit_compile=False)
 progress = Loop(trainer, data, config, seed=3).run()
-assert len(progress.history) * data.train.num_images // 8 == 16
+assert len(progress.history) * (data.train.num_images // 8) == 16
 history = [[row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for row in progress.history]
-np.savez(out, *model.get_weights(), history=history, probabilities=progress.best_probabilities, step=trainer.describe_step())
+np.savez(out, *model.get_weights(), history=history, probabilities=progress.best_probabilities)
+if replicas:
+    replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
 """
+TRAIN = "import sys; from hh_fast.cli.train import main; sys.exit(main())"
+
+
+def free_addresses(count: int) -> tuple[str, ...]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = tuple(f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets)
+    for opened in sockets:
+        opened.close()
+    return addresses
 
 
 def child(code: str, *words: object, **environment: str) -> "subprocess.Popen[str]":
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **environment}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1", **environment}
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.Popen(
         command, env=os.environ | quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -84,15 +99,145 @@ def largest_difference(one: Path, other: Path, names: list[str]) -> float:
 WEIGHTS = [f"arr_{i}" for i in range(14)]
 
 
-@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
-def test_mirrored_replicas_end_where_one_device_does(images: Path, tmp_path: Path, head: str) -> None:
-    counts = (0, 2, 4) if head == "sigmoid" else (0, 2)
-    for process in [child(STEPS, count, images, tmp_path / f"{count}.npz", head) for count in counts]:
-        assert finish(process) == (0, "")
-    for count in counts[1:]:
+def tf_config(addresses: tuple[str, ...], worker: int) -> str:
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}})
+
+
+@pytest.mark.parametrize(("head", "counts"), [("sigmoid", (2, 4)), ("softmax", (2,))])
+def test_mirrored_replicas_end_where_one_device_does(
+    images: Path, tmp_path: Path, head: str, counts: tuple[int, ...]
+) -> None:
+    for process in [child(STEPS, count, images, tmp_path / f"{count}.npz", head) for count in (0, *counts)]:
+        code, text = finish(process)
+        assert code == 0, text
+    for count in counts:
         files = tmp_path / "0.npz", tmp_path / f"{count}.npz"
         assert 0 < largest_difference(*files, WEIGHTS) < 1e-4
         assert largest_difference(*files, ["history", "probabilities"]) < 1e-4
-        assert largest_difference(tmp_path / "0.npz", tmp_path / "0.npz", ["history"]) == 0
 
 
+def test_two_processes_end_where_one_does_and_alike_to_the_bit(images: Path, tmp_path: Path) -> None:
+    addresses = free_addresses(2)
+    processes = [child(STEPS, 0, images, tmp_path / "single.npz", "sigmoid")]
+    processes += [
+        child(STEPS, 2, images, tmp_path / f"worker{i}.npz", "sigmoid", TF_CONFIG=tf_config(addresses, i))
+        for i in range(2)
+    ]
+    for process in processes:
+        code, text = finish(process)
+        assert code == 0, text
+    names = [*WEIGHTS, "history", "probabilities"]
+    assert largest_difference(tmp_path / "worker0.npz", tmp_path / "worker1.npz", names) == 0
+    assert 0 < largest_difference(tmp_path / "single.npz", tmp_path / "worker0.npz", WEIGHTS) < 1e-4
+    assert largest_difference(tmp_path / "single.npz", tmp_path / "worker0.npz", ["history", "probabilities"]) < 1e-4
+
+
+def flags(images: Path, run_dir: Path, *more: str) -> list[str]:
+    return [
+        f"--train_dir={images}",
+        f"--run_dir={run_dir}",
+        "--image_size=96,96",
+        "--batch_size=8",
+        "--epochs=12",
+        "--checkpoint_every_steps=1",
+        "--learning_rate=0.0001",
+        "--precision=float32",
+        "--cache=memory",
+        "--worker_timeout_s=60",
+        *more,
+    ]
+
+
+def cluster_of_two(*words: list[str]) -> "list[subprocess.Popen[str]]":
+    addresses = free_addresses(2)
+    return [child(TRAIN, *own, TF_CONFIG=tf_config(addresses, i)) for i, own in enumerate(words)]
+
+
+def wait_for_epoch(run_dir: Path, epoch: int) -> None:
+    end = time.monotonic() + 90
+    while not list(run_dir.glob(f"checkpoints/epoch{epoch:04d}-*.npz")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def weights(path: Path) -> bytes:
+    """The weights' bytes, out of a .keras file."""
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file, h5py.File(file) as opened:
+        found: list[bytes] = []
+        opened.visititems(lambda _, item: found.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
+        return b"".join(found)
+
+
+def test_a_killed_worker_stops_the_others_and_the_same_commands_resume_exactly(images: Path, tmp_path: Path) -> None:
+    whole, broken = (flags(images, tmp_path / name) for name in ("whole", "broken"))
+    for process in cluster_of_two(whole, whole):
+        code, text = finish(process)
+        assert code == 0, text
+
+    chief, other = cluster_of_two(broken, broken)
+    wait_for_epoch(tmp_path / "broken", 2)
+    other.kill()
+    start = time.monotonic()
+    code, text = finish(chief)
+    finish(other)
+    assert time.monotonic() - start < 30
+    assert code == 5, text
+    assert "train: worker 0 stops: worker 1 (127.0.0.1:" in text
+    assert (
+        ") failed or cannot be reached. See its log, then start all workers again with the same commands: they go on"
+        in text
+    )
+
+    chief, other = cluster_of_two(broken, broken)
+    wait_for_epoch(tmp_path / "broken", 5)
+    other.send_signal(signal.SIGTERM)
+    for process in (other, chief):
+        code, text = finish(process)
+        assert code == 143, text
+        assert "train: stopped by SIGTERM at epoch " in text
+
+    for number, process in enumerate(cluster_of_two(broken, broken)):
+        code, text = finish(process)
+        assert code == 0, text
+        assert ("[worker 0] Going on in" in text) == (number == 0)
+    assert weights(tmp_path / "broken" / "last.keras") == weights(tmp_path / "whole" / "last.keras")
+    rows = [
+        [line.split(",")[:5] for line in (tmp_path / name / "history.csv").read_text().splitlines()]
+        for name in ("whole", "broken")
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) == 13
+
+
+def test_workers_with_other_images_are_refused_and_the_run_folder_stays_the_chiefs(
+    images: Path, make_images: Callable[..., Path], tmp_path: Path
+) -> None:
+    others = make_images("others", {"horses": 21, "humans": 20}, size=(96, 96), seed=1)
+    chief, other = cluster_of_two(flags(images, tmp_path / "run0"), flags(others, tmp_path / "run1"))
+    for process in (chief, other):
+        code, text = finish(process)
+        assert code == 5, text
+        assert "train: the workers differ: the data fingerprint is " in text
+    assert not (tmp_path / "run1").exists()
+
+
+def test_the_batch_must_divide(images: Path, tmp_path: Path) -> None:
+    words = flags(images, tmp_path / "run", "--batch_size=7")
+    for process in cluster_of_two(words, words):
+        code, text = finish(process)
+        assert (code, text.splitlines()[-1]) == (
+            1,
+            "train: `batch_size` must be a multiple of the number of replicas, 2. Received: 7",
+        )
+
+
+def test_sharded_workers_each_read_their_own_images(images: Path, tmp_path: Path) -> None:
+    words = flags(images, tmp_path / "run", "--shard_data", "--epochs=1", "--bad_images=error")
+    texts = []
+    for process in cluster_of_two(words, words):
+        code, text = finish(process)
+        assert code == 0, text
+        texts.append(text)
+    assert "[worker 0] Sharded: this worker trains on 17 of 33 images. Each epoch sees every image once" in texts[0]
+    assert "[worker 1] Sharded: this worker trains on 16 of 33 images. Each epoch sees every image once" in texts[1]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["num_train"], config["num_shards"], config["num_replicas"]) == (33, 2, 2)
