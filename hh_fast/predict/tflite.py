@@ -143,8 +143,8 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     Raises:
         DataError: as `rehearse`, `new_interpreter`, `forms` and `read_metadata` say.
     """
-    rehearse(path)
     metadata = read_metadata(path)
+    rehearse(path)
     mean, std = np.array(metadata.mean or (0,), np.float32), np.array(metadata.std or (1,), np.float32)
     cores = num_threads or num_cores()
     runners = [_Runner(path, mean, std)]
