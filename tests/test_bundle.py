@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from small_run import Run
 
 from hh_fast.config import DataConfig, ExportConfig
 from hh_fast.errors import CheckError, DataError, UsageError
+from hh_fast.predict.classifier import num_cores
 
 pytest_plugins = ["small_run"]
 
@@ -68,7 +68,7 @@ def test_metadata_json(bundle: Path, run: Run) -> None:
     assert int8["output"]["quantization"] == {"scale": 1 / 256, "zero_point": 0}
     assert int8["bytes"] == (bundle / "model_int8.tflite").stat().st_size
     assert int8["peak_memory_bytes"] > 100_000
-    assert [latency["num_threads"] for latency in int8["latency"]] == sorted({1, os.cpu_count()})
+    assert [latency["num_threads"] for latency in int8["latency"]] == sorted({1, num_cores()})
     for file in found["files"].values():
         assert file["check"]["passed"]
         assert file["check"]["num_images"] == 24

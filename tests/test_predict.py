@@ -202,6 +202,14 @@ def test_code_in_a_keras_file_is_not_run(tmp_path: Path) -> None:
     assert not Path(mark).exists()
 
 
+def test_pixels_that_nothing_scales_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import keras
+
+    path = save_keras(tmp_path, keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid"))
+    assert open_classifier(str(path)).image_size == (8, 8)
+    assert f"{path} has no layer that scales pixels: it is given values 0 to 255 as they are" in caplog.messages
+
+
 def test_a_keras_model_of_something_else(tmp_path: Path) -> None:
     import keras
 

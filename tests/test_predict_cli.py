@@ -115,6 +115,14 @@ def test_a_reader_that_has_seen_enough(bundle: Path, run: Run) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_progress_on_a_terminal(
+    bundle: Path, run: Run, capsys: Out, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main([f"--model={bundle / 'model_int8.tflite'}", str(run.validation_dir)]) == 0
+    assert capsys.readouterr().err.startswith("\r24 images in ")
+
+
 def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:
     assert main([f"--model={bundle / 'saved_model'}", "--signature=bytes", str(run.validation_dir)]) == 0
     assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 """What a `.tflite` file costs: latency, the files timed in turn, and memory, in a process of its own."""
 
 import dataclasses
-import os
+import random
 import resource
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hh_fast.errors import DataError
+from hh_fast.predict.classifier import num_cores
 from hh_fast.predict.tflite import forms, new_interpreter
 
 WARM_UPS = 2
@@ -83,11 +84,13 @@ class _Timed:
 
 def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
     """Latency of each file by name, on one thread and on all cores; the files take turns, so that noise hits all alike."""
-    threads = sorted({1, os.cpu_count() or 1})
+    threads = sorted({1, num_cores()})
     timed = {name: [_Timed(path, count) for count in threads] for name, path in paths.items()}
     everything = [one for group in timed.values() for one in group]
+    # In an order drawn anew each time: the idle threads of one file spin for a while at the cost of the next.
+    order = random.Random(0)
     while waiting := [one for one in everything if one.wants_more()]:
-        for one in waiting:
+        for one in order.sample(waiting, len(waiting)):
             one.run()
     return {name: [one.result() for one in group] for name, group in timed.items()}
 

@@ -61,12 +61,19 @@ def load(path: Path) -> keras.Model:
     return model
 
 
+def _scales_pixels(layers: Sequence[keras.Layer]) -> bool:
+    scaling = (keras.layers.Rescaling, keras.layers.Normalization)
+    return any(isinstance(layer, scaling) or _scales_pixels(getattr(layer, "layers", ())) for layer in layers)
+
+
 def classifier(model: keras.Model, path: Path, class_names: Sequence[str] | None) -> Classifier:
     """The loaded model as a classifier; it is fed the pixels as they are, 0 to 255, as float32.
 
     Raises:
         DataError: as many class names as the model has no scores for.
     """
+    if not _scales_pixels(model.layers):
+        logger.warning("%s has no layer that scales pixels: it is given values 0 to 255 as they are", path)
     height, width = model.inputs[0].shape[1:3]
     num_outputs = model.outputs[0].shape[1]
 

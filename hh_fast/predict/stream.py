@@ -3,14 +3,13 @@
 import concurrent.futures
 import dataclasses
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from hh_fast.errors import DataError
-from hh_fast.predict.classifier import Classifier
+from hh_fast.predict.classifier import Classifier, num_cores
 from hh_fast.predict.files import Found
 from hh_fast.predict.pixels import read_image
 
@@ -77,8 +76,7 @@ def read_batches(
     found: Iterable[Found], read: Callable[[str], np.ndarray], batch_size: int
 ) -> Iterator[list[tuple[Found, np.ndarray | str]]]:
     """The files in batches, in order, each with its pixels or why there are none; two batches are read ahead."""
-    cores = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         waiting: list[tuple[list[Found], list[concurrent.futures.Future[np.ndarray | str]]]] = []
         try:
             for batch in batches(found, batch_size):
