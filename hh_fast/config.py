@@ -424,7 +424,7 @@ class DataServiceConfig(Config):
     """Which part of a tf.data service this process is."""
 
     role: str = option("dispatcher", "dispatcher: hands out work; worker: decodes.", ("dispatcher", "worker"))
-    port: int = option(5050, "Port to listen at; 0: a free one, which is printed.")
+    port: int = option(5050, "Port to listen at; 0: a free one, which a dispatcher's log tells.")
     host: str = option("localhost", "This machine's name or address, under which the others reach it.")
     dispatcher: str | None = option(None, "A worker's dispatcher, HOST:PORT.")
 
@@ -436,3 +436,8 @@ class DataServiceConfig(Config):
             "given with --role=worker, and only there",
             self.dispatcher,
         )
+        if self.dispatcher is not None:
+            host, _, port = self.dispatcher.rpartition(":")
+            require(
+                bool(host) and port.isdigit() and 0 < int(port) < 65536, "dispatcher", "HOST:PORT", self.dispatcher
+            )

@@ -105,6 +105,7 @@ class Loop:
 
     `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
     signal stops the run. `keep_best()` is called when an epoch was the best so far. `save` and `keep_best` of None keep nothing.
+    `steps` an epoch and `train_input`, called as `Trainer.train_input` is, are given where the trainer's data is not whole here.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Loop:
         keep_best: Callable[[], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         steps: int | None = None,
+        train_input: Callable[..., Iterator[Batch]] | None = None,
         show_progress: bool = True,
     ) -> None:
         self.trainer = trainer
@@ -127,6 +129,7 @@ class Loop:
         self.seed = seed
         self.progress = progress or Progress()
         self.steps = steps or steps_per_epoch(data, config)
+        self._train_input = train_input or trainer.train_input
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
         on_terminal = show_progress and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
@@ -152,7 +155,7 @@ class Loop:
             StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
         """
         progress = self.progress
-        batches = self.trainer.train_input(
+        batches = self._train_input(
             self.data.train,
             batch_size=self.config.batch_size,
             seed=self.seed,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, batches_at, train_batches
+from hh_fast.data.service import service_batches
 from hh_fast.training.replicas import Replicas
 from hh_fast.training.step import CONVOLUTIONS, Batch, Result, Trainer, forward
 
@@ -121,6 +122,24 @@ class ReplicaTrainer(Trainer):
             return train_batches(split, batch_size=batch_size, share=share, **plan).repeat()
 
         return iter(self.replicas.strategy.distribute_datasets_from_function(of_worker))
+
+    def served_input(
+        self, split: Split, *, address: str, timeout_s: float, batch_size: int, **plan: Any
+    ) -> Iterator[Batch]:
+        share = self.replicas.share
+        for images, labels in service_batches(
+            split, address=address, timeout_s=timeout_s, share=share, batch_size=batch_size, **plan
+        ):
+            if share.num_parts == 1:
+                yield images, labels
+            else:
+                yield self._split(images), self._split(labels)
+
+    def _split(self, rows: tf.Tensor) -> Any:
+        parts = tf.split(rows, self.replicas.share.num_parts)
+        return self.replicas.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group % len(parts)]
+        )
 
     def eval_input(self, split: Split, *, batch_size: int) -> EvalInput:
         num_replicas = self.replicas.num_replicas

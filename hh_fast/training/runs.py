@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from hh_fast.training.loop import Loop, steps_per_epoch
 from hh_fast.training.replica_step import ReplicaTrainer
 from hh_fast.training.replicas import Replicas, start
 from hh_fast.training.shards import Shards, agree
-from hh_fast.training.step import Trainer, make_optimizer
+from hh_fast.training.step import Batch, Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -376,6 +377,12 @@ def _make_trainer(
     )
 
 
+def _train_input(trainer: Trainer, config: TrainConfig) -> Callable[..., Iterator[Batch]]:
+    if config.data_service is None:
+        return trainer.train_input
+    return functools.partial(trainer.served_input, address=config.data_service, timeout_s=config.worker_timeout_s)
+
+
 def _restore(run_dir: Path, identity: dict[str, Any], trainer: Trainer) -> Progress:
     """Where the run folder stands; a new run's config is written."""
     progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
@@ -429,6 +436,7 @@ def _train(
         save=save if writes else None,
         keep_best=keep_best if writes else None,
         steps=steps,
+        train_input=_train_input(trainer, config),
         show_progress=writes,
     ).run()
     seconds = time.perf_counter() - start_time

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
-from hh_fast.data.pipeline import eval_batches, train_batches
+from hh_fast.data.pipeline import Share, eval_batches, train_batches
+from hh_fast.data.service import service_batches
 
 Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 CONVOLUTIONS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
@@ -154,6 +155,14 @@ class Trainer:
     def train_input(self, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Batch]:
         """The batches for `run_step`: those of `train_batches(split, batch_size=batch_size, **plan)`."""
         return iter(train_batches(split, batch_size=batch_size, **plan))
+
+    def served_input(
+        self, split: Split, *, address: str, timeout_s: float, batch_size: int, **plan: Any
+    ) -> Iterator[Batch]:
+        """As `train_input`, with images that the tf.data service at `address` decodes."""
+        return service_batches(
+            split, address=address, timeout_s=timeout_s, share=Share(0, 1), batch_size=batch_size, **plan
+        )
 
     def eval_input(self, split: Split, *, batch_size: int) -> Any:
         """What `evaluate` takes, reusable: one ordered pass over `split`."""

@@ -1,0 +1,70 @@
+"""`bin/data_service`: a dispatcher or a worker of a tf.data service, which decodes images for bin/train --data_service."""
+
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hh_fast.cli import command
+from hh_fast.config import DataServiceConfig
+from hh_fast.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+SYNOPSIS = """\
+bin/data_service [flags]: one dispatcher, and a worker on each machine that shall decode, until they are stopped.
+There is no password: use it in a network that you trust. Workers must see the images under the paths of bin/train."""
+
+DISPATCHER_WAIT_S = 60
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_for_dispatcher(address: str, timeout_s: float) -> None:
+    """Raises `DataError` where nothing listens at HOST:PORT within `timeout_s`; TensorFlow would go on waiting."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + timeout_s
+    while not _answers(host, int(port)):
+        if time.monotonic() > end:
+            raise DataError(
+                f"no dispatcher answers at {address}: start one with --role=dispatcher, or check --dispatcher=HOST:PORT"
+            )
+        time.sleep(0.5)
+
+
+def _start(config: DataServiceConfig) -> tuple[Any, str]:
+    """The running server and its address."""
+    from tensorflow.data.experimental import service
+
+    if config.role == "dispatcher":
+        server = service.DispatchServer(service.DispatcherConfig(port=config.port))
+        return server, f"{config.host}:{server.target.rpartition(':')[2]}"
+    address = f"{config.host}:%port%" if config.port == 0 else f"{config.host}:{config.port}"
+    server = service.WorkerServer(
+        service.WorkerConfig(dispatcher_address=config.dispatcher, worker_address=address, port=config.port)
+    )
+    return server, f"{config.host}:{config.port or 'a free port'}"
+
+
+def body(config: DataServiceConfig, free: Sequence[str]) -> None:
+    command.no_arguments(free)
+    if config.dispatcher is not None:
+        wait_for_dispatcher(config.dispatcher, DISPATCHER_WAIT_S)
+    from hh_fast.quiet import import_tensorflow  # not for --help
+
+    import_tensorflow()
+    server, address = _start(config)
+    logger.info("tf.data service %s at grpc://%s; Ctrl-C ends it", config.role, address)
+    while server is not None:  # its join() would not let signals through
+        time.sleep(3600)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(body, name="data_service", synopsis=SYNOPSIS, configs=(DataServiceConfig,), arguments=arguments)

@@ -1,0 +1,204 @@
+"""Batches whose images a tf.data service decodes, in the same order as one machine's whatever the service does.
+
+The service promises less than training needs: several of its workers answer in any order, and what a worker held when it died
+is never sent. So each batch travels with its step's number; those that come early are held until their turn, those that do
+not come are decoded here, and those that come twice are dropped. Every epoch sees each image exactly once, and a resume is exact.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.data.decode import decode, path_tensor
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import Share, index_batches
+from hh_fast.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Batches held for their turn before the one that is due is decoded here: a slow worker shall not fill the memory.
+MAX_HELD = 16
+QUEUE_SIZE = 2
+CONNECT_S = 10
+
+
+@dataclasses.dataclass
+class Counts:
+    """Images of an epoch: those the service sent in time, those decoded here in its stead, those it sent for nothing."""
+
+    sent: int = 0
+    decoded_here: int = 0
+    dropped: int = 0
+
+
+def require_service(address: str) -> None:
+    """Raises `DataError` where nothing listens at grpc://HOST:PORT, for which TensorFlow would wait in silence."""
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as e:
+        raise DataError(
+            f"no tf.data service answers at {address} ({e.strerror or e}): start it with bin/data_service --role=dispatcher"
+        ) from e
+
+
+def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
+    """(step, images) of `rows`, each once, in any order, as long as no worker of the service dies."""
+    paths = path_tensor(split.paths)
+
+    def load(step: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.TensorSpec((*split.image_size, 3), tf.uint8)
+        return step, tf.map_fn(
+            lambda i: decode(tf.io.read_file(paths[i]), split.image_size), own, fn_output_signature=image
+        )
+
+    steps = tf.data.Dataset.from_tensor_slices((np.arange(len(rows)), rows))
+    return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE).apply(
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC, service=address, compression=None
+        )
+    )
+
+
+class _Reader:
+    """Reads a data set on a thread of its own, so that a service that falls silent can be told from one that works."""
+
+    def __init__(self, dataset: tf.data.Dataset) -> None:
+        self._items: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
+        self._stopped = threading.Event()
+        threading.Thread(target=self._read, args=(dataset,), daemon=True).start()
+
+    def _put(self, item: Any) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=0.2)
+                return
+
+    def _read(self, dataset: tf.data.Dataset) -> None:
+        try:
+            for step, images in dataset:
+                self._put((int(step), images))
+                if self._stopped.is_set():
+                    return
+            self._put(None)
+        except tf.errors.OpError as e:
+            self._put(e)
+
+    def next(self, timeout_s: float) -> Any:
+        """(step, images), None at the end, or the error that ended it; raises `queue.Empty`."""
+        return self._items.get(timeout=timeout_s)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def _decode_here(split: Split, rows: np.ndarray) -> tf.Tensor:
+    return tf.stack(
+        [decode(tf.io.read_file(path), split.image_size) for path in path_tensor([split.paths[i] for i in rows])]
+    )
+
+
+def in_order(
+    split: Split, rows: np.ndarray, dataset: tf.data.Dataset, counts: Counts, *, address: str, timeout_s: float
+) -> Iterator[tf.Tensor]:
+    """The images of each of `rows`, in their order, out of a data set of (step, images) in any order and number.
+
+    Raises:
+        DataError: nothing came for `timeout_s`.
+    """
+    reader: _Reader | None = _Reader(dataset)
+    held: dict[int, tf.Tensor] = {}
+    try:
+        for due, own in enumerate(rows):
+            while reader and due not in held and len(held) < MAX_HELD:
+                try:
+                    item = reader.next(timeout_s)
+                except queue.Empty as e:
+                    raise DataError(
+                        f"the tf.data service at {address} sent nothing for {timeout_s:.0f} s: see that its workers run, and"
+                        " can be reached from here"
+                    ) from e
+                if item is None or isinstance(item, Exception):
+                    if item is not None:
+                        logger.warning("The tf.data service failed (%s)", " ".join(str(item).split())[:300])
+                    reader = None
+                elif item[0] < due or item[0] in held:
+                    counts.dropped += len(own)
+                else:
+                    held[item[0]] = item[1]
+            if due in held:
+                counts.sent += len(own)
+                yield held.pop(due)
+            else:
+                counts.decoded_here += len(own)
+                yield _decode_here(split, own)
+    finally:
+        if reader:
+            reader.stop()
+
+
+def _report(epoch: int, counts: Counts) -> None:
+    level = logging.WARNING if counts.decoded_here or counts.dropped else logging.INFO
+    logger.log(
+        level,
+        "Data service, epoch %d: %d images, each once: %d sent by the service, %d that it missed decoded here, %d sent again or"
+        " too late and dropped",
+        epoch + 1,
+        counts.sent + counts.decoded_here,
+        counts.sent,
+        counts.decoded_here,
+        counts.dropped,
+    )
+
+
+def service_batches(
+    split: Split,
+    *,
+    address: str,
+    timeout_s: float,
+    share: Share,
+    batch_size: int,
+    epochs: int,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    **plan: Any,
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """The batches of `train_batches`, this worker's `share` of each, decoded by the tf.data service at `address`.
+
+    Yields:
+        uint8 (n, height, width, 3) and int32 (n,), n = batch_size / share.num_workers, in the order of `train_batches`.
+
+    Raises:
+        DataError: nothing answers at `address`, or it sent nothing for `timeout_s`.
+    """
+    require_service(address)
+    logger.info(
+        "Decoding at %s. By itself the service gives no order, loses what a worker holds when it dies, and cannot resume: here"
+        " batches are put in order, and what is missed is decoded on this machine and counted",
+        address,
+    )
+    for epoch in range(first_epoch, epochs):
+        batches = index_batches(
+            split,
+            batch_size=batch_size,
+            epochs=epoch + 1,
+            first_epoch=epoch,
+            first_step=first_step if epoch == first_epoch else 0,
+            **plan,
+        )
+        rows = np.stack(list(batches.as_numpy_iterator()))[:, share.rows(batch_size)]
+        counts = Counts()
+        served = _served(split, rows, address)
+        for own, images in zip(
+            rows, in_order(split, rows, served, counts, address=address, timeout_s=timeout_s), strict=True
+        ):
+            yield images, tf.constant(split.labels[own].astype(np.int32))
+        _report(epoch, counts)
