@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
+import shutil
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from hh_fast.data.scan import SUFFIXES
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, HHFastError
 from hh_fast.files import atomic_dir, locked
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 # The real data set unpacks to 160 MB; a bomb of some MB can claim petabytes.
 MAX_UNPACKED_BYTES = 64 << 30
 MAX_FILES = 2_000_000
+# What holds images is packed already: 1.1 is usual, and flat drawings may reach ten.
+MAX_RATIO = 100
+SMALL_BYTES = 1 << 28
 CHUNK = 1 << 20
 
 
@@ -35,30 +38,55 @@ def _is_image(name: PurePosixPath) -> bool:
     return not hidden and name.name.lower().endswith(SUFFIXES)
 
 
+def _images(archive: Path, opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The images in a zip, by where they go. Members of other kinds must be harmless too."""
+    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    members = opened.infolist()
+    if len(members) > MAX_FILES:
+        raise DataError(f"{archive} holds {len(members)} files, more than {MAX_FILES}: unpack it by hand")
+    for member in members:
+        name = _checked_path(archive, member)
+        if member.is_dir() or not _is_image(name):
+            continue
+        if name in found:
+            raise DataError(f"{archive} holds {str(name)!r} twice: pack the folder anew")
+        found[name] = member
+    for name in found:
+        if any(parent in found for parent in name.parents):
+            raise DataError(f"{archive} holds {str(name)!r} below a file: pack the folder anew")
+    return found
+
+
+def _refuse_bomb(archive: Path, num_bytes: int, target: Path, max_bytes: int) -> None:
+    """By the sizes that the zip states, before anything is written; reading a member ends at its stated size."""
+    if num_bytes > max_bytes:
+        raise DataError(
+            f"{archive} unpacks to {num_bytes:,} bytes, more than {max_bytes:,}: unpack it by hand if you trust it"
+        )
+    size = archive.stat().st_size
+    if num_bytes > max(MAX_RATIO * size, SMALL_BYTES):
+        raise DataError(
+            f"{archive} unpacks to {num_bytes:,} bytes, over {MAX_RATIO} times its {size:,}, which images do not:"
+            " do not trust it"
+        )
+    free = shutil.disk_usage(target).free
+    if num_bytes > free:
+        raise DataError(
+            f"{archive} unpacks to {num_bytes:,} bytes, and {target.parent} has {free:,} free: free some space, or give"
+            " another --cache_dir"
+        )
+
+
 def _extract(archive: Path, target: Path, max_bytes: int) -> int:
-    left = max_bytes
-    count = 0
     with zipfile.ZipFile(archive) as opened:
-        members = opened.infolist()
-        if len(members) > MAX_FILES:
-            raise DataError(f"{archive} holds {len(members)} files, more than {MAX_FILES}: unpack it by hand")
-        for member in members:
-            name = _checked_path(archive, member)
-            if member.is_dir() or not _is_image(name):
-                continue
+        images = _images(archive, opened)
+        _refuse_bomb(archive, sum(member.file_size for member in images.values()), target, max_bytes)
+        for name, member in images.items():
             place = target / name
             place.parent.mkdir(parents=True, exist_ok=True)
             with opened.open(member) as source, place.open("wb") as out:
-                # Counted as it comes out: the sizes that a zip states of itself may lie.
-                while chunk := source.read(CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise DataError(
-                            f"{archive} unpacks to more than {max_bytes:,} bytes: unpack it by hand if you trust it"
-                        )
-                    out.write(chunk)
-            count += 1
-    return count
+                shutil.copyfileobj(source, out, CHUNK)
+    return len(images)
 
 
 def class_root(folder: Path) -> Path:
@@ -76,25 +104,31 @@ def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYT
     Only images are unpacked.
 
     Raises:
-        DataError: no zip, a damaged one, one that holds no image, links or paths out of its folder, or more than
-            `max_bytes`.
+        DataError: no zip, a damaged one, one that holds no image, a file twice, links or paths out of its folder, or more
+            than `max_bytes`, the free disk, or 100 times its own size.
     """
     digest = hashlib.sha256()
     with archive.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     folder = cache_root / "unpacked" / f"{archive.stem}-{digest.hexdigest()[:16]}"
+    if folder.is_dir():
+        return class_root(folder)
     with locked(folder, f"Waiting for another run that unpacks {archive}"):
         if not folder.is_dir():
             logger.info("Unpacking %s into %s (once)", archive, folder)
-            try:
-                with atomic_dir(folder) as temporary:
-                    if _extract(archive, temporary, max_bytes) == 0:
-                        raise DataError(
-                            f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders"
-                        )
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
-                raise DataError(
-                    f"{archive} is no zip that can be read ({' '.join(str(e).split())}): download it again"
-                ) from e
+            _unpack(archive, folder, max_bytes)
     return class_root(folder)
+
+
+def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    with atomic_dir(folder) as temporary:
+        try:
+            count = _extract(archive, temporary, max_bytes)
+        except (HHFastError, OSError):
+            raise
+        except Exception as e:  # damage makes zipfile and its decompressors raise nearly anything
+            reason = " ".join(str(e).split()) or type(e).__name__
+            raise DataError(f"{archive} is no zip that can be read ({reason}): download it again") from e
+        if count == 0:
+            raise DataError(f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders")
