@@ -106,7 +106,7 @@ def supervise(workers: "Sequence[subprocess.Popen[bytes]]", grace_s: float) -> i
         return _exit_code(failed[0]) if failed else 0
     first = next(number for number, worker in enumerate(workers) if worker.poll())
     code = _exit_code(workers[first].returncode)
-    logger.warning("Worker %d failed with exit code %d: ending all (within %d s)", first, code, grace_s + KILL_S)
+    logger.warning("Worker %d ended with exit code %d: ending all (within %d s)", first, code, grace_s + KILL_S)
     _end(workers, grace_s)
     return code
 
