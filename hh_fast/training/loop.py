@@ -132,7 +132,9 @@ class Loop:
         self._train_input = train_input or trainer.train_input
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
-        on_terminal = show_progress and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+        on_terminal = (
+            show_progress and sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+        )
         self._callbacks = keras.callbacks.CallbackList(
             list(callbacks),
             add_progbar=on_terminal,
