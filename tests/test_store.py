@@ -140,3 +140,34 @@ def test_of_several_processes_one_fills(files: list[ImageFile], tmp_path: Path) 
     assert len({total for total, _ in found}) == 1
     assert sorted(filled for _, filled in found) == [False, True]
     assert [path.name for path in (tmp_path / "cache" / "decoded").iterdir() if ".tmp" in path.name] == []
+
+
+def test_what_is_on_disk_stays_readable_and_is_not_counted_as_memory(files: list[ImageFile], tmp_path: Path) -> None:
+    import gc
+
+    made = store.open_on_disk(files, SIZE, tmp_path / "cache").images
+    expected = store.fill_memory(files, SIZE).images.numpy()
+    place = str(the_folder(tmp_path / "cache") / store.PIXELS)
+    mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(place)]
+    assert [fields[1] for fields in mappings] == [
+        "r--s"
+    ]  # shared and read only: the kernel may drop and reread its pages
+    (the_folder(tmp_path / "cache") / store.PIXELS).unlink()
+    gc.collect()
+    np.testing.assert_array_equal(made.numpy(), expected)
+
+
+def test_a_changed_record_of_bad_files_is_noticed(files: list[ImageFile], tmp_path: Path) -> None:
+    path = Path(files[3].path)
+    path.write_bytes(path.read_bytes()[:200])
+    broken = scan([file.path for file in files], max_image_pixels=10**6)
+    first = store.open_on_disk(broken, SIZE, tmp_path / "cache")
+    assert set(first.bad) == {3}
+    store.check_only(broken, SIZE, tmp_path / "cache")
+    records = [the_folder(tmp_path / "cache") / store.META, *(tmp_path / "cache" / "checked").iterdir()]
+    for record in records:
+        text = record.read_text()
+        assert text.count('"3": "') == 1
+        record.write_text(text.replace('"3": "', '"4": "'))
+    for fill in (store.open_on_disk, store.check_only):
+        assert set(fill(broken, SIZE, tmp_path / "cache").bad) == {3}

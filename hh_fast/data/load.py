@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
+from hh_fast.data.memory import available_memory
 from hh_fast.data.scan import ImageFile, fingerprint, list_images, scan
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk, predicted_bytes
@@ -120,15 +120,6 @@ def _listings(config: DataConfig, source: Source) -> tuple[list[_Listing], list[
     )
     parts = [("train", kept), ("validation", held)]
     return [_Listing(name, [train.paths[i] for i in part], train.labels[part]) for name, part in parts], class_names
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take: the machine's, or its control group's limit where that is lower."""
-    free = psutil.virtual_memory().available
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and (text := limit.read_text().strip()) != "max":
-        free = min(free, int(text) - int(used.read_text()))
-    return free
 
 
 def choose_cache(cache: str, num_bytes: int, cache_root: Path) -> tuple[str, str]:

@@ -4,6 +4,7 @@ Both homes are one block of memory that TensorFlow reads in place, without a cop
 """
 
 import concurrent.futures
+import ctypes
 import dataclasses
 import hashlib
 import logging
@@ -12,6 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -48,8 +50,14 @@ def _as_tensor(block: mmap.mmap, num_images: int, image_size: tuple[int, int]) -
     shape = (num_images, *image_size, 3)
     if num_images == 0:
         return tf.zeros(shape, tf.uint8)
-    array = np.frombuffer(block, np.uint8, count=int(np.prod(shape))).reshape(shape)
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    array = np.frombuffer(block, np.uint8, count=int(np.prod(shape)))
+    if not array.flags.writeable:
+        # DLPack takes no read-only memory, and a private writable mapping of a file counts as memory taken: one that is
+        # larger than the machine's would be refused. So the same memory under another name; nothing writes to it.
+        named: Any = (ctypes.c_uint8 * array.size).from_address(array.ctypes.data)
+        named.block = block
+        array = np.frombuffer(named, np.uint8)
+    return tf.experimental.dlpack.from_dlpack(array.reshape(shape).__dlpack__())
 
 
 def _good(files: Sequence[ImageFile]) -> tuple[list[int], list[str]]:
@@ -147,8 +155,7 @@ def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int])
     if num_images == 0:
         return Store(_as_tensor(mmap.mmap(-1, 1), 0, image_size), bad)
     with (folder / PIXELS).open("rb") as file:
-        # Private and writable, since DLPack takes no read-only memory; nothing writes, so the pages stay the file's own.
-        block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return Store(_as_tensor(block, num_images, image_size), bad)
 
 

@@ -1,0 +1,70 @@
+"""How much memory this process may still take: of the machine, of its control groups, of its own limits."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def _group_dirs() -> Iterator[Path]:
+    """Every control group that limits this process's memory, itself and those around it, of both versions."""
+    if not OWN_GROUPS.is_file():
+        return
+    for line in OWN_GROUPS.read_text().splitlines():
+        number, controllers, name = line.split(":", 2)
+        if number == "0":
+            mounts = [CONTROL_GROUPS, CONTROL_GROUPS / "unified"]
+        elif "memory" in controllers.split(","):
+            mounts = [CONTROL_GROUPS / "memory"]
+        else:
+            continue
+        for mount in mounts:
+            group = mount / name.lstrip("/")
+            # In a container the name may be one that only the host sees; the limit is then at the mount itself.
+            yield from (folder for folder in (group, *group.parents) if folder == mount or mount in folder.parents)
+
+
+def _left_in_group(folder: Path) -> int | None:
+    """Bytes until the group's limit, its file cache counted as free; None where it has no limit."""
+    for limit_name, used_name in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            limit = (folder / limit_name).read_text().strip()
+            if limit == "max":
+                return None
+            used = int((folder / used_name).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except OSError:
+            continue
+        # Version 1 tells of the groups below only under these longer names.
+        prefix = "total_" if "total_inactive_file" in stat else ""
+        cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+        return max(0, int(limit) - used + cached)
+    return None
+
+
+def _left_in_process() -> int | None:
+    """Bytes until the process's own limits (`ulimit -v` and `ulimit -d`); None where it has none."""
+    kinds = ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5))
+    pages = Path("/proc/self/statm")
+    if not pages.is_file():
+        return None
+    counts = list(map(int, pages.read_text().split()))
+    left = [
+        soft - counts[field] * resource.getpagesize()
+        for kind, field in kinds
+        if (soft := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY
+    ]
+    return max(0, min(left)) if left else None
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: the least of what the machine, its control groups and its limits leave."""
+    left = [_left_in_process(), *map(_left_in_group, _group_dirs())]
+    return min([psutil.virtual_memory().available, *(amount for amount in left if amount is not None)])
