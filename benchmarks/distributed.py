@@ -1,0 +1,230 @@
+"""What more replicas cost at equal total work, what they exchange, what a tf.data service costs, and many replicas on paper.
+
+    .venv/bin/python benchmarks/distributed.py
+
+Takes about 5 minutes on 2 cores, which can show cost, not speed-up: one process, two mirrored replicas (logical CPU devices)
+and two processes on loopback take the same global batches on the same cores, in turn, `--repeats` times, each in processes of
+their own. Bytes are those of the loopback interface, whoever sent them, so run nothing else that talks over it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hh_fast.bench.scaling import Network, Replica, exchanged_bytes, table
+from hh_fast.cli.launch import free_addresses
+from hh_fast.files import write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+KINDS = ("single", "mirrored", "multi_worker")
+WARM_UP = 2
+ETHERNET, RDMA = Network(1.25e9, 50e-6), Network(12.5e9, 5e-6)
+# The replica as measured, and one a hundred times as fast, where the exchange begins to show.
+ON_PAPER = (
+    (1, "10 Gbit/s, 50 microseconds", ETHERNET),
+    (100, "10 Gbit/s, 50 microseconds", ETHERNET),
+    (100, "100 Gbit/s, 5 microseconds", RDMA),
+)
+
+
+def loopback_bytes() -> int:
+    """Bytes that left over the loopback interface since the machine started; 0 where the system does not tell."""
+    devices = Path("/proc/net/dev")
+    for line in devices.read_text().splitlines() if devices.is_file() else []:
+        name, _, figures = line.partition(":")
+        if name.strip() == "lo":
+            return int(figures.split()[8])
+    return 0
+
+
+def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, Any]:
+    """Seconds of each step of one replica's process; images are random, resident in memory."""
+    import numpy as np
+    import tensorflow as tf
+
+    from hh_fast.config import TrainConfig
+    from hh_fast.data.load import Split
+    from hh_fast.model import build_model
+    from hh_fast.training.cluster import find_cluster
+    from hh_fast.training.replica_step import ReplicaTrainer
+    from hh_fast.training.replicas import start
+    from hh_fast.training.step import Trainer, make_optimizer
+
+    if kind == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = "none" if kind == "single" else kind
+    config = TrainConfig(strategy=strategy, batch_size=batch_size, precision="float32")
+    replicas = start(config, find_cluster(strategy, os.environ))
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.integers(0, 256, (2 * batch_size, size, size, 3), np.uint8))
+    labels = np.arange(2 * batch_size, dtype=np.int32) % 2
+    split = Split("train", ("",) * len(labels), labels, images, (size, size))
+
+    def make() -> tuple[Any, Any]:
+        return build_model((size, size), num_classes=2, head="sigmoid"), make_optimizer(config, "float32")
+
+    if replicas:
+        with replicas.strategy.scope():
+            model, optimizer = make()
+        trainer: Trainer = ReplicaTrainer(model, optimizer, replicas, batch_size=batch_size, jit_compile=False)
+    else:
+        trainer = Trainer(*make(), batch_size=batch_size, jit_compile=False)
+        model = trainer.model
+    batches = trainer.train_input(split, batch_size=batch_size, seed=0, epochs=1, steps_per_epoch=WARM_UP + num_steps)
+    seconds, sent = [], 0
+    for i in range(WARM_UP + num_steps):
+        if i == WARM_UP:
+            sent = loopback_bytes()
+        begin = time.perf_counter()
+        trainer.run_step(*next(batches), [])
+        seconds.append(time.perf_counter() - begin)
+    sent = loopback_bytes() - sent
+    if replicas:
+        replicas.gather_figures([0])
+    return {"seconds": seconds[WARM_UP:], "bytes": sent, "model_bytes": 4 * model.count_params()}
+
+
+def decoding(address: str, image_size: int, batch_size: int) -> dict[str, Any]:
+    """Seconds, and this process' own processor seconds, of one epoch over the sample; at the service where it is named."""
+    from hh_fast.config import DataConfig
+    from hh_fast.data.load import load_data
+    from hh_fast.data.pipeline import Share, train_batches
+    from hh_fast.data.service import service_batches
+
+    split = load_data(DataConfig(image_size=(image_size, image_size), cache="none")).train
+    plan: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "epochs": 2}
+    batches: Iterator[Any] = iter(train_batches(split, **plan))
+    if address:
+        batches = service_batches(split, address=address, timeout_s=120, share=Share(0, 1), **plan)
+    num_steps = split.num_images // batch_size
+    for _ in range(num_steps):  # the first epoch warms up
+        next(batches)
+    begin, processor = time.perf_counter(), time.process_time()
+    for _ in range(num_steps):
+        next(batches)
+    return {
+        "images": num_steps * batch_size,
+        "seconds": time.perf_counter() - begin,
+        "own_processor_seconds": time.process_time() - processor,
+    }
+
+
+def child(*words: object, **environment: str) -> "subprocess.Popen[str]":
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, __file__, "--child", *map(str, words)]
+    return subprocess.Popen(command, env=os.environ | quiet | environment, stdout=subprocess.PIPE, text=True)
+
+
+def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    out, _ = process.communicate(timeout=600)
+    if process.returncode:
+        raise SystemExit(f"a measuring process ended with exit code {process.returncode}; see above")
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def run_steps(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    words = ["steps", kind, arguments.image_size, arguments.batch_size, arguments.steps]
+    if kind != "multi_worker":
+        return result(child(*words))
+    cluster = {"worker": free_addresses(2)}
+    tasks = [{"type": "worker", "index": worker} for worker in range(2)]
+    processes = [child(*words, TF_CONFIG=json.dumps({"cluster": cluster, "task": task})) for task in tasks]
+    chief, _ = [result(process) for process in processes]
+    return chief
+
+
+def run_service(arguments: argparse.Namespace) -> dict[str, Any]:
+    code = "import sys; from hh_fast.cli.data_service import main; sys.exit(main())"
+    dispatcher = free_addresses(1)[0]
+    host, _, port = dispatcher.rpartition(":")
+    roles = [["--role=dispatcher", f"--port={port}"], ["--role=worker", "--port=0", f"--dispatcher={dispatcher}"]]
+    servers = [subprocess.Popen([sys.executable, "-c", code, f"--host={host}", *role]) for role in roles]
+    try:
+        time.sleep(arguments.service_start_s)
+        return result(child("decoding", f"grpc://{dispatcher}", arguments.image_size, 64))
+    finally:
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait(10)
+
+
+def summarize(raw: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> dict[str, Any]:
+    medians = {kind: [statistics.median(run["seconds"]) for run in raw[kind]] for kind in KINDS}
+    model_bytes = raw["single"][0]["model_bytes"]
+    over = {
+        kind: statistics.median(a / b for a, b in zip(medians[kind], medians["single"], strict=True)) for kind in KINDS
+    }
+    sent = statistics.median(run["bytes"] / arguments.steps for run in raw["multi_worker"])
+    per_image = {
+        kind: statistics.median(1000 * run["seconds"] / run["images"] for run in raw[kind])
+        for kind in ("decoding here", "decoding at a service")
+    }
+    return {
+        "step_ms": {kind: 1000 * statistics.median(medians[kind]) for kind in KINDS},
+        "step_over_single": over,
+        "model_bytes": model_bytes,
+        "bytes_a_step_two_workers": sent,
+        "bytes_a_step_lower_bound": 2 * exchanged_bytes(model_bytes, 2),
+        "ms_an_image": per_image,
+        "own_processor_ms_an_image": {
+            kind: statistics.median(1000 * run["own_processor_seconds"] / run["images"] for run in raw[kind])
+            for kind in per_image
+        },
+    }
+
+
+def on_paper(summary: dict[str, Any], batch_size: int) -> str:
+    seconds = summary["step_ms"]["single"] / 1000
+    overhead = max(summary["step_ms"]["multi_worker"] / 1000 - seconds, 0.0)
+    texts = []
+    for faster, network_name, network in ON_PAPER:
+        replica = Replica(seconds / batch_size / faster, overhead / faster, summary["model_bytes"])
+        who = "Replicas as measured" if faster == 1 else f"Replicas {faster} times as fast"
+        rows = table(replica, network, num_images=1027, batches=(128, 1024, 8192, 65536), replicas=(1, 8, 64, 512))
+        texts.append(f"{who}, {network_name}:\n\n{rows}")
+    return "\n\n".join(texts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image_size", type=int, default=300)
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--service_start_s", type=float, default=15)
+    parser.add_argument("--output", type=Path, default=RESULTS / "distributed.json")
+    arguments = parser.parse_args()
+    raw: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    raw |= {"decoding here": [], "decoding at a service": []}
+    for repeat in range(arguments.repeats):
+        for kind in KINDS[repeat % 3 :] + KINDS[: repeat % 3]:
+            print(f"repeat {repeat + 1}: {kind}", file=sys.stderr)
+            raw[kind].append(run_steps(kind, arguments))
+        print(f"repeat {repeat + 1}: decoding", file=sys.stderr)
+        raw["decoding here"].append(result(child("decoding", "", arguments.image_size, 64)))
+        raw["decoding at a service"].append(run_service(arguments))
+    summary = summarize(raw, arguments)
+    settings = {name: getattr(arguments, name) for name in ("image_size", "batch_size", "steps", "repeats")}
+    write_json(arguments.output, {"settings": settings, "cores": os.cpu_count(), "summary": summary, "entries": raw})
+    print(json.dumps(summary, indent=2))
+    print(on_paper(summary, arguments.batch_size))
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        name, first, *rest = sys.argv[2:]
+        measured = steps(first, *map(int, rest)) if name == "steps" else decoding(first, *map(int, rest))
+        print(json.dumps(measured))
+        sys.exit(0)
+    sys.exit(main())
