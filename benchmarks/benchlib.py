@@ -12,9 +12,10 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if multiprocessing.parent_process() is None:  # a measuring process has it imported already, and its devices to choose
-    from hh_fast.quiet import import_tensorflow
+    from hh_fast.bench.isolate import import_tensorflow_without_gpu, start_server
 
-    import_tensorflow()
+    start_server()
+    import_tensorflow_without_gpu()
 
 from hh_fast.bench import machine
 from hh_fast.bench.isolate import in_process

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from hh_fast.bench import bounds, inputs, window
+from hh_fast.bench import bounds, inputs, race, window
 
 
 @pytest.fixture
@@ -92,3 +92,9 @@ def test_bounds_count_what_they_did(paths):
 def test_names_are_all_different(paths):
     assert len({path.name for path in paths}) == len(paths) == 10
     assert dataclasses.replace(paths[0], seed=1).name == paths[0].name
+
+
+def test_cold_files_are_counted_after_dropping_them(paths):
+    files = sorted(str(path) for path in paths[0].directory.rglob("*.png"))
+    assert race.measure_path(paths[0], 8, ())["cold_share"] is None
+    assert 0 <= race.measure_path(paths[0], 8, files)["cold_share"] <= 1

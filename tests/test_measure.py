@@ -80,7 +80,5 @@ def test_a_clear_difference_is_not_warned_of():
     assert noise_warning("a over b", Summary(4.0, 3.5, 4.4, 3)) is None
 
 
-def test_a_single_repeat_is_warned_of():
-    assert noise_warning("a over b", Summary(4.0, 4.0, 4.0, 1)) == (
-        "a over b: 4.00 from a single repeat; use --repeats=3 or more to see the spread"
-    )
+def test_a_single_pair_has_no_scatter():
+    assert noise_warning("a over b", Summary(4.0, 4.0, 4.0, 1)) is None

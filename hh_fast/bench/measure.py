@@ -91,9 +91,10 @@ def ratio(numerator: Outcome, denominator: Outcome, figure: str) -> Summary | No
 
 
 def noise_warning(what: str, ratios: Summary) -> str | None:
-    """A sentence where the pairs scatter too widely for the difference from 1 that their median claims, or None."""
-    if ratios.num_values < 2:
-        return f"{what}: {ratios.median:.2f} from a single repeat; use --repeats=3 or more to see the spread"
+    """A sentence where the pairs scatter too widely for the difference from 1 that their median claims, or None.
+
+    A single pair has no scatter to tell by.
+    """
     if ratios.high - ratios.low <= abs(ratios.median - 1):
         return None
     return (

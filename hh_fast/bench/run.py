@@ -29,13 +29,12 @@ FORMAT = 1
 
 
 def _shape(bench: BenchConfig, precisions: Sequence[str]) -> Shape:
-    feedings = 1 if bench.quick else 2
     return Shape(
         repeats=bench.num_repeats,
         epochs=bench.epochs,
-        num_generator_inputs=len(baseline.feedings()),
-        num_decoding_inputs=7,
-        num_generator_trainings=feedings,
+        num_generator_inputs=2 if bench.quick else 3,
+        num_decoding_inputs=5 if bench.quick else 7,
+        num_generator_trainings=1 if bench.quick else 2,
         num_hh_fast_trainings=len(precisions),
         num_resident=1 + len(precisions),
     )
@@ -108,6 +107,11 @@ def _sweep(setting: Setting, data: Data, gpus: list[str], progress: Progress) ->
     return run_sweep(job, setting.bench.sweep_batch_sizes, has_gpu=bool(gpus), progress=progress)
 
 
+def _warnings(bench: BenchConfig, ratios: Sequence[dict[str, Any]]) -> list[str]:
+    single = ["one repeat shows no noise, so these are first looks: use --repeats=3 or more to claim a difference"]
+    return (single if bench.num_repeats == 1 else []) + [entry["warning"] for entry in ratios if entry["warning"]]
+
+
 def _describe_data(data: Data, config: DataConfig, plan: Plan, *, cold: bool) -> dict[str, Any]:
     state = (
         "image files dropped from the system's page cache before each first epoch"
@@ -175,5 +179,5 @@ def run_bench(
         "missing_peers": peers.missing() if bench.peers else [],
         "sweep": swept,
         "ratios": ratios,
-        "warnings": [entry["warning"] for entry in ratios if entry["warning"]],
+        "warnings": _warnings(bench, ratios),
     }

@@ -79,7 +79,10 @@ class _Clock(keras.callbacks.Callback):
 
 
 class _Counter(keras.callbacks.Callback):
-    """Images of each epoch's steps, as the accuracy metric counted them from the batches."""
+    """Images of each epoch's steps, as the accuracy metric counted them from the batches.
+
+    Reading the count also waits for the last step, which a GPU may still be at: it goes before the clock.
+    """
 
     def __init__(self, metric: Any) -> None:
         super().__init__()
@@ -139,7 +142,7 @@ def train_generator(job: Job, feeding: baseline.Feeding) -> dict[str, Any]:
             steps_per_epoch=len(train),
             epochs=job.train.epochs,
             validation_data=validation,
-            callbacks=[clock, counter],
+            callbacks=[counter, clock],
             verbose=0,
         )
     return _figures(start, clock, counter.images, None, peak)
@@ -211,7 +214,7 @@ def resident_recipe(job: Job) -> dict[str, Any]:
     model.fit(endless, steps_per_epoch=1, shuffle=False, verbose=0)
     steps = max(MIN_RESIDENT_STEPS, int(MIN_RESIDENT_S / (time.perf_counter() - start)) + 1)
     clock, counter = _Clock(), _Counter(metric)
-    model.fit(endless, steps_per_epoch=steps, shuffle=False, callbacks=[clock, counter], verbose=0)
+    model.fit(endless, steps_per_epoch=steps, shuffle=False, callbacks=[counter, clock], verbose=0)
     rate = counter.images[0] / clock.training_s[0]
     return {
         "first_step_s": compile_s,

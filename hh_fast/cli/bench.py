@@ -41,12 +41,10 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
     from hh_fast.bench.output import prepare_flagfile, prepare_output, write_all
 
     output_dir, flagfile = prepare_output(bench, train), prepare_flagfile(bench, train)
-    from hh_fast.bench.isolate import start_server
+    from hh_fast.bench.isolate import import_tensorflow_without_gpu, start_server
 
     start_server()  # imports TensorFlow for the measuring processes while this one does
-    from hh_fast.quiet import import_tensorflow
-
-    import_tensorflow()
+    import_tensorflow_without_gpu()
     from hh_fast.bench.run import run_bench
 
     results = run_bench(bench, data, train, _show if bench_shows() else lambda _: None)
