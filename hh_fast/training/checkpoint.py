@@ -79,6 +79,12 @@ def _progress(arrays: dict[str, np.ndarray]) -> Progress:
     return Progress(**state, best=tuple(best) if best else None, best_probabilities=arrays["best_probabilities"])
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed writers left, for a process that holds the run folder."""
+    for left in folder.glob(".epoch*.npz.*"):
+        left.unlink()
+
+
 def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:
     """Sets `variables` to the newest whole checkpoint and returns its progress; None where there is none.
 
@@ -86,8 +92,6 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
         DataError: checkpoints exist, and all are damaged or of another model.
     """
     found = _in_order(folder)
-    for left in folder.glob(".epoch*.npz.*"):  # of killed writers: this process holds the run folder
-        left.unlink()
     for path in reversed(found):
         try:
             arrays = _read(path)

@@ -22,9 +22,9 @@ import keras
 import tensorflow as tf
 
 from hh_fast.config import Config, DataConfig, TrainConfig, require_model_size
+from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
 from hh_fast.data.sources import source_name
-from hh_fast.data.store import predicted_bytes
 from hh_fast.errors import DataError, UsageError
 from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, write_text
 from hh_fast.model import build_model, choose_head
@@ -166,6 +166,7 @@ def _own(run_dir: Path) -> Iterator[None]:
             raise DataError(f"another process trains in {run_dir}: wait for it, or give another --run_dir") from e
         for name in FILES:
             remove_leftovers(run_dir / name, alone=True)
+        checkpoint.remove_leftovers(run_dir / CHECKPOINTS)
         yield
 
 
