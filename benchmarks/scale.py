@@ -18,8 +18,8 @@ from hh_fast.bench.inputs import HHFastInput, measure_input
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.measure import Outcome, describe_failure
 from hh_fast.bench.setting import work_folder
+from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
-from hh_fast.data.store import predicted_bytes
 
 CACHES = ("memory", "disk", "none")
 

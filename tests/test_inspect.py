@@ -18,7 +18,9 @@ MakeImages = Callable[..., Path]
 
 def look(train: Path, validation: Path | None = None, *, num_names: int = 2, max_image_pixels: int = 10_000) -> Report:
     source = Source("things", train, validation)
-    return inspect(source, image_size=(10, 20), max_image_pixels=max_image_pixels, num_names=num_names)
+    return inspect(
+        source, image_size=(10, 20), max_image_pixels=max_image_pixels, num_names=num_names, cache_root=source.train_dir
+    )
 
 
 def test_counts_names_sizes_modes_and_bytes(make_images: MakeImages) -> None:
@@ -131,3 +133,9 @@ def test_printable() -> None:
     ]
     for name, expected in cases:
         assert printable(name) == expected
+
+
+def test_what_auto_would_choose_is_told_with_its_reason(make_images: MakeImages) -> None:
+    report = look(make_images("train", {"x": 2, "y": 2}))
+    assert report.auto_cache == "memory"
+    assert "--cache=auto    chooses memory here: 0 MB decoded, under half of the" in to_text(report)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hh_fast.config import DataConfig
-from hh_fast.data import load
-from hh_fast.data.load import choose_cache, hold_out, load_data
+from hh_fast.data import cache_mode
+from hh_fast.data.cache_mode import choose_cache
+from hh_fast.data.load import hold_out, load_data
 from hh_fast.errors import DataError
 
 MakeImages = Callable[..., Path]
@@ -155,8 +156,8 @@ def test_an_unwritable_cache_is_an_error_of_its_folder(make_images: MakeImages, 
 def test_auto_predicts_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int, memory: int, disk: int, chosen: str
 ) -> None:
-    monkeypatch.setattr(load, "available_memory", lambda: memory)
-    monkeypatch.setattr(load.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+    monkeypatch.setattr(cache_mode, "available_memory", lambda: memory)
+    monkeypatch.setattr(cache_mode.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
     cache, why = choose_cache("auto", num_bytes, tmp_path / "not" / "there")
     assert cache == chosen
     assert f"{num_bytes / 1e6:,.0f} MB decoded" in why

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hh_fast.data import store
+from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.decode import decoded_batches
 from hh_fast.data.scan import ImageFile, list_images, scan
 
@@ -38,7 +39,7 @@ def test_memory_and_disk_hold_the_same_pixels(files: list[ImageFile], tmp_path: 
     for made in (in_memory, filled, opened):
         np.testing.assert_array_equal(made.images.numpy(), expected)
         assert made.bad == {}
-    assert store.predicted_bytes(len(files), SIZE) == expected.nbytes
+    assert predicted_bytes(len(files), SIZE) == expected.nbytes
 
 
 def test_bad_files_are_named_by_every_home(files: list[ImageFile], tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
 
     source = find_source(data)
     report = inspect(
-        source, image_size=data.image_size, max_image_pixels=data.max_image_pixels, num_names=explore.num_names
+        source,
+        image_size=data.image_size,
+        max_image_pixels=data.max_image_pixels,
+        num_names=explore.num_names,
+        cache_root=data.cache_root,
     )
     print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size

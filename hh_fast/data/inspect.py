@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
 from hh_fast.data.sources import Source
 
@@ -50,7 +51,7 @@ class Report:
 
     `duplicates` are groups of byte-identical images of one split, `leaks` groups that are in more than one split, and
     `conflicts` groups that are in more than one class. `problems` are what training will refuse. `cache_bytes` is what
-    the decoded images take in each cache mode, at `image_size` (height, width).
+    the decoded images take in each cache mode, at `image_size` (height, width), and `auto_cache` what --cache=auto chooses here.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Report:
     splits: list[SplitReport]
     image_size: tuple[int, int]
     cache_bytes: dict[str, dict[str, int]]
+    auto_cache: str
+    auto_cache_reason: str
     duplicates: list[list[str]]
     conflicts: list[list[str]]
     leaks: list[list[str]]
@@ -79,7 +82,9 @@ class _Folder:
     reasons: list[str | None]
 
 
-def inspect(source: Source, *, image_size: tuple[int, int], max_image_pixels: int, num_names: int) -> Report:
+def inspect(
+    source: Source, *, image_size: tuple[int, int], max_image_pixels: int, num_names: int, cache_root: Path
+) -> Report:
     """Reads and decodes every image of the source once.
 
     Raises:
@@ -91,7 +96,8 @@ def inspect(source: Source, *, image_size: tuple[int, int], max_image_pixels: in
     folders = [_read(name, place, max_image_pixels) for name, place in places]
     groups = _identical(folders)
     num_readable = sum(reason is None for folder in folders for reason in folder.reasons)
-    kept = num_readable * image_size[0] * image_size[1] * 3
+    kept = predicted_bytes(num_readable, image_size)
+    auto_cache, auto_cache_reason = choose_cache("auto", kept, cache_root)
     return Report(
         name=source.name,
         note=source.note,
@@ -103,6 +109,8 @@ def inspect(source: Source, *, image_size: tuple[int, int], max_image_pixels: in
             "disk": {"memory": 0, "disk": kept},
             "none": {"memory": 0, "disk": 0},
         },
+        auto_cache=auto_cache,
+        auto_cache_reason=auto_cache_reason,
         duplicates=[[path for _, _, path in group] for group in groups if _has_repeats(group)],
         conflicts=[[path for _, _, path in group] for group in groups if len({name for _, name, _ in group}) > 1],
         leaks=[[path for _, _, path in group] for group in groups if len({split for split, _, _ in group}) > 1],

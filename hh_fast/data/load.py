@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,18 +11,16 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
-from hh_fast.data.memory import available_memory
+from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.scan import ImageFile, fingerprint, list_images, scan
 from hh_fast.data.sources import Source, find_source
-from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk, predicted_bytes
+from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 MAX_BAD_LISTED = 20
 DEFAULT_VALIDATION_SPLIT = 0.2
-# Of the memory that is free now, decoded images may take this share.
-MEMORY_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,24 +117,6 @@ def _listings(config: DataConfig, source: Source) -> tuple[list[_Listing], list[
     )
     parts = [("train", kept), ("validation", held)]
     return [_Listing(name, [train.paths[i] for i in part], train.labels[part]) for name, part in parts], class_names
-
-
-def choose_cache(cache: str, num_bytes: int, cache_root: Path) -> tuple[str, str]:
-    """(memory, disk or none; why), from the bytes that the decoded images will take."""
-    size = f"{num_bytes / 1e6:,.0f} MB decoded"
-    if cache != "auto":
-        return cache, f"{size}; as asked by --cache"
-    memory = available_memory()
-    if num_bytes <= MEMORY_SHARE * memory:
-        return "memory", f"{size}, under half of the {memory / 1e6:,.0f} MB of memory that is free"
-    existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
-    disk = shutil.disk_usage(existing).free
-    if num_bytes * 1.1 < disk:
-        return (
-            "disk",
-            f"{size}, too much for memory ({memory / 1e6:,.0f} MB free); the disk has {disk / 1e6:,.0f} MB free",
-        )
-    return "none", f"{size}, too much for memory ({memory / 1e6:,.0f} MB free) and disk ({disk / 1e6:,.0f} MB free)"
 
 
 def _fill(home: str, files: Sequence[ImageFile], config: DataConfig) -> Store:

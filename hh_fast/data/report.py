@@ -50,7 +50,7 @@ def _cache_lines(report: Report) -> list[str]:
         lines.append(
             f"  --cache={mode:7} {sizes['memory'] / 1e6:10,.1f} MB of memory, {sizes['disk'] / 1e6:10,.1f} MB of disk"
         )
-    return lines
+    return [*lines, f"  --cache=auto    chooses {report.auto_cache} here: {report.auto_cache_reason}"]
 
 
 def _fault_lines(report: Report) -> list[str]:

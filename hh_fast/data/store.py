@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.decode import decoded_batches, why_undecodable
 from hh_fast.data.scan import ImageFile, fingerprint
 from hh_fast.files import atomic_dir, locked, read_sealed, write_sealed
@@ -38,11 +39,6 @@ class Store:
 
     images: tf.Tensor | None
     bad: dict[int, str]
-
-
-def predicted_bytes(num_images: int, image_size: tuple[int, int]) -> int:
-    """Bytes of `num_images` decoded images: one byte a channel."""
-    return num_images * image_size[0] * image_size[1] * 3
 
 
 def _as_tensor(block: mmap.mmap, num_images: int, image_size: tuple[int, int]) -> tf.Tensor:

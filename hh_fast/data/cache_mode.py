@@ -1,0 +1,32 @@
+"""How large decoded images will be, and so where they are best kept. No TensorFlow."""
+
+import shutil
+from pathlib import Path
+
+from hh_fast.data.memory import available_memory
+
+# Of the memory that is free now, decoded images may take this share.
+MEMORY_SHARE = 0.5
+
+
+def predicted_bytes(num_images: int, image_size: tuple[int, int]) -> int:
+    """Bytes of `num_images` decoded images: one byte a channel."""
+    return num_images * image_size[0] * image_size[1] * 3
+
+
+def choose_cache(cache: str, num_bytes: int, cache_root: Path) -> tuple[str, str]:
+    """(memory, disk or none; why), from the bytes that the decoded images will take."""
+    size = f"{num_bytes / 1e6:,.0f} MB decoded"
+    if cache != "auto":
+        return cache, f"{size}; as asked by --cache"
+    memory = available_memory()
+    if num_bytes <= MEMORY_SHARE * memory:
+        return "memory", f"{size}, under half of the {memory / 1e6:,.0f} MB of memory that is free"
+    existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
+    disk = shutil.disk_usage(existing).free
+    if num_bytes * 1.1 < disk:
+        return (
+            "disk",
+            f"{size}, too much for memory ({memory / 1e6:,.0f} MB free); the disk has {disk / 1e6:,.0f} MB free",
+        )
+    return "none", f"{size}, too much for memory ({memory / 1e6:,.0f} MB free) and disk ({disk / 1e6:,.0f} MB free)"
