@@ -16,9 +16,6 @@ Without flags it trains on the built-in sample. The same command goes on where a
 def _name_worker(worker: int) -> None:
     for handler in logging.getLogger("hh_fast").handlers:
         handler.setFormatter(logging.Formatter(f"[worker {worker}] %(message)s"))
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":
-        # A worker that is gone is reported in one line; the collectives' own pages of errors would hide it.
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:

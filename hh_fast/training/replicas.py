@@ -165,11 +165,12 @@ class Replicas:
 
 
 def _lost_text(cluster: Cluster, error: Exception) -> str:
+    # Where one loss has brought others about, the first that is named is the one behind them.
     tasks = re.findall(r"/job:(chief|worker)/(?:replica:\d+/)?task:(\d+)", str(error))
     behind_chief = any(job == "chief" for job, _ in tasks)
-    numbers = {0 if job == "chief" else int(index) + behind_chief for job, index in tasks} - {cluster.worker}
-    named = [cluster.name(number) for number in sorted(numbers) if number < cluster.num_workers]
-    who = " and ".join(named) or "another worker"
+    numbers = [0 if job == "chief" else int(index) + behind_chief for job, index in tasks]
+    others = [number for number in numbers if number != cluster.worker and number < cluster.num_workers]
+    who = cluster.name(others[0]) if others else "another worker"
     return (
         f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with the"
         " same commands: they go on from the last checkpoint"
