@@ -155,7 +155,10 @@ def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
         ("empty", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
         ("a zip", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
         ("cut .keras", "Keras cannot load {path}: "),
-        ("cut .tflite", "{path} is cut off or damaged ("),
+        (
+            "cut .tflite",
+            "{path} is cut off or damaged (",
+        ),
         ("cut SavedModel", "{path}/saved_model.pb is cut off or damaged: export or copy it again"),
         ("SavedModel without variables", "TensorFlow cannot load {path}: "),
         (
