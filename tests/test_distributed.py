@@ -14,6 +14,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from hh_fast.config import TrainConfig
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import Share, train_batches
+from hh_fast.errors import UsageError
+from hh_fast.training.cluster import Cluster, ClusterError
+from hh_fast.training.replicas import Replicas
+from hh_fast.training.shards import Shards
 
 # What each child runs: 16 steps of SGD in float32 on `images` by as many replicas as asked, and the weights saved.
 STEPS = """
@@ -101,6 +110,85 @@ WEIGHTS = [f"arr_{i}" for i in range(14)]
 
 def tf_config(addresses: tuple[str, ...], worker: int) -> str:
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}})
+
+
+def in_memory(num_images: int) -> Split:
+    """Images of one pixel whose value is their position."""
+    images = tf.reshape(tf.cast(tf.range(num_images), tf.uint8), (-1, 1, 1, 1)) * tf.ones((1, 1, 1, 3), tf.uint8)
+    labels = np.arange(num_images, dtype=np.int32)
+    return Split("train", ("",) * num_images, labels, images, (1, 1))
+
+
+def positions(batches: tf.data.Dataset) -> np.ndarray:
+    parts = [(images.numpy()[:, 0, 0, 0].astype(int), labels.numpy()) for images, labels in batches]
+    assert all((images == labels).all() for images, labels in parts)
+    return np.stack([images for images, _ in parts])
+
+
+@pytest.mark.parametrize(("num_workers", "num_parts"), [(1, 2), (2, 1), (2, 2), (4, 1)])
+def test_shares_together_are_the_single_machines_batches(num_workers: int, num_parts: int) -> None:
+    plan = {"batch_size": 8, "seed": 3, "epochs": 3, "first_epoch": 1, "first_step": 2, "steps_per_epoch": 7}
+    split = in_memory(29)
+    whole = positions(train_batches(split, **plan))
+    assert whole.shape == (12, 8)
+    shares = [
+        positions(train_batches(split, **plan, share=Share(worker, num_workers, num_parts))).reshape(12, -1)
+        for worker in range(num_workers)
+    ]
+    assert np.concatenate(shares, axis=1).tolist() == whole.tolist()
+
+
+def test_an_epoch_over_shards_sees_every_image_once() -> None:
+    shards = Shards(num_shards=3, num_images=26, smallest=8, fingerprint="")
+    config = TrainConfig(batch_size=6)
+    assert shards.steps_per_epoch(config) == 26 // 6
+    for epoch in range(2):
+        seen = []
+        for worker in range(3):
+            own = np.arange(26)[worker::3]
+            batches = train_batches(
+                in_memory(len(own)), batch_size=2, seed=0, epochs=epoch + 1, first_epoch=epoch, steps_per_pass=4
+            )
+            seen += own[positions(batches).ravel()].tolist()
+        assert len(seen) == len(set(seen)) == 24
+
+
+def test_a_shard_too_small_for_a_step_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Shards(num_shards=4, num_images=11, smallest=2, fingerprint="").steps_per_epoch(TrainConfig(batch_size=12))
+    assert str(caught.value) == "`batch_size` must be at most 8 for shards of 2 images. Received: 12"
+
+
+class Strategy:
+    """As far as `Replicas` asks a strategy that spans one process."""
+
+    num_replicas_in_sync = 4
+
+
+def test_the_batch_must_divide() -> None:
+    replicas = Replicas(Strategy())
+    replicas.require_divisible(8)
+    with pytest.raises(UsageError) as caught:
+        replicas.require_divisible(10)
+    assert str(caught.value) == "`batch_size` must be a multiple of the number of replicas, 4. Received: 10"
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        ("reset by /job:worker/replica:0/task:2 and then /job:worker/replica:0/task:1", "worker 2 (h:3)"),
+        ("at /job:worker/replica:0/task:0: lost /job:worker/replica:0/task:1", "worker 1 (h:2)"),
+        ("nobody", "another worker"),
+    ],
+)
+def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
+    replicas = Replicas(Strategy(), Cluster(("h:1", "h:2", "h:3"), 0))
+    with pytest.raises(ClusterError) as caught, replicas.losses_named():
+        raise tf.errors.UnavailableError(None, None, text)
+    assert str(caught.value) == (
+        f"worker 0 stops: {who} failed or cannot be reached. See its log, then start all workers again with the same commands:"
+        " they go on from the last checkpoint"
+    )
 
 
 @pytest.mark.parametrize(("head", "counts"), [("sigmoid", (2, 4)), ("softmax", (2,))])
@@ -218,16 +306,6 @@ def test_workers_with_other_images_are_refused_and_the_run_folder_stays_the_chie
         assert code == 5, text
         assert "train: the workers differ: the data fingerprint is " in text
     assert not (tmp_path / "run1").exists()
-
-
-def test_the_batch_must_divide(images: Path, tmp_path: Path) -> None:
-    words = flags(images, tmp_path / "run", "--batch_size=7")
-    for process in cluster_of_two(words, words):
-        code, text = finish(process)
-        assert (code, text.splitlines()[-1]) == (
-            1,
-            "train: `batch_size` must be a multiple of the number of replicas, 2. Received: 7",
-        )
 
 
 def test_sharded_workers_each_read_their_own_images(images: Path, tmp_path: Path) -> None:
