@@ -93,6 +93,7 @@ ENCODED: dict[str, Callable[[], bytes]] = {
     "palette bmp": lambda: saved(RGB.convert("P"), "BMP"),
     "gif": lambda: saved(RGB.convert("P"), "GIF"),
     "gif with a clear color": lambda: saved(RGB.convert("P"), "GIF", transparency=3),
+    "webp": lambda: saved(RGB, "WEBP"),
     "moving gif": lambda: saved(
         RGB.convert("P"), "GIF", save_all=True, append_images=[RGB.rotate(90, expand=False).convert("P")]
     ),
@@ -128,9 +129,9 @@ def test_jpeg_differs_by_the_decoders_rounding_only(mode: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "{path}: not a PNG, JPEG, BMP or GIF image"),
-        (b"hello", "{path}: not a PNG, JPEG, BMP or GIF image"),
-        (saved(RGB, "WEBP"), "{path}: not a PNG, JPEG, BMP or GIF image, or a damaged one"),
+        (b"", "{path}: not a PNG, JPEG, BMP, GIF or WebP image"),
+        (b"hello", "{path}: not a PNG, JPEG, BMP, GIF or WebP image"),
+        (saved(RGB, "WEBP")[:400], "{path}: "),
         (saved(RGB, "PNG")[:30], "{path}: "),
         (saved(RGB, "PNG")[:2000], "{path}: it does not decode: image file is truncated"),
         (saved(RGB, "JPEG")[:900], "{path}: it does not decode: image file is truncated"),

@@ -63,7 +63,7 @@ def test_json_lines(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None
     assert rows[0]["path"] == str(run.validation_dir / "horses" / "000.png")
     assert rows[0]["class"] == rows[0]["top"][0]["class"] == "horses"
     assert sum(entry["score"] for entry in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
-    assert last == {"path": str(bad), "error": f"{bad}: not a PNG, JPEG, BMP or GIF image"}
+    assert last == {"path": str(bad), "error": f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image"}
     assert summary == {"num_images": 13, "num_unreadable": 1}
 
 
@@ -85,7 +85,7 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(bundle: Path, run: Run,
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
-        f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, BMP or GIF image",
+        f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, BMP, GIF or WebP image",
         f"predict: {tmp_path / 'absent.png'}: No such file or directory",
         "predict: 2 of 3 images could not be read, as named above",
     ]
@@ -166,7 +166,7 @@ MISTAKES = [
     (
         ["/absent/*.png"],
         1,
-        "predict: `image` must be a PNG, JPEG, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
+        "predict: `image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
         " Received nothing but: /absent/*.png",
     ),
     (

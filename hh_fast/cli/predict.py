@@ -46,7 +46,7 @@ def _non_empty(found: "Iterator[Found]", arguments: Sequence[str]) -> "Iterator[
     first = next(found, None)
     if first is None:
         raise UsageError(
-            "`image` must be a PNG, JPEG, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
+            "`image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
             f" Received nothing but: {' '.join(arguments)}"
         )
     return itertools.chain([first], found)

@@ -28,7 +28,7 @@ def _in_folder(folder: str, class_names: Sequence[str]) -> Iterator[Found]:
         parts = Path(current).relative_to(top).parts
         label = class_names.index(parts[0]) if labelled and parts else None
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES):
+            if name.lower().endswith((*SUFFIXES, ".webp")):
                 yield Found(os.path.join(current, name), label)  # noqa: PTH118  # 100,000 Path objects cost a second
 
 

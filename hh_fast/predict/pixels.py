@@ -1,7 +1,8 @@
 """Image files to the pixels that training sees, by Pillow and NumPy: for where there is no TensorFlow.
 
-Equal to `hh_fast.data.decode` for PNG, BMP and GIF. JPEG: TensorFlow decodes with libjpeg-turbo's fast integer transform,
-Pillow with its accurate one, which differ by 1 of 255 on average and by up to 14 in single pixels of a noisy image.
+Equal to `hh_fast.data.decode` for PNG, BMP, GIF and WebP (whose alpha TensorFlow refuses). JPEG: TensorFlow decodes with
+libjpeg-turbo's fast integer transform, Pillow with its accurate one, which differ by 1 of 255 on average and by up to 14
+in single pixels of a noisy image.
 """
 
 import struct
@@ -13,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from hh_fast.data.scan import read_header
 from hh_fast.errors import DataError
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 HEADER_BYTES = 1 << 20
 
 
@@ -63,7 +64,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def read_image(path: str, image_size: tuple[int, int], *, max_image_pixels: int) -> np.ndarray:
-    """One PNG, JPEG, BMP or GIF (first frame) of any size and mode as uint8 (height, width, 3), values 0 to 255.
+    """One PNG, JPEG, BMP, GIF or WebP (first frame) of any size and mode as uint8 (height, width, 3), values 0 to 255.
 
     As in training, alpha is dropped (not blended) and EXIF orientation is not applied.
 
@@ -74,7 +75,7 @@ def read_image(path: str, image_size: tuple[int, int], *, max_image_pixels: int)
     with Path(path).open("rb") as file:
         kind, width, height = read_header(file.read(HEADER_BYTES))
         if kind is None:
-            raise DataError(f"{path}: not a PNG, JPEG, BMP or GIF image")
+            raise DataError(f"{path}: not a PNG, JPEG, BMP, GIF or WebP image")
         if (width or 1) * (height or 1) > max_image_pixels:
             raise DataError(
                 f"{path}: its header claims {width} x {height} pixels, more than max_image_pixels={max_image_pixels}"
@@ -85,7 +86,7 @@ def read_image(path: str, image_size: tuple[int, int], *, max_image_pixels: int)
                 image.seek(0)
                 pixels = _rgb(image)
         except UnidentifiedImageError as e:
-            raise DataError(f"{path}: not a PNG, JPEG, BMP or GIF image, or a damaged one") from e
+            raise DataError(f"{path}: not a PNG, JPEG, BMP, GIF or WebP image, or a damaged one") from e
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as e:
             raise DataError(f"{path}: it does not decode: {' '.join(str(e).split())}") from e
     return resize(pixels, image_size)
