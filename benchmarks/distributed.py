@@ -8,6 +8,7 @@ their own. Bytes are those of the loopback interface, whoever sent them, so run 
 """
 
 import argparse
+import datetime
 import json
 import os
 import statistics
@@ -18,20 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hh_fast.bench.scaling import Network, Replica, exchanged_bytes, table
+from hh_fast.bench.scaling import exchanged_bytes, report
 from hh_fast.cli.launch import free_addresses
 from hh_fast.files import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("single", "mirrored", "multi_worker")
 WARM_UP = 2
-ETHERNET, RDMA = Network(1.25e9, 50e-6), Network(12.5e9, 5e-6)
-# The replica as measured, and one a hundred times as fast, where the exchange begins to show.
-ON_PAPER = (
-    (1, "10 Gbit/s, 50 microseconds", ETHERNET),
-    (100, "10 Gbit/s, 50 microseconds", ETHERNET),
-    (100, "100 Gbit/s, 5 microseconds", RDMA),
-)
 
 
 def loopback_bytes() -> int:
@@ -183,18 +177,6 @@ def summarize(raw: dict[str, list[dict[str, Any]]], arguments: argparse.Namespac
     }
 
 
-def on_paper(summary: dict[str, Any], batch_size: int) -> str:
-    seconds = summary["step_ms"]["single"] / 1000
-    overhead = max(summary["step_ms"]["multi_worker"] / 1000 - seconds, 0.0)
-    texts = []
-    for faster, network_name, network in ON_PAPER:
-        replica = Replica(seconds / batch_size / faster, overhead / faster, summary["model_bytes"])
-        who = "Replicas as measured" if faster == 1 else f"Replicas {faster} times as fast"
-        rows = table(replica, network, num_images=1027, batches=(128, 1024, 8192, 65536), replicas=(1, 8, 64, 512))
-        texts.append(f"{who}, {network_name}:\n\n{rows}")
-    return "\n\n".join(texts)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image_size", type=int, default=300)
@@ -215,9 +197,19 @@ def main() -> int:
         raw["decoding at a service"].append(run_service(arguments))
     summary = summarize(raw, arguments)
     settings = {name: getattr(arguments, name) for name in ("image_size", "batch_size", "steps", "repeats")}
-    write_json(arguments.output, {"settings": settings, "cores": os.cpu_count(), "summary": summary, "entries": raw})
-    print(json.dumps(summary, indent=2))
-    print(on_paper(summary, arguments.batch_size))
+    from hh_fast.bench import machine  # imports TensorFlow, which the measuring processes need to do by themselves
+
+    results = {
+        "command": " ".join(["python benchmarks/distributed.py", *(w for w in sys.argv[1:] if "output" not in w)]),
+        "written": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine.describe([]),
+        "versions": machine.versions(),
+        "settings": settings,
+        "summary": summary,
+        "entries": raw,
+    }
+    write_json(arguments.output, results)
+    print(report(results))
     return 0
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hh_fast.bench import scaling
 from hh_fast.bench.paper import Costs, feed
 from hh_fast.bench.report import megabytes, number, percent, table, values, with_spread
 
@@ -209,6 +210,10 @@ def export(results: Json) -> str:
     return "\n\n".join([table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`."])
 
 
+def distributed(results: Json) -> str:
+    return "\n\n".join([scaling.report(results), about(results)])
+
+
 # Name of a block: the JSON that it is made of, and what makes it.
 TABLES: dict[str, tuple[str, Callable[[Json], str]]] = {
     "readme": ("training", readme),
@@ -218,6 +223,7 @@ TABLES: dict[str, tuple[str, Callable[[Json], str]]] = {
     "scale": ("scale", scale),
     "paper": ("inputs", paper),
     "export": ("export", export),
+    "distributed": ("distributed", distributed),
 }
 
 

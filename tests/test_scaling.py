@@ -7,9 +7,10 @@ from hh_fast.bench.scaling import (
     Replica,
     exchange_seconds,
     exchanged_bytes,
+    paper_table,
+    report,
     scaled_rates,
     step_on_paper,
-    table,
 )
 
 REPLICA = Replica(seconds_per_image=0.001, seconds_per_step=0.002, model_bytes=8_000_000)
@@ -51,9 +52,40 @@ def test_rates() -> None:
     assert scaled_rates(0.001, 1152, 128) == pytest.approx((0.009, 0.003))
 
 
-def test_the_table_names_what_cannot_be() -> None:
-    text = table(REPLICA, NETWORK, num_images=1027, batches=(128, 2048), replicas=(1, 512)).splitlines()
-    assert text[2] == "| 128 | 1 | 128 | 128.0 ms | 0.0 ms | 1,000 | 100% | 8 | 0.001, 0.001 |"
-    assert text[3] == "| 128 | 512 | under 1 | - | - | - | - | 8 | - |"
-    assert text[4].endswith("| none: more than the data set | 0.016, 0.004 |")
-    assert len(text) == 6
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_the_table_leaves_out_crowded_replicas_and_names_what_cannot_be() -> None:
+    rows = {tuple(row[:2]): row[2:] for row in cells(paper_table(REPLICA, NETWORK, num_images=1027))[2:]}
+    assert list(rows) == [
+        ("128", "1"),
+        ("128", "8"),
+        ("128", "64"),
+        ("128", "512"),
+        ("1,024", "8"),
+        ("1,024", "64"),
+        ("1,024", "512"),
+        ("8,192", "64"),
+        ("8,192", "512"),
+        ("65,536", "512"),
+    ]
+    assert rows["128", "1"] == ["128", "128.0", "0.0", "1,000", "100%", "8", "0.001", "0.001"]
+    assert rows["128", "512"] == ["under 1", "-", "-", "-", "-", "8", "-", "-"]
+    assert rows["8,192", "64"][5:] == ["none: more than all images", "0.064", "0.008"]
+
+
+def test_the_report_says_what_was_sent_over_what_must_be() -> None:
+    summary = {
+        "step_ms": {"single": 1280.0, "mirrored": 1300.0, "multi_worker": 1480.0},
+        "step_over_single": {"single": 1.0, "mirrored": 1.02, "multi_worker": 1.16},
+        "model_bytes": 8_000_000,
+        "bytes_a_step_two_workers": 16_160_000,
+        "bytes_a_step_lower_bound": 16_000_000,
+        "ms_an_image": {"decoding here": 2.0},
+        "own_processor_ms_an_image": {"decoding here": 1.5},
+    }
+    text = report({"summary": summary, "settings": {"batch_size": 128}})
+    assert "Two workers sent 16,160,000 bytes a step, 1.010 times the lower bound of 16,000,000" in text
+    assert ["multi_worker", "1,480 ms", "1.16"] in cells(text)
+    assert ["128", "8", "16", "160.0", "211.5", "345", "43%", "8", "0.001", "0.001"] in cells(text)

@@ -6,7 +6,14 @@ undercuts, in 2 (R - 1) messages one after the other; a tree sends as much in 2 
 """
 
 import dataclasses
+import itertools
 import math
+from typing import Any
+
+from hh_fast.bench.report import table
+
+BATCHES, REPLICAS = (128, 1024, 8192, 65536), (1, 8, 64, 512)
+RECIPE_IMAGES = 1027
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +31,15 @@ class Network:
 
     bytes_per_second: float
     latency_s: float
+
+
+ETHERNET, RDMA = Network(1.25e9, 50e-6), Network(12.5e9, 5e-6)
+# The replica as measured, and one a hundred times as fast, where the exchange begins to show.
+ON_PAPER = (
+    (1, "10 Gbit/s and 50 microseconds", ETHERNET),
+    (100, "10 Gbit/s and 50 microseconds", ETHERNET),
+    (100, "100 Gbit/s and 5 microseconds", RDMA),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,31 +107,60 @@ def step_on_paper(
     )
 
 
-def table(
-    replica: Replica, network: Network, *, num_images: int, batches: tuple[int, ...], replicas: tuple[int, ...]
-) -> str:
-    """Markdown: a row for each global batch and number of replicas.
+def paper_table(replica: Replica, network: Network, *, num_images: int, most_a_replica: int = 128) -> str:
+    """Markdown: the step at BATCHES on REPLICAS, as far as no replica gets more than `most_a_replica` images.
 
     Args:
         num_images: Images of the training set, for the steps an epoch.
-        batches: Global batches.
-        replicas: Numbers of replicas.
     """
-    lines = [
-        "| global batch | replicas | images a replica | computing | exchange | images/s | efficiency | steps an epoch |"
-        " rate SGD, RMSprop |",
-        "|---|---|---|---|---|---|---|---|---|",
+    header = ["global batch", "replicas", "images each", "computing, ms", "exchange, ms", "images/s", "efficiency"]
+    header += ["steps an epoch", "SGD's rate", "RMSprop's rate"]
+    rows = []
+    for batch_size, num_replicas in itertools.product(BATCHES, REPLICAS):
+        if batch_size > most_a_replica * num_replicas:
+            continue
+        start = [f"{batch_size:,}", str(num_replicas)]
+        steps = str(num_images // batch_size or "none: more than all images")
+        step = step_on_paper(replica, network, num_replicas, batch_size)
+        if step is None:
+            rows.append([*start, "under 1", *["-"] * 4, steps, "-", "-"])
+            continue
+        figures = [f"{1000 * step.compute_s:,.1f}", f"{1000 * step.exchange_s:,.1f}", f"{step.images_per_second:,.0f}"]
+        figures.append(f"{100 * step.efficiency:.0f}%")
+        rates = [f"{step.sgd_rate:.2g}", f"{step.rmsprop_rate:.2g}"]
+        rows.append([*start, str(batch_size // num_replicas), *figures, steps, *rates])
+    return table(header, rows)
+
+
+def measured_table(summary: dict[str, Any]) -> str:
+    """Markdown of what `benchmarks/distributed.py` measured."""
+    rows = [
+        [kind, f"{summary['step_ms'][kind]:,.0f} ms", f"{summary['step_over_single'][kind]:.2f}"]
+        for kind in ("single", "mirrored", "multi_worker")
     ]
-    for batch_size in batches:
-        steps = num_images // batch_size
-        for num_replicas in replicas:
-            step = step_on_paper(replica, network, num_replicas, batch_size)
-            if step is None:
-                lines.append(f"| {batch_size:,} | {num_replicas} | under 1 | - | - | - | - | {steps} | - |")
-                continue
-            lines.append(
-                f"| {batch_size:,} | {num_replicas} | {batch_size // num_replicas} | {1000 * step.compute_s:,.1f} ms |"
-                f" {1000 * step.exchange_s:,.1f} ms | {step.images_per_second:,.0f} | {100 * step.efficiency:.0f}% |"
-                f" {steps or 'none: more than the data set'} | {step.sgd_rate:.2g}, {step.rmsprop_rate:.2g} |"
-            )
-    return "\n".join(lines)
+    decoding = [
+        [kind, f"{summary['ms_an_image'][kind]:.2f} ms", f"{summary['own_processor_ms_an_image'][kind]:.2f} ms"]
+        for kind in summary["ms_an_image"]
+    ]
+    sent, bound = summary["bytes_a_step_two_workers"], summary["bytes_a_step_lower_bound"]
+    return "\n\n".join(
+        [
+            table(["two replicas, equal total work", "a step", "over one process"], rows),
+            f"Two workers sent {sent:,.0f} bytes a step, {sent / bound:.3f} times the lower bound of {bound:,.0f}: each must send"
+            f" the model's gradients, {summary['model_bytes']:,.0f} bytes, once.",
+            table(["an image", "wall", "the trainer's processor"], decoding),
+        ]
+    )
+
+
+def report(results: dict[str, Any]) -> str:
+    """Markdown of a `results/distributed.json`: what was measured, and many replicas on paper."""
+    summary, batch_size = results["summary"], results["settings"]["batch_size"]
+    seconds = summary["step_ms"]["single"] / 1000
+    overhead = max(summary["step_ms"]["multi_worker"] / 1000 - seconds, 0.0)
+    parts = [measured_table(summary)]
+    for faster, name, network in ON_PAPER:
+        replica = Replica(seconds / batch_size / faster, overhead / faster, summary["model_bytes"])
+        who = "Replicas as measured" if faster == 1 else f"Replicas {faster} times as fast"
+        parts += [f"{who}, {name}, on paper:", paper_table(replica, network, num_images=RECIPE_IMAGES)]
+    return "\n\n".join(parts)
