@@ -10,12 +10,13 @@ import pytest
 import hh_fast
 
 PACKAGE = Path(hh_fast.__file__).parent
-# Each room may import the rooms named; all may import errors, files and quiet.
-BASE = {"errors", "files", "quiet"}
+# Each room may import the rooms named; all may import errors, files, quiet and stopping.
+BASE = {"errors", "files", "quiet", "stopping"}
 ALLOWED = {
     "errors": set(),
     "files": set(),
     "quiet": set(),
+    "stopping": set(),
     "config": set(),
     "model": {"config"},
     "data": {"config"},

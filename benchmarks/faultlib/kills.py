@@ -13,7 +13,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 
-from faultlib.runner import finish, is_one_line_error, make_set, run, start
+from faultlib.runner import finish, make_set, start
 from faultlib.tally import Tally
 
 MEASURED = ("images_per_second", "input_wait", "seconds")
@@ -182,6 +182,3 @@ def kills(
         for job in jobs:
             job.result()
     return tallies
-
-
-__all__ = ["is_one_line_error", "kills", "run"]

@@ -22,6 +22,7 @@ from absl import flags
 import hh_fast
 from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
+from hh_fast.stopping import in_time
 
 EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
 REMEDIES = {
@@ -211,7 +212,8 @@ def run(
             return 0
         made, free = parse(command.configs, words)
         _set_up_logging(made.pop().verbosity)
-        return body(*made, free) or 0
+        with in_time(name):
+            return body(*made, free) or 0
     except BrokenPipeError:
         # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,6 +15,7 @@ from typing import IO
 from hh_fast.cli import command
 from hh_fast.config import LaunchConfig
 from hh_fast.errors import UsageError
+from hh_fast.stopping import orderly
 
 logger = logging.getLogger(__name__)
 
@@ -126,11 +127,12 @@ def body(launch: LaunchConfig, free: Sequence[str]) -> int:
 
     previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        threads = _copy_output(workers)
-        code = supervise(workers, launch.grace_s)
-        for thread in threads:
-            thread.join(KILL_S)
-        return code
+        with orderly():
+            threads = _copy_output(workers)
+            code = supervise(workers, launch.grace_s)
+            for thread in threads:
+                thread.join(KILL_S)
+            return code
     finally:
         _signal_all(workers, signal.SIGKILL)
         for number, handler in previous.items():

@@ -16,6 +16,7 @@ from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data
 from hh_fast.data.pipeline import whole_steps
 from hh_fast.errors import HHFastError, UsageError
+from hh_fast.stopping import orderly
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
 
@@ -81,7 +82,8 @@ def _signals_noted() -> Iterator[list[int]]:
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield noted
+        with orderly():
+            yield noted
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -170,6 +172,8 @@ class Loop:
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches, noted)
+            if number := self.trainer.stop_signal(noted):
+                self._stop(number)
             self._callbacks.on_train_end()
         return progress
 
@@ -189,7 +193,7 @@ class Loop:
         logs = dataclasses.asdict(result)
         validated: tuple[Result, np.ndarray] | None = None
         if self._validation is not None:
-            validated = self.trainer.evaluate(self._validation)
+            validated = self.trainer.evaluate(self._validation, noted)
             if not math.isfinite(validated[0].loss):
                 raise self._diverged(f"the validation loss is {validated[0].loss} after")
             logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
@@ -225,6 +229,8 @@ class Loop:
     def _stop(self, number: int) -> None:
         self._save_sound()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
+        if self.progress.epoch == self.config.epochs:
+            position = "the end of the last epoch"
         raise StoppedError(
             f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
         )

@@ -151,8 +151,8 @@ class ReplicaTrainer(Trainer):
     def _eval_step(self, images: Any, labels: Any) -> Any:  # noqa: ARG002
         return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
 
-    def evaluate(self, batches: EvalInput) -> tuple[Result, np.ndarray]:
-        """As `Trainer.evaluate`; each replica predicts its own rows, and all get all."""
+    def evaluate(self, batches: EvalInput, noted: Sequence[int] = ()) -> tuple[Result, np.ndarray]:  # noqa: ARG002
+        """As `Trainer.evaluate`, but to the end, as all must; each replica predicts its own rows, and all get all."""
         num_rounds, num_replicas, size = batches.rows.shape
         parts = self.replicas.share.num_parts
         own = slice(self.replicas.worker * parts, (self.replicas.worker + 1) * parts)

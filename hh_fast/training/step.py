@@ -188,11 +188,18 @@ class Trainer:
         for metric in self._train_metrics:
             metric.reset_state()
 
-    def evaluate(self, batches: tf.data.Dataset) -> tuple[Result, np.ndarray]:
-        """The result over all images of `batches`, and their probabilities, float32 (n, 1) or (n, num_classes)."""
+    def evaluate(self, batches: tf.data.Dataset, noted: Sequence[int] = ()) -> tuple[Result, np.ndarray]:
+        """The result over all images of `batches`, and their probabilities, float32 (n, 1) or (n, num_classes).
+
+        Over a part of them once a signal is `noted`: the run then stops, and validates again when it goes on.
+        """
         for metric in self._eval_metrics:
             metric.reset_state()
-        parts = [self.eval_step(images, labels) for images, labels in batches]
+        parts = []
+        for images, labels in batches:
+            parts.append(self.eval_step(images, labels))
+            if noted:
+                break
         return self._result(self._eval_metrics), np.concatenate([part.numpy() for part in parts])
 
     def variables(self) -> list[keras.Variable]:

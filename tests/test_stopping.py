@@ -1,0 +1,57 @@
+"""Signals end a command in time."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+DEAF = """
+import signal, sys, time
+from hh_fast.stopping import in_time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+with in_time("deaf"):
+    ready = False
+    while True:
+        try:
+            print("" if ready else "ready", flush=True)
+            ready = True
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+BUSY = """
+import signal, time
+from hh_fast.stopping import in_time, orderly
+with in_time("busy"), orderly():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    print("ready", flush=True)
+    time.sleep(5)
+print("saved")
+"""
+
+
+def signalled(code: str, number: int) -> tuple[int, str, str, float]:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        if process.stdout is None or process.stdout.readline() != "ready\n":
+            raise RuntimeError("the child did not start")
+        start = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err, time.monotonic() - start
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_loses_the_exception_ends_all_the_same(number: signal.Signals) -> None:
+    code, _, err, seconds = signalled(DEAF, number)
+    assert (code, err) == (128 + number, f"deaf: stopped by {number.name}\n")
+    assert 2.5 < seconds < 5
+
+
+def test_what_looks_after_signals_by_itself_gets_its_time() -> None:
+    code, out, _, seconds = signalled(BUSY, signal.SIGTERM)
+    assert (code, out) == (0, "saved\n")
+    assert seconds > 4.5
