@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import datetime
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if multiprocessing.parent_process() is None:  # a measuring process has it imported already, and its devices to choose
-    from hh_fast.bench.isolate import import_tensorflow_without_gpu, start_server
-
-    start_server()
-    import_tensorflow_without_gpu()
-
+import hh_fast.bench.preload  # noqa: F401  # TensorFlow, without the lines that it prints
 from hh_fast.bench import machine
-from hh_fast.bench.isolate import in_process
+from hh_fast.bench.isolate import import_tensorflow_without_gpu, in_process, start_server
 from hh_fast.bench.measure import Outcome, noise_warning, ratio
 from hh_fast.bench.plan import Plan
 from hh_fast.bench.setting import Setting, link_all, work_folder
@@ -30,7 +24,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser(description: str, name: str) -> argparse.ArgumentParser:
-    """An argument parser with what every benchmark takes: the data, the cache folder, and where the JSON goes."""
+    """An argument parser with what every benchmark takes: the data, the cache folder, and where the JSON goes.
+
+    Called first of all, by the process that directs: it also makes the others ready.
+    """
+    start_server()
+    import_tensorflow_without_gpu()
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--train_dir", help="folder of class folders; default: the built-in sample")
     made.add_argument("--validation_dir")

@@ -214,6 +214,11 @@ def distributed(results: Json) -> str:
     return "\n\n".join([scaling.report(results), about(results)])
 
 
+def tried(results: Json) -> str:
+    rows = [[entry["what"], entry["predicted"], entry["came_out"], entry["kept"]] for entry in results["tried"]]
+    return table(["tried", "predicted", "came out", "kept"], rows)
+
+
 # Name of a block: the JSON that it is made of, and what makes it.
 TABLES: dict[str, tuple[str, Callable[[Json], str]]] = {
     "readme": ("training", readme),
@@ -223,6 +228,7 @@ TABLES: dict[str, tuple[str, Callable[[Json], str]]] = {
     "scale": ("scale", scale),
     "paper": ("inputs", paper),
     "export": ("export", export),
+    "tried": ("tried", tried),
     "distributed": ("distributed", distributed),
 }
 
