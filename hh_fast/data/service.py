@@ -177,9 +177,8 @@ def service_batches(
         uint8 (n, height, width, 3) and int32 (n,), n = batch_size / share.num_workers, in the order of `train_batches`.
 
     Raises:
-        DataError: nothing answers at `address`, or it sent nothing for `timeout_s`.
+        DataError: the service sent nothing for `timeout_s`.
     """
-    require_service(address)
     logger.info(
         "Decoding at %s. By itself the service gives no order, loses what a worker holds when it dies, and cannot resume: here"
         " batches are put in order, and what is missed is decoded on this machine and counted",
@@ -196,9 +195,10 @@ def service_batches(
         )
         rows = np.stack(list(batches.as_numpy_iterator()))[:, share.rows(batch_size)]
         counts = Counts()
-        served = _served(split, rows, address)
-        for own, images in zip(
-            rows, in_order(split, rows, served, counts, address=address, timeout_s=timeout_s), strict=True
-        ):
-            yield images, tf.constant(split.labels[own].astype(np.int32))
-        _report(epoch, counts)
+        images_in_order = in_order(
+            split, rows, _served(split, rows, address), counts, address=address, timeout_s=timeout_s
+        )
+        for step, images in enumerate(images_in_order):
+            if step == len(rows) - 1:  # now, since nobody asks for another batch after the last epoch
+                _report(epoch, counts)
+            yield images, tf.constant(split.labels[rows[step]].astype(np.int32))

@@ -24,6 +24,7 @@ import tensorflow as tf
 from hh_fast.config import Config, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
+from hh_fast.data.service import require_service
 from hh_fast.data.sources import source_name
 from hh_fast.errors import DataError, UsageError
 from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, write_text
@@ -316,6 +317,8 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
             stack.enter_context(replicas.losses_named())
         old = None
         with _together(replicas):
+            if config.data_service is not None:
+                require_service(config.data_service)
             if replicas is None or replicas.is_chief:
                 stack.enter_context(_own(run_dir))
                 old = _refuse_or_clear(run_dir, data_config, config)
