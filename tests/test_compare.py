@@ -150,9 +150,12 @@ def test_the_report_tells_what_failed_and_what_is_noise(results):
     assert "- Warning: whole training: 1.1 is within this machine's noise" in text
 
 
-def test_table_columns_are_aligned():
-    assert report.table(["a", "b"], [["long name", "1"], ["c", "23"]]) == (
-        "| a         |  b |\n| --------- | -: |\n| long name |  1 |\n| c         | 23 |"
+def test_numbers_are_aligned_to_the_right_and_words_to_the_left():
+    assert report.table(["a", "bytes", "of"], [["long name", "1", "me"], ["c", "-", "you all"]]) == (
+        "| a         | bytes | of      |\n"
+        "| --------- | ----: | ------- |\n"
+        "| long name |     1 | me      |\n"
+        "| c         |     - | you all |"
     )
 
 

@@ -32,4 +32,5 @@ class Progress:
         left = self._total - self._done if share < 0.1 else elapsed / share * (1 - share)
         filled = round(share * BAR_WIDTH)
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        self._show(f"[{bar}] {share:4.0%}, about {max(0.0, left):.0f} s left: {name}")
+        estimate = f" {share:4.0%}, about {max(0.0, left):.0f} s left" if self._total else ""
+        self._show(f"[{bar}]{estimate}: {name}")

@@ -17,18 +17,24 @@ def median(entry: Row, figure: str) -> float | None:
     return statistics.median(found) if found else None
 
 
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell[:1].isdigit()
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    """A Markdown table whose columns are aligned: numbers to the right, everything else to the left."""
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+    right = [i > 0 and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        padded = [
-            cells[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
-        ]
-        return f"| {' | '.join(padded)} |"
+        columns = zip(cells, widths, right, strict=True)
+        return (
+            "| "
+            + " | ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in columns)
+            + " |"
+        )
 
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
     return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
 
 
