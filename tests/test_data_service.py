@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
+from hh_fast.data import service as service_module
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import Share, train_batches
 from hh_fast.data.service import MAX_HELD, Counts, in_order, require_service, service_batches
@@ -97,8 +98,31 @@ def test_silence_is_a_time_out(split: Split) -> None:
         next(in_order(split, ROWS, served, Counts(), address="grpc://x:1", timeout_s=0.3))
     silent.set()
     assert str(caught.value) == (
-        "the tf.data service at grpc://x:1 sent nothing for 0 s: see that its workers run, and can be reached from here"
+        "the tf.data service at grpc://x:1 sent nothing for 0.3 s: see that its workers run, and can be reached from here"
     )
+
+
+def test_a_service_that_falls_silent_is_stood_in_for(
+    split: Split, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+
+    def wait() -> Iterator[tuple[int, np.ndarray]]:
+        yield 0, split.images[:2].numpy()
+        silent.wait(20)
+
+    monkeypatch.setattr(service_module, "PATIENCE_S", 0.3)
+    served = tf.data.Dataset.from_generator(
+        wait, output_signature=(tf.TensorSpec((), tf.int64), tf.TensorSpec((2, 24, 24, 3), tf.uint8))
+    )
+    counts = Counts()
+    start = time.monotonic()
+    came = list(in_order(split, ROWS, served, counts, address="grpc://x:1", timeout_s=20))
+    silent.set()
+    assert time.monotonic() - start < 5  # one silence, not one for each batch
+    assert identify(split, [(part, None) for part in came]) == ROWS.tolist()
+    assert counts == Counts(2, 38, 0)
+    assert caplog.text.count("The tf.data service has sent nothing for 0.3 s: decoding here until it does") == 1
 
 
 def test_no_service_is_one_line() -> None:

@@ -17,6 +17,8 @@ bin/data_service [flags]: one dispatcher, and a worker on each machine that shal
 There is no password: use it in a network that you trust. Workers must see the images under the paths of bin/train."""
 
 DISPATCHER_WAIT_S = 60
+# A worker that is silent this long is given up. TensorFlow's defaults are a minute, and a heartbeat every half.
+HEARTBEAT_MS, WORKER_TIMEOUT_MS = 1_000, 10_000
 
 
 def _answers(host: str, port: int) -> bool:
@@ -44,11 +46,16 @@ def _start(config: DataServiceConfig) -> tuple[Any, str]:
     from tensorflow.data.experimental import service
 
     if config.role == "dispatcher":
-        server = service.DispatchServer(service.DispatcherConfig(port=config.port))
+        server = service.DispatchServer(service.DispatcherConfig(port=config.port, worker_timeout_ms=WORKER_TIMEOUT_MS))
         return server, f"{config.host}:{server.target.rpartition(':')[2]}"
     address = f"{config.host}:%port%" if config.port == 0 else f"{config.host}:{config.port}"
     server = service.WorkerServer(
-        service.WorkerConfig(dispatcher_address=config.dispatcher, worker_address=address, port=config.port)
+        service.WorkerConfig(
+            dispatcher_address=config.dispatcher,
+            worker_address=address,
+            port=config.port,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+        )
     )
     return server, f"{config.host}:{config.port or 'a free port'}"
 

@@ -11,6 +11,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Batches held for their turn before the one that is due is decoded here: a slow worker shall not fill the memory.
 MAX_HELD = 16
 QUEUE_SIZE = 2
+# A service worker that dies holds up TensorFlow's client until the dispatcher has given it up: this long it is waited for.
+PATIENCE_S = 5.0
 CONNECT_S = 10
 
 
@@ -106,31 +109,70 @@ def _decode_here(split: Split, rows: np.ndarray) -> tf.Tensor:
     )
 
 
+class _Source:
+    """The items of a reader, waited for as long as makes sense: the first one long, later ones a short while."""
+
+    def __init__(self, dataset: tf.data.Dataset, address: str, timeout_s: float) -> None:
+        self._reader: _Reader | None = _Reader(dataset)
+        self._address = address
+        self._timeout_s = timeout_s
+        self._last = time.monotonic()
+        self._silent = self._answered = False
+
+    def next(self) -> tuple[int, tf.Tensor] | None:
+        """(step, images), or None where the service has ended, failed, or been silent for a while.
+
+        Raises:
+            DataError: it has never answered.
+        """
+        if self._reader is None:
+            return None
+        patience = PATIENCE_S if self._answered else self._timeout_s
+        try:
+            item = self._reader.next(max(self._last + patience - time.monotonic(), 0.001))
+        except queue.Empty as e:
+            if not self._answered:
+                raise DataError(
+                    f"the tf.data service at {self._address} sent nothing for {self._timeout_s:g} s: see that its workers run,"
+                    " and can be reached from here"
+                ) from e
+            self._warn_once()
+            return None
+        self._last, self._silent, self._answered = time.monotonic(), False, True
+        if isinstance(item, tuple):
+            return item
+        if item is not None:
+            logger.warning("The tf.data service failed (%s)", " ".join(str(item).split())[:300])
+        self._reader = None
+        return None
+
+    def _warn_once(self) -> None:
+        if not self._silent:
+            logger.warning("The tf.data service has sent nothing for %g s: decoding here until it does", PATIENCE_S)
+        self._silent = True
+
+    def stop(self) -> None:
+        if self._reader:
+            self._reader.stop()
+
+
 def in_order(
     split: Split, rows: np.ndarray, dataset: tf.data.Dataset, counts: Counts, *, address: str, timeout_s: float
 ) -> Iterator[tf.Tensor]:
     """The images of each of `rows`, in their order, out of a data set of (step, images) in any order and number.
 
     Raises:
-        DataError: nothing came for `timeout_s`.
+        DataError: nothing came for `timeout_s` from the start.
     """
-    reader: _Reader | None = _Reader(dataset)
+    source = _Source(dataset, address, timeout_s)
     held: dict[int, tf.Tensor] = {}
     try:
         for due, own in enumerate(rows):
-            while reader and due not in held and len(held) < MAX_HELD:
-                try:
-                    item = reader.next(timeout_s)
-                except queue.Empty as e:
-                    raise DataError(
-                        f"the tf.data service at {address} sent nothing for {timeout_s:.0f} s: see that its workers run, and"
-                        " can be reached from here"
-                    ) from e
-                if item is None or isinstance(item, Exception):
-                    if item is not None:
-                        logger.warning("The tf.data service failed (%s)", " ".join(str(item).split())[:300])
-                    reader = None
-                elif item[0] < due or item[0] in held:
+            while due not in held and len(held) < MAX_HELD:
+                item = source.next()
+                if item is None:
+                    break
+                if item[0] < due or item[0] in held:
                     counts.dropped += len(own)
                 else:
                     held[item[0]] = item[1]
@@ -141,8 +183,7 @@ def in_order(
                 counts.decoded_here += len(own)
                 yield _decode_here(split, own)
     finally:
-        if reader:
-            reader.stop()
+        source.stop()
 
 
 def _report(epoch: int, counts: Counts) -> None:
