@@ -58,13 +58,17 @@ class Timing:
 
 
 def input_verdict(wait_share: float, cache: str) -> str:
-    """What the share of step time that was waited for input says, by the profiler's limits, and what to change."""
+    """What the share of step time that was waited for input says, by the profiler's limits, and what to change.
+
+    `cache`: memory, disk or none, or `service` where a data service decodes.
+    """
     if wait_share < MODERATE_WAIT:
         return "not input-bound"
     degree = "moderately" if wait_share < HIGH_WAIT else "highly"
     remedy = {
         "none": "keep decoded images: --cache=disk or memory",
         "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
+        "service": "more workers of the data service",
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
     return f"{degree} input-bound: {remedy}"
@@ -249,7 +253,7 @@ class Loop:
             ", ".join(f"{name} {value:.4f}" for name, value in logs.items()),
             timing.images_per_second,
             100 * timing.wait_share,
-            input_verdict(timing.wait_share, self.data.cache),
+            input_verdict(timing.wait_share, "service" if self.config.data_service else self.data.cache),
         )
         prefix = "val_" if validated else ""
         score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])
