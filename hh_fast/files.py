@@ -162,6 +162,7 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
         BlockingIOError: another process holds it, and `waiting` is None.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
+    said = False
     while True:
         with lock.open("w") as held:
             try:
@@ -169,7 +170,9 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
             except BlockingIOError:
                 if waiting is None:
                     raise
-                logger.info("%s", waiting)
+                if not said:
+                    logger.info("%s", waiting)
+                said = True
                 fcntl.flock(held, fcntl.LOCK_EX)
             # The holder before may have removed the file that was waited for: then the lock is on no file any more.
             if not lock.exists() or not os.path.samestat(os.fstat(held.fileno()), lock.stat()):

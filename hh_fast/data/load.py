@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
+from hh_fast.data.report import printable
 from hh_fast.data.scan import ImageFile, fingerprint, list_images, scan
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
@@ -186,7 +187,7 @@ def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
     if bad and config.bad_images == "error":
         _refuse_bad(bad, num_files)
     for path, why in bad[:MAX_BAD_LISTED]:
-        logger.warning("Skipping %s: %s", path, why)
+        logger.warning("Skipping %s: %s", printable(path), why)
     if bad:
         logger.warning("Skipping %d of %d images that cannot be used", len(bad), num_files)
     splits = [_split(listing, store, config.image_size) for listing, store in zip(listings, stores, strict=True)]

@@ -1,0 +1,71 @@
+"""What comes from others: locked by hash; and no command reaches out."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from faultlib.runner import PACKAGE, make_set, run
+from faultlib.tally import Tally
+
+PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?==[^ ;]+")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def unlocked(path: Path) -> list[str]:
+    """Requirements of a lock file that lack a version or a hash, or name a place to get them from."""
+    text = path.read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [line for line in lines if "://" in line or not PINNED.match(line) or not HASH.search(line)]
+
+
+def locks() -> Tally:
+    tally = Tally("locks")
+    for path in sorted((PACKAGE / "lock").glob("*.txt")):
+        found = unlocked(path)
+        tally.check(not found, f"{path.name}: {found[:3]}")
+    return tally
+
+
+def no_network(work: Path) -> Tally:
+    """Every command's main path with sockets forbidden in Python, and no network device but loopback where that works."""
+    tally = Tally("no network")
+    data = make_set(work / "data", 12)
+    run_dir, bundle = work / "run", work / "bundle"
+    shared = [f"--train_dir={data}", f"--cache_dir={work / 'cache'}"]
+    train = [*shared, f"--run_dir={run_dir}", "--image_size=96,96", "--batch_size=8", "--epochs=1", "--device=cpu"]
+    lite = bundle / "model_float32.tflite"
+    commands: list[tuple[str, list[object]]] = [
+        ("train", [*train]),
+        ("explore", [*shared, f"--grid={work / 'grid.png'}"]),
+        ("export", [f"--run_dir={run_dir}", f"--export_dir={bundle}", "--formats=float32,saved_model"]),
+        ("predict", [f"--model={run_dir}", data]),
+        ("predict", [f"--model={lite}", data]),
+        ("bench", ["--quick", "--budget_s=1", f"--output_dir={work / 'bench'}"]),
+    ]
+    for command, arguments in commands:
+        code, _, err = run(command, arguments, VICTIM_NO_NETWORK=1, HOME=work / "home", XDG_CACHE_HOME=work / "home")
+        tally.check(code == 0, f"{command}: exit code {code}, {err.strip()[-300:]}")
+    _traced(work, train, tally)
+    return tally
+
+
+def _traced(work: Path, train: list[str], tally: Tally) -> None:
+    """The same of what compiled code does, by the system calls themselves."""
+    if shutil.which("strace") is None:
+        tally.notes["strace"] = "skipped: not installed"
+        return
+    from faultlib.runner import VICTIM
+
+    log = work / "calls"
+    python = [str(PACKAGE / ".venv/bin/python"), str(VICTIM), "train", *train, "--overwrite"]
+    ended = subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=connect,sendto,bind", "-o", str(log), *python],
+        capture_output=True,
+        check=False,
+    )
+    if ended.returncode != 0:
+        tally.notes["strace"] = f"skipped: it ended with {ended.returncode}"
+        return
+    outward = [line for line in log.read_text().splitlines() if "AF_INET" in line]
+    tally.check(not outward, f"train: {outward[:3]}")
