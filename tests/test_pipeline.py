@@ -102,3 +102,16 @@ def chosen_tensor(array: np.ndarray) -> object:
     import tensorflow as tf
 
     return tf.constant(array)
+
+
+def test_the_store_is_read_in_place() -> None:
+    """tf.data's default rewrites copy what a map captures: 200 MB here."""
+    import psutil
+    import tensorflow as tf
+
+    images = tf.zeros((760, 300, 300, 3), tf.uint8)
+    split = Split("train", tuple(map(str, range(760))), np.zeros(760, np.int32), images, (300, 300))
+    before = psutil.Process().memory_info().rss
+    batches = iter(train_batches(split, batch_size=4, seed=0, epochs=1))
+    next(batches)
+    assert psutil.Process().memory_info().rss - before < images.numpy().nbytes / 3

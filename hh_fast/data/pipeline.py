@@ -142,8 +142,15 @@ def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, dro
             lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
-        )
+        ).with_options(_in_place())
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _in_place() -> tf.data.Options:
+    """tf.data's graph rewrites would copy the whole captured store at the first batch; there is nothing for them to gain."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def images_at(split: Split, positions: np.ndarray) -> np.ndarray:
