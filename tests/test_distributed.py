@@ -65,6 +65,14 @@ np.savez(out, *model.get_weights(), history=history, probabilities=progress.best
 if replicas:
     replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
 """
+ALONE = """
+import logging, os
+from hh_fast.config import TrainConfig
+from hh_fast.training.cluster import find_cluster
+from hh_fast.training.replicas import start
+logging.basicConfig(level=logging.INFO)
+start(TrainConfig(worker_timeout_s=2), find_cluster("auto", os.environ))
+"""
 TRAIN = "import sys; from hh_fast.cli.train import main; sys.exit(main())"
 
 
@@ -294,6 +302,15 @@ def test_a_killed_worker_stops_the_others_and_the_same_commands_resume_exactly(i
         for name in ("whole", "broken")
     ]
     assert rows[0] == rows[1] and len(rows[0]) == 13
+
+
+def test_a_worker_lost_between_meeting_and_start_is_no_silent_wait() -> None:
+    code, text = finish(child(ALONE, TF_CONFIG=tf_config(free_addresses(2), 0)))
+    assert code == -signal.SIGALRM, text
+    assert (
+        "starting TensorFlow's servers. If one is lost right now, the others wait, and are ended by SIGALRM after 2 s"
+        in text
+    )
 
 
 def test_workers_with_other_images_are_refused_and_the_run_folder_stays_the_chiefs(

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -177,13 +178,34 @@ def _lost_text(cluster: Cluster, error: Exception) -> str:
     )
 
 
+@contextlib.contextmanager
+def _in_time(timeout_s: int) -> Iterator[None]:
+    """Lets the system end the process where TensorFlow's servers do not find each other in time; main thread only.
+
+    TensorFlow waits there without end, and with Python's lock held, so that no thread or handler could do it.
+    """
+    logger.info(
+        "All workers are there: starting TensorFlow's servers. If one is lost right now, the others wait, and are ended by"
+        " SIGALRM after %d s (--worker_timeout_s)",
+        timeout_s,
+    )
+    previous = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(timeout_s)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 def start(config: TrainConfig, cluster: Cluster | None) -> Replicas | None:
     """The replicas that `config` asks for, or None for one device in one process, which needs no strategy.
 
     For a cluster this starts TensorFlow's server, so it must come before any operation runs.
     """
     if cluster is not None:
-        replicas = Replicas(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
+        with _in_time(config.worker_timeout_s):
+            replicas = Replicas(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
     else:
         gpus = tf.config.get_visible_devices("GPU")
         if config.strategy == "none" or (config.strategy == "auto" and len(gpus) < 2):
