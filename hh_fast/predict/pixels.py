@@ -36,14 +36,17 @@ def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         return image
     top, bottom, down = _weights(image.shape[0], image_size[0])
     left, right, across = _weights(image.shape[1], image_size[1])
-    across, down = across[:, None], down[:, None, None]
-
-    def row(rows: np.ndarray) -> np.ndarray:
-        start, end = image[rows][:, left].astype(np.float32), image[rows][:, right].astype(np.float32)
-        return start + (end - start) * across
-
-    upper, lower = row(top), row(bottom)
-    return np.rint(upper + (lower - upper) * down).astype(np.uint8)
+    rows, places = np.unique(np.concatenate([top, bottom]), return_inverse=True)
+    needed = image[rows]
+    start, end = needed[:, left].astype(np.float32), needed[:, right].astype(np.float32)
+    end -= start
+    end *= across[:, None]
+    start += end  # the needed rows, each as wide as the result
+    upper, lower = start[places[: len(top)]], start[places[len(top) :]]
+    lower -= upper
+    lower *= down[:, None, None]
+    upper += lower
+    return np.rint(upper, out=upper).astype(np.uint8)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
