@@ -59,7 +59,10 @@ def _models(work: Path, scale: float) -> list[Tally]:
     shared = ["--image_size=96,96", "--batch_size=8", "--epochs=1", "--device=cpu", f"--cache_dir={work / 'cache'}"]
     for command, flags in (
         ("train", [f"--train_dir={data}", f"--run_dir={run_dir}", *shared]),
-        ("export", [f"--run_dir={run_dir}", f"--export_dir={bundle}", "--formats=float32,int8"]),
+        (
+            "export",
+            [f"--run_dir={run_dir}", f"--export_dir={bundle}", "--formats=float32,int8", "--calibration_images=8"],
+        ),
     ):
         code, _, err = run(command, flags)
         if code != 0:
@@ -104,10 +107,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="folder for what the campaign makes; default: a temporary one")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="faults-", dir=given.work))
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    # A shell that starts this in the background has Ctrl-C ignored, which the victims would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     lost = 0
     for section in given.sections.split(","):
         tallies = SECTIONS[section](work / section, given.scale)
+        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         results[section] = {tally.name: tally.to_json() for tally in tallies}
         for tally in tallies:
             lost += len(tally.lost)

@@ -1,11 +1,13 @@
 """What comes from others: locked by hash; and no command reaches out."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from faultlib.runner import PACKAGE, make_set, run
+from faultlib.runner import PACKAGE, VICTIM, make_set, run
 from faultlib.tally import Tally
 
 PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?==[^ ;]+")
@@ -55,14 +57,13 @@ def _traced(work: Path, train: list[str], tally: Tally) -> None:
     if shutil.which("strace") is None:
         tally.notes["strace"] = "skipped: not installed"
         return
-    from faultlib.runner import VICTIM
-
     log = work / "calls"
-    python = [str(PACKAGE / ".venv/bin/python"), str(VICTIM), "train", *train, "--overwrite"]
+    python = [sys.executable, str(VICTIM), "train", *train, "--overwrite"]
     ended = subprocess.run(
         ["strace", "-f", "-qq", "-e", "trace=connect,sendto,bind", "-o", str(log), *python],
         capture_output=True,
         check=False,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
     )
     if ended.returncode != 0:
         tally.notes["strace"] = f"skipped: it ended with {ended.returncode}"
