@@ -31,7 +31,7 @@ from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, 
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.cluster import find_cluster
+from hh_fast.training.cluster import ENVIRONMENT, find_cluster
 from hh_fast.training.handshake import introduction, meet
 from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop, steps_per_epoch
@@ -289,6 +289,8 @@ def _together(replicas: Replicas | None) -> contextlib.AbstractContextManager[No
 def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas | None:
     """Meets the other workers, where there are any, and starts the strategy that the step runs under."""
     cluster = find_cluster(config.strategy, os.environ)
+    if cluster is None and os.environ.get(ENVIRONMENT) and config.strategy != "auto":
+        logger.warning("%s is set, and --strategy=%s leaves it unread", ENVIRONMENT, config.strategy)
     if cluster is None and config.shard_data:
         raise UsageError("`shard_data` must be left out without a cluster of workers. Received: True")
     if cluster is not None:
