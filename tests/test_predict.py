@@ -447,6 +447,21 @@ def test_compare_shows_the_worst_first(tmp_path: Path) -> None:
         assert (picture.format, picture.width > 500) == ("PNG", True)
 
 
+def test_the_largest_difference_counts_where_it_is_not_shown() -> None:
+    """Twenty images whose class differs by a hair fill the list; one that differs by far keeps its class."""
+    one = fake_classifier()
+
+    def other_score(images: np.ndarray) -> np.ndarray:
+        p = np.where(images[:, 0, 0, 0] == 128, 0.49, 1.0)
+        return np.stack([1 - p, p], axis=1).astype(np.float32)
+
+    other = Classifier("other", "tflite", CLASS_NAMES, (2, 2), other_score)
+    found = [Found("128")] * 20 + [Found("153")]
+    comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
+    assert {item.path for item in comparison.worst} == {"128"}
+    assert comparison.largest == pytest.approx(0.4)
+
+
 def test_compare_keeps_only_the_worst(tmp_path: Path) -> None:
     one, other = fake_classifier(), fake_classifier()
     found = [Found(str(i)) for i in range(100)]

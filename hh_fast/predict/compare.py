@@ -103,7 +103,7 @@ def compare(
                 f"{one.path} and {other.path} differ in {name}, {mine} and {others}: compare models of one kind"
             )
     total = agreeing = 0
-    summed = 0.0
+    summed = largest = 0.0
     faults: list[str] = []
     # Of the least key first, so that the worst stay; the count keeps the heap from comparing arrays.
     heap: list[tuple[bool, float, int, Difference]] = []
@@ -116,13 +116,13 @@ def compare(
         images = np.stack([pixels for _, pixels in good])
         for (path, _), scores, others in zip(good, one.score(images), other.score(images), strict=True):
             item = Difference(path, scores, others)
-            total, agreeing, summed = total + 1, agreeing + (not item.differs), summed + item.largest
+            total, agreeing = total + 1, agreeing + (not item.differs)
+            summed, largest = summed + item.largest, max(largest, item.largest)
             entry = (item.differs, item.largest, -next(count), item)
             (heapq.heappush if len(heap) < NUM_SHOWN else heapq.heappushpop)(heap, entry)
     if not total:
         raise DataError(f"no image to compare on: {faults[0] if faults else 'no file matches'}")
     worst = [item for *_, item in sorted(heap, reverse=True)]
-    largest = max(item.largest for item in worst)
     return Comparison(one, other, total, agreeing, largest, summed / total, worst, faults)
 
 
