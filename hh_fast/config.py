@@ -281,7 +281,7 @@ class ExportConfig(Config):
         0.97, "A quantized file is left out if it gives the model's class on a smaller share of them."
     )
     author: str = option("not stated", "Author, for the metadata and the model card.")
-    license: str = option("unknown", "Licence identifier, such as apache-2.0, for the metadata and the model card.")
+    license: str = option("unknown", "License identifier, such as apache-2.0, for the metadata and the model card.")
     model_version: str = option("1", "Version of the model, for the metadata and the model card.")
 
     def check(self) -> None:

@@ -193,7 +193,7 @@ Tells {" and ".join(origin.data.class_names)} apart on an image. Made by hh_fast
 
 ## Model details
 
-- **Version:** {config.model_version}. **Author:** {config.author}. **Licence:** {config.license}.
+- **Version:** {config.model_version}. **Author:** {config.author}. **License:** {config.license}.
 - **Input:** `image`, RGB, {height} x {width} pixels, values 0 to 255 as they are; the model scales them itself.
 - **Output:** `scores`, one for each class, 0 to 1, together 1, in the order of `labels.txt`: {names}.
 - **Made from:** a Keras model with SHA-256 `{origin.sha256}`; every file was compared with it (below).
