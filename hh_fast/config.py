@@ -350,7 +350,9 @@ class ExploreConfig(Config):
     """What is shown of a data set."""
 
     json: bool = option(False, "Print the report as JSON, with every path, instead of text.")
-    grid: str | None = option(None, "PNG file that the grid of images is drawn to. Default: runs/ and the data set's name.")
+    grid: str | None = option(
+        None, "PNG file that the grid of images is drawn to. Default: runs/ and the data set's name."
+    )
     grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid. 0,0: no grid.")
     num_names: int = option(4, "File names to show of each class.")
 
@@ -370,7 +372,9 @@ class BenchConfig(Config):
     """What is measured, for how long, and where the results go."""
 
     epochs: int = option(2, "Epochs of each whole training; the recipe has 15, which take longer.")
-    repeats: int | None = option(None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick.")
+    repeats: int | None = option(
+        None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick."
+    )
     quick: bool = option(False, "A first look in under 40 s: one repeat, few images, the shortest list of variants.")
     budget_s: int | None = option(
         None,
@@ -378,12 +382,19 @@ class BenchConfig(Config):
         " it takes. Default: 140; 22 with --quick.",
     )
     cold: bool = option(
-        False, "Drop the image files from the system's page cache before each first epoch (Linux); default: they are in it."
+        False,
+        "Drop the image files from the system's page cache before each first epoch (Linux); default: they are in it.",
     )
-    sweep: bool = option(False, "Also measure precision x XLA x batch size x cache, to find this machine's best settings.")
+    sweep: bool = option(
+        False, "Also measure precision x XLA x batch size x cache, to find this machine's best settings."
+    )
     sweep_batch_sizes: tuple[int, ...] = option((64, 128, 256), "Batch sizes that --sweep tries.")
-    write_flags: str | None = option(None, "With --sweep: write the best settings to this flagfile, which bin/train takes.")
-    peers: bool = option(False, "Also measure other frameworks' loaders and training where they are installed (PyTorch).")
+    write_flags: str | None = option(
+        None, "With --sweep: write the best settings to this flagfile, which bin/train takes."
+    )
+    peers: bool = option(
+        False, "Also measure other frameworks' loaders and training where they are installed (PyTorch)."
+    )
     compare: bool = option(False, "Compare two results.json, given as two arguments, and measure nothing.")
     output_dir: str | None = option(
         None, "Folder for results.json, results.md and the chart. Default: bench_results/ and the date and time."
@@ -438,6 +449,4 @@ class DataServiceConfig(Config):
         )
         if self.dispatcher is not None:
             host, _, port = self.dispatcher.rpartition(":")
-            require(
-                bool(host) and port.isdigit() and 0 < int(port) < 65536, "dispatcher", "HOST:PORT", self.dispatcher
-            )
+            require(bool(host) and port.isdigit() and 0 < int(port) < 65536, "dispatcher", "HOST:PORT", self.dispatcher)
