@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from hh_fast.cli.train import main
-from hh_fast.training import runs
+from hh_fast.training import run_dir as run_dirs
 from hh_fast.training.loop import Loop
 
 MakeImages = Callable[..., Path]
@@ -187,7 +187,7 @@ def test_other_images_cannot_go_on_with_a_run(
 
 
 def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with runs._own(tmp_path / "run"):
+    with run_dirs.own(tmp_path / "run"):
         assert main(flags) == 2
     assert (
         last_line(capsys)

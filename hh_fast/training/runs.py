@@ -1,11 +1,8 @@
-"""A run and its folder: refused where it would lose something, resumed where it stopped, summed up when it is done."""
+"""A run: from configs through data and training to a finished run folder, or on from where it stopped."""
 
 import contextlib
-import csv
 import dataclasses
 import functools
-import io
-import json
 import logging
 import os
 import platform
@@ -19,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from hh_fast.config import Config, DataConfig, TrainConfig, require_model_size
+from hh_fast.config import DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
 from hh_fast.data.service import require_service
 from hh_fast.data.sources import source_name
-from hh_fast.errors import DataError, UsageError
-from hh_fast.files import atomic_path, exclusive, remove_leftovers, write_json, write_text
+from hh_fast.errors import UsageError
+from hh_fast.files import write_json
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training.checkpoint import Progress
@@ -37,40 +33,30 @@ from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop, steps_per_epoch
 from hh_fast.training.replica_step import ReplicaTrainer
 from hh_fast.training.replicas import Replicas, start
+from hh_fast.training.run_dir import (
+    BEST_MODEL,
+    CHECKPOINTS,
+    CONFIG,
+    LAST_MODEL,
+    RESULT,
+    TENSORBOARD,
+    TensorBoard,
+    own,
+    refuse_changes,
+    refuse_or_clear,
+    save_portable,
+    write_history,
+)
 from hh_fast.training.shards import Shards, agree
 from hh_fast.training.step import Batch, Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
 
-CONFIG, RESULT, HISTORY, LOCK = "config.json", "result.json", "history.csv", ".lock"
-BEST_MODEL, LAST_MODEL = "model.keras", "last.keras"
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *report.FILES, CHECKPOINTS, TENSORBOARD, CONFIG)
-# What may differ between the parts of one run: it decides where things are and when, not what comes out.
-FREE_FIELDS = frozenset(
-    {
-        "run_dir",
-        "overwrite",
-        "cache",
-        "cache_dir",
-        "tfds_manual_dir",
-        "device",
-        "require_gpu",
-        "checkpoint_every_steps",
-        "strategy",
-        "worker_timeout_s",
-        "data_service",
-    }
-)
 PACKAGES = ("tensorflow", "keras", "numpy", "hh-fast")
 
 
 def default_run_dir(config: DataConfig) -> Path:
     return Path("runs") / source_name(config)
-
-
-def _bound_settings(config: Config) -> dict[str, Any]:
-    return {name: value for name, value in config.to_json().items() if name not in FREE_FIELDS}
 
 
 def _identity(
@@ -101,156 +87,6 @@ def _identity(
         "num_shards": shards.num_shards if shards else 0,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
-
-
-def _differences(old: dict[str, Any], data_config: DataConfig, config: TrainConfig) -> list[str]:
-    found = []
-    for part, now in (("data", _bound_settings(data_config)), ("train", _bound_settings(config))):
-        before = old.get(part, {})
-        found += [
-            f"{name} was {before.get(name)} and is {value}" for name, value in now.items() if before.get(name) != value
-        ]
-    return found
-
-
-def _results_differ(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    named = {
-        "fingerprint": "the images",
-        "precision": "precision",
-        "jit_compile": "jit_compile",
-        "class_names": "the classes",
-        "num_shards": "the number of shards",
-    }
-    return [
-        f"{label} changed" if key == "fingerprint" else f"{label} was {old.get(key)} and is {new[key]}"
-        for key, label in named.items()
-        if old.get(key) != new[key]
-    ]
-
-
-def read_config(run_dir: Path) -> dict[str, Any] | None:
-    """The config.json of a run folder, or None where there is none.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as e:
-        raise DataError(f"{run_dir / CONFIG} is damaged ({e}): use another --run_dir, or --overwrite") from e
-    if not isinstance(config, dict):
-        raise DataError(f"{run_dir / CONFIG} is no config of a run: use another --run_dir")
-    return config
-
-
-def _clear(run_dir: Path) -> None:
-    """Removes what a run leaves, and nothing else."""
-    for name in FILES:
-        path = run_dir / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _own(run_dir: Path) -> Iterator[None]:
-    """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UsageError(f"`run_dir` must be a folder. Received: {run_dir}, a file")
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(exclusive(run_dir / LOCK, None))
-        except BlockingIOError as e:
-            raise DataError(f"another process trains in {run_dir}: wait for it, or give another --run_dir") from e
-        for name in FILES:
-            remove_leftovers(run_dir / name, alone=True)
-        checkpoint.remove_leftovers(run_dir / CHECKPOINTS)
-        yield
-
-
-def _refuse_or_clear(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> dict[str, Any] | None:
-    """The config of the run to go on with, or None for a new one."""
-    foreign = [
-        path.name for path in run_dir.iterdir() if path.name not in (*FILES, LOCK) and not path.name.startswith(".")
-    ]
-    known = any((run_dir / name).exists() for name in FILES)
-    if foreign and not known:
-        raise UsageError(f"`run_dir` must be new, empty or a run folder. Received: {run_dir}, which holds {foreign[0]}")
-    if config.overwrite:
-        _clear(run_dir)
-        return None
-    old = read_config(run_dir)
-    if old is None:
-        return None
-    differences = _differences(old, data_config, config)
-    if differences:
-        raise UsageError(
-            f"`run_dir` {run_dir} holds a run with other settings: {'; '.join(differences)}. Give another --run_dir, the same"
-            " settings, or --overwrite"
-        )
-    if (run_dir / RESULT).exists():
-        shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)  # killed at the very end
-        raise UsageError(
-            f"`run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
-        )
-    return old
-
-
-def _write_history(run_dir: Path, history: list[dict[str, float]]) -> None:
-    if not history:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(run_dir / HISTORY, text.getvalue())
-
-
-def _save_portable(model: keras.Sequential, identity: dict[str, Any], path: Path) -> None:
-    """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
-    config = identity["train"]
-    portable = build_model(
-        tuple(identity["data"]["image_size"]),
-        num_classes=len(identity["class_names"]),
-        head=identity["head"],
-        augment=config["augment"],
-        seed=identity["data"]["seed"],
-    )
-    portable.set_weights(model.get_weights())
-    with atomic_path(path) as temporary:
-        named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
-        try:
-            portable.save(named)
-            named.replace(temporary)
-        finally:
-            named.unlink(missing_ok=True)
-
-
-class _TensorBoard:
-    """Event files, rebuilt from the history when a run is resumed, so that no epoch stands there twice."""
-
-    _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
-
-    def __init__(self, folder: Path, history: list[dict[str, float]]) -> None:
-        if folder.exists():
-            shutil.rmtree(folder)
-        self._writer = tf.summary.create_file_writer(str(folder))
-        for row in history:
-            self.add(row)
-
-    def add(self, row: dict[str, float]) -> None:
-        with self._writer.as_default():
-            for name, value in row.items():
-                if name != "epoch":
-                    # tf.summary.scalar would need the package tensorboard, which only a viewer does.
-                    tf.summary.write(name, tf.constant(value, tf.float32), int(row["epoch"]), self._SCALAR)
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 def peak_memory_bytes() -> int:
@@ -322,8 +158,8 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
             if config.data_service is not None:
                 require_service(config.data_service)
             if replicas is None or replicas.is_chief:
-                stack.enter_context(_own(run_dir))
-                old = _refuse_or_clear(run_dir, data_config, config)
+                stack.enter_context(own(run_dir))
+                old = refuse_or_clear(run_dir, data_config, config)
             shard = (replicas.worker, replicas.num_workers) if replicas and config.shard_data else None
             data = load_data(data_config, shard)
             _check_images(data, config)
@@ -331,7 +167,7 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
         head = choose_head(config.head, len(data.class_names))
         identity = _identity(data_config, config, data, hardware, head, replicas, shards)
         with _together(replicas):
-            _refuse_changes(run_dir, old, identity)
+            refuse_changes(run_dir, old, identity)
         _train(run_dir, identity, data, config, hardware, replicas, shards)
     return run_dir
 
@@ -342,20 +178,6 @@ def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
             f"`cache` must be auto or none where --data_service decodes the images. Received: {data_config.cache}"
         )
     return dataclasses.replace(data_config, cache="none")
-
-
-def _refuse_changes(run_dir: Path, old: dict[str, Any] | None, identity: dict[str, Any]) -> None:
-    changed = _results_differ(old, identity) if old else []
-    if changed:
-        raise DataError(
-            f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
-        )
-    if old and old.get("num_replicas") != identity["num_replicas"]:
-        logger.info(
-            "Going on with %d replicas, before %s: the same images in each step, summed in another order",
-            identity["num_replicas"],
-            old.get("num_replicas"),
-        )
 
 
 def _make_trainer(
@@ -418,7 +240,7 @@ def _train(
     with _together(replicas):
         if writes:
             progress = _restore(run_dir, identity, trainer)
-            board = _TensorBoard(run_dir / TENSORBOARD, progress.history)
+            board = TensorBoard(run_dir / TENSORBOARD, progress.history)
     if replicas:
         replicas.share_variables(trainer.variables())
         progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
@@ -426,11 +248,11 @@ def _train(
     def save(now: Progress) -> None:
         checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
         if now.history and now.step == 0:
-            _write_history(run_dir, now.history)
+            write_history(run_dir, now.history)
             board.add(now.history[-1])
 
     def keep_best() -> None:
-        _save_portable(trainer.model, identity, run_dir / BEST_MODEL)
+        save_portable(trainer.model, identity, run_dir / BEST_MODEL)
 
     start_time = time.perf_counter()
     Loop(
@@ -455,8 +277,8 @@ def _train(
 def _finish(
     run_dir: Path, identity: dict[str, Any], data: Data, model: keras.Sequential, progress: Progress, seconds: float
 ) -> None:
-    _write_history(run_dir, progress.history)
-    _save_portable(model, identity, run_dir / LAST_MODEL)
+    write_history(run_dir, progress.history)
+    save_portable(model, identity, run_dir / LAST_MODEL)
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
     peak, decoded = (
         peak_memory_bytes(),
