@@ -2,8 +2,8 @@
 
 `python victim.py COMMAND ARGUMENT...`. The environment says when to end it: VICTIM_ROOT is the folder, VICTIM_AT the
 number of the change (from 1), VICTIM_SIGNAL the signal. VICTIM_COUNT is a file that gets the number of changes of a whole
-run. VICTIM_KEEP is a folder that the last checkpoint is copied to before a finished run drops it. VICTIM_NO_NETWORK makes
-every use of a socket an error.
+run. VICTIM_KEEP is a folder that the last checkpoint is copied to before a finished run drops it. VICTIM_NO_NETWORK is a
+file that an attempt to reach another machine is written to, which also ends the process.
 """
 
 import atexit
@@ -57,13 +57,22 @@ def _keep_the_last_checkpoint(target: str) -> None:
     quiet.import_tensorflow = and_patch
 
 
-def _no_network() -> None:
+LOOPBACK = ("127.0.0.1", "::1", "localhost", "", None)
+REACHING = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
+
+
+def _no_network(log: str) -> None:
+    """Writes the first attempt to `log`, since standard error may be captured, and ends the process."""
+
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
-            if event in ("socket.connect", "socket.bind") and isinstance(args[1], (str, bytes)):
-                return  # a socket of this machine's file system
-            sys.stderr.write(f"NETWORK: {event} {args[1:]}\n")
-            os._exit(99)
+        if event not in REACHING:
+            return
+        address = args[0] if event.startswith("socket.get") else args[1]
+        host = address[0] if isinstance(address, tuple) else address
+        if host in LOOPBACK or (not event.startswith("socket.get") and not isinstance(address, tuple)):
+            return  # this machine itself, or a socket of its file system; urllib3 so asks whether there is IPv6
+        Path(log).write_text(f"{event} {address}")
+        os._exit(99)
 
     sys.addaudithook(hook)
 
@@ -71,7 +80,7 @@ def _no_network() -> None:
 def main() -> int:
     environment = os.environ
     if "VICTIM_NO_NETWORK" in environment:
-        _no_network()
+        _no_network(environment["VICTIM_NO_NETWORK"])
     if "VICTIM_ROOT" in environment:
         at, number = int(environment.get("VICTIM_AT", "0")), int(environment.get("VICTIM_SIGNAL", "9"))
         _end_at_a_change(environment["VICTIM_ROOT"], at, number)
