@@ -49,7 +49,7 @@ def convert_plainly(model_path: Path, to: Path) -> None:
     import keras
     import tensorflow as tf
 
-    from hh_fast.predict.quiet import native_stderr_logged
+    from hh_fast.quiet import native_stderr_logged
 
     model = keras.models.load_model(model_path)
     with native_stderr_logged(), warnings.catch_warnings(), open(os.devnull, "w") as silent:  # noqa: PTH123

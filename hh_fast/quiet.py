@@ -1,10 +1,13 @@
-"""TensorFlow's own lines while it is imported: kept from the terminal, and readable where they explain something."""
+"""What native code writes past Python to the terminal: kept from it, and read where it explains something."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
 
 _captured: list[str] = []
 
@@ -15,31 +18,44 @@ def import_log() -> str:
 
 
 @contextlib.contextmanager
-def _stderr_kept() -> Iterator[None]:
-    """Keeps what C++ writes to file descriptor 2, which Python's sys.stderr knows nothing of."""
+def _native_stderr_to(receive: Callable[[str], None]) -> Iterator[None]:
+    """Gives `receive` what goes to file descriptor 2 meanwhile, which Python's sys.stderr knows nothing of."""
     sys.stderr.flush()
+    real = os.dup(2)
     with tempfile.TemporaryFile() as kept:
-        real = os.dup(2)
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
-            kept.seek(0)
-            os.write(real, kept.read())
-            raise
         finally:
+            sys.stderr.flush()
             os.dup2(real, 2)
             os.close(real)
             kept.seek(0)
-            _captured.append(kept.read().decode(errors="replace"))
+            receive(kept.read().decode("utf-8", "replace"))
+
+
+def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
+    """Logs, as debug messages, what the C++ of TensorFlow and LiteRT writes to standard error meanwhile."""
+
+    def log(text: str) -> None:
+        for line in text.splitlines():
+            logger.debug("%s", line)
+
+    return _native_stderr_to(log)
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow and finds its devices without its start-up lines, which no setting of its own turns off.
 
-    The devices are not set up yet, since a cluster's strategy and the choice of devices must come before that. With TF_CPP_MIN_LOG_LEVEL=0 in the environment they are shown.
+    The devices are not set up yet, since a cluster's strategy and the choice of devices must come before that. With
+    TF_CPP_MIN_LOG_LEVEL=0 in the environment the lines are shown.
     """
-    with contextlib.nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _stderr_kept():
-        import tensorflow as tf
+    shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+    try:
+        with contextlib.nullcontext() if shown else _native_stderr_to(_captured.append):
+            import tensorflow as tf
 
-        tf.config.list_physical_devices()
+            tf.config.list_physical_devices()
+    except BaseException:
+        sys.stderr.write(import_log())  # it may say why
+        raise

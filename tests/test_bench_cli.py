@@ -91,6 +91,14 @@ def test_two_results_are_compared(measured, capsys):
             ("--steps_per_epoch=3",),
             "bench: `steps_per_epoch` must be left out of a bench: an epoch is all images, once. Received: 3\n",
         ),
+        (
+            ("--strategy=mirrored",),
+            "bench: `strategy` must be none in a bench: it measures one device. Received: mirrored\n",
+        ),
+        (
+            ("--data_service=grpc://a:1",),
+            "bench: `data_service` must be left out of a bench: it measures one machine. Received: grpc://a:1\n",
+        ),
         (("--repeats=0",), "bench: `repeats` must be at least 1. Received: 0\n"),
         (("--write_flags=a.flags",), "bench: `write_flags` must be given together with --sweep. Received: a.flags\n"),
         (("words",), "bench: this command takes flags only. Received: words; see --help\n"),

@@ -34,6 +34,7 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a file stands where a folder should: move it, or choose another folder",
+    errno.EEXIST: "a file stands in the way: move it, or choose another folder",
     errno.EISDIR: "a folder stands where a file should: move it, or choose another path",
 }
 
