@@ -38,7 +38,7 @@ def test_a_zip_is_used_like_its_folder(make_images: MakeImages, tmp_path: Path, 
     from_folder = load_data(DataConfig(train_dir=str(folder), **values))
     from_zip = load_data(DataConfig(train_dir=str(zipped(folder, top)), **values))
     assert from_zip.fingerprint == from_folder.fingerprint
-    assert from_zip.source.name == "train"
+    assert from_zip.source.name == tmp_path.name
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,8 @@ def test_a_zip_is_used_like_its_folder(make_images: MakeImages, tmp_path: Path, 
         (DataConfig(), "sample"),
         (DataConfig(train_dir="/a/pictures/"), "pictures"),
         (DataConfig(train_dir="/a/horse-or-human.zip"), "horse-or-human"),
+        (DataConfig(train_dir="/a/pets/train"), "pets"),
+        (DataConfig(train_dir="/"), "images"),
         (DataConfig(dataset="tfds:horses_or_humans"), "horses_or_humans"),
         (DataConfig(dataset="tfds:cats_vs_dogs:4.0.0"), "cats_vs_dogs_4.0.0"),
     ],

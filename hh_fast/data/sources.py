@@ -23,9 +23,13 @@ class Source:
 
 
 def source_name(config: DataConfig) -> str:
-    """A name for the data set that is fit for a folder's: `sample`, the TFDS name, or the training folder's or zip's own."""
+    """A name for the data set that is fit for a folder's: `sample`, the TFDS name, or the training folder's or zip's own.
+
+    A folder that is just called `train` says nothing: then the one above it.
+    """
     if config.train_dir is not None:
-        return Path(config.train_dir).expanduser().resolve().stem or "images"
+        place = Path(config.train_dir).expanduser().resolve()
+        return (place.parent.name if place.stem in ("train", "training") else place.stem) or "images"
     return config.dataset.removeprefix("tfds:").replace("/", "_").replace(":", "_")
 
 
