@@ -45,7 +45,7 @@ def _images(work: Path, scale: float) -> list[Tally]:
     (work / "bombs").mkdir(parents=True)
     for name, data in bombs.bombs().items():
         (work / "bombs" / name).write_bytes(data)
-        images.judge_all([str(work / "bombs" / name)], tally, max_peak=1_000_000_000)
+    images.judge_all(sorted(map(str, (work / "bombs").iterdir())), tally, max_peak=1_000_000_000)
     return [
         images.hostile_images(work / "mutants", max(1, round(2000 * scale))),
         tally,
@@ -69,7 +69,10 @@ def _models(work: Path, scale: float) -> list[Tally]:
             raise RuntimeError(f"{command} ended with {code}: {err}")
     cuts, flips = max(1, round(100 * scale)), max(1, round(400 * scale))
     files = (bundle / "model_float32.tflite", bundle / "model_int8.tflite", run_dir / "model.keras")
-    tallies = [models.hostile_models(work / file.name, file, cuts, flips) for file in files]
+    tallies = []
+    for file in files:
+        tallies.append(models.hostile_models(work / file.name, file, cuts, flips))
+        tallies[-1].name = f"broken {file.name}"
     return [*tallies, forged.forged_models(work / "forged")]
 
 

@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,23 @@ def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
             logger.debug("%s", line)
 
     return _native_stderr_to(log)
+
+
+@contextlib.contextmanager
+def _signals_end_at_once() -> Iterator[None]:
+    """Python hears of a signal only when its import of seconds is over, and nothing has been begun that needs an end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in previous.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def import_tensorflow() -> None:

@@ -55,3 +55,25 @@ def test_what_looks_after_signals_by_itself_gets_its_time() -> None:
     code, out, _, seconds = signalled(BUSY, signal.SIGTERM)
     assert (code, out) == (0, "saved\n")
     assert seconds > 4.5
+
+
+IMPORTING = """
+import signal, sys
+from hh_fast import quiet
+signal.signal(signal.SIGTERM, lambda *_: None)
+class Slow:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "tensorflow":
+            print("ready", flush=True)
+            import ctypes
+            ctypes.PyDLL(None).sleep(20)  # holds the interpreter, as loading TensorFlow's libraries does
+sys.meta_path.insert(0, Slow)
+quiet.import_tensorflow()
+"""
+
+
+def test_the_import_of_tensorflow_ends_at_once() -> None:
+    code, _, _, seconds = signalled(IMPORTING, signal.SIGTERM)
+    assert code == -signal.SIGTERM
+    assert seconds < 2
