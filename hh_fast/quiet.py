@@ -71,7 +71,8 @@ def import_tensorflow() -> None:
     """
     shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     try:
-        with contextlib.nullcontext() if shown else _native_stderr_to(_captured.append):
+        quiet = contextlib.nullcontext() if shown else _native_stderr_to(_captured.append)
+        with quiet, _signals_end_at_once():
             import tensorflow as tf
 
             tf.config.list_physical_devices()
