@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
+from faultlib import bombs, crowd, forged, images, kills, models, names, products, soak, storage, supply
 from faultlib.runner import make_set, run
 from faultlib.tally import Tally
 
@@ -26,7 +26,11 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 def _kills(work: Path, scale: float) -> list[Tally]:
-    return list(kills.kills(work, max(1, round(50 * scale)), numbers=SIGNALS).values())
+    count = max(1, round(50 * scale))
+    return [
+        *kills.kills(work, count, numbers=SIGNALS).values(),
+        *products.killed_products(work / "products", count),
+    ]
 
 
 def _storage(work: Path, scale: float) -> list[Tally]:

@@ -1,0 +1,60 @@
+"""bin/export and bin/explore killed at random changes of files: what they make is whole or absent, and the next run clears up."""
+
+import hashlib
+import random
+import signal
+from pathlib import Path
+
+from PIL import Image
+
+from faultlib.runner import finish, make_set, run, start
+from faultlib.tally import Tally
+
+
+def _whole_bundle(folder: Path) -> bool:
+    """Whether every file of the bundle is there and has the digest that its list says."""
+    lines = [line.split(maxsplit=1) for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    listed = {name.lstrip("*"): digest for digest, name in lines}
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"SHA256SUMS"}
+    same = all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in listed.items())
+    return there == set(listed) and same
+
+
+def _whole_picture(path: Path) -> bool:
+    with Image.open(path) as image:
+        image.load()
+    return True
+
+
+def killed_products(work: Path, count: int) -> list[Tally]:
+    data = make_set(work / "data", 12)
+    shared = [f"--train_dir={data}", f"--cache_dir={work / 'cache'}"]
+    train = [*shared, f"--run_dir={work / 'run'}", "--image_size=96,96", "--batch_size=8", "--epochs=1", "--device=cpu"]
+    code, _, err = run("train", train)
+    if code != 0:
+        raise RuntimeError(f"train ended with {code}: {err}")
+    bundle, grid = work / "out" / "bundle", work / "pictures" / "grid.png"
+    export = [f"--run_dir={work / 'run'}", f"--export_dir={bundle}", "--formats=float32", "--calibration_images=8"]
+    tallies = []
+    for command, flags, product, is_whole in (
+        ("export", export, bundle, _whole_bundle),
+        ("explore", [*shared, f"--grid={grid}"], grid, _whole_picture),
+    ):
+        tally = Tally(f"{command} killed")
+        counted = work / f"changes-{command}"
+        code, _, err = run(command, flags, VICTIM_ROOT=product.parent, VICTIM_COUNT=counted)
+        tally.check(code == 0 and is_whole(product), f"undisturbed: exit code {code}, {err[-300:]}")
+        changes = int(counted.read_text())
+        for seed in range(count):
+            at = random.Random(f"{command} {seed}").randint(1, changes)
+            killed = start(command, flags, VICTIM_ROOT=product.parent, VICTIM_AT=at, VICTIM_SIGNAL=int(signal.SIGKILL))
+            code, _, err = finish(killed)
+            good = code == -signal.SIGKILL and (not product.exists() or is_whole(product))
+            tally.check(good, f"change {at} of {changes}: exit code {code}, {err[-300:]}")
+        code, _, err = run(command, flags)
+        left = [path.name for path in product.parent.iterdir() if path != product]
+        tally.check(
+            code == 0 and is_whole(product) and not left, f"afterwards: exit code {code}, left {left}, {err[-300:]}"
+        )
+        tallies.append(tally)
+    return tallies
