@@ -40,6 +40,7 @@ def _storage(work: Path, scale: float) -> list[Tally]:
         storage.unwritable(work / "fixed"),
         storage.removed_cache(work / "removed"),
         storage.changed_images(work / "changed"),
+        storage.lost_images(work / "lost"),
         storage.flipped_bytes(work / "flipped", max(1, round(100 * scale))),
     ]
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from hh_fast.data.decode import decode, decoded_batches, path_tensor, why_undecodable
+from hh_fast.data.decode import decode, decoded_batches, first_undecodable, path_tensor, why_undecodable
 
 
 def noise(mode: str, size: tuple[int, int]) -> Image.Image:
@@ -79,3 +79,12 @@ def test_no_files_give_no_batches() -> None:
 
 def test_paths_keep_bytes_that_are_not_utf8() -> None:
     assert path_tensor(["a\udcff.png"]).numpy().tolist() == [b"a\xff.png"]
+
+
+def test_the_first_file_that_is_lost_is_named(make_images: Callable[..., Path]) -> None:
+    paths = sorted(str(path) for path in (make_images("a", {"x": 5}) / "x").iterdir())
+    assert first_undecodable(paths, (24, 24)) is None
+    Path(paths[3]).unlink()
+    Path(paths[2]).write_bytes(b"")
+    found = first_undecodable(paths, (24, 24))
+    assert found is not None and found.startswith(f"{paths[2]}: ")

@@ -142,6 +142,29 @@ def removed_cache(work: Path) -> Tally:
     return tally
 
 
+def lost_images(work: Path) -> Tally:
+    """With nothing cached, an image goes away or breaks during the run: one line says which, and put back, the run goes on."""
+    tally = Tally("images lost mid-run")
+    for what in ("removed", "broken"):
+        data = make_set(work / what / "data", 16)
+        flags = _flags(data, work / what / "run", work / what / "cache", "--cache=none", "--epochs=20")
+        process = start("train", flags)
+        while process.poll() is None and not (work / what / "run" / "history.csv").exists():
+            time.sleep(0.05)
+        image = data / "horses" / "003.png"
+        whole = image.read_bytes()
+        if what == "removed":
+            image.unlink()
+        else:
+            image.write_bytes(whole[:200])
+        code, _, err = finish(process)
+        _refused(tally, what, code, err, f"an image cannot be read any more: {image}: ", work / what)
+        image.write_bytes(whole)
+        code, _, err = run("train", flags)
+        tally.check(code == 0 and "Going on in" in err, f"{what}, put back: exit code {code}, {err[-300:]}")
+    return tally
+
+
 def changed_images(work: Path) -> Tally:
     """Between two runs an image is changed, added, removed, renamed or swapped: the resume refuses and says why."""
     tally = Tally("images changed between runs")

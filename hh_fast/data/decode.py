@@ -62,3 +62,10 @@ def why_undecodable(path: str, image_size: tuple[int, int]) -> str:
         text = " ".join(e.message.split())
         return text.partition("}} ")[2].partition(" [Op:")[0] or text.partition(" [Op:")[0]
     return "it did not decode at first and did so later: was it being written?"
+
+
+def first_undecodable(paths: Sequence[str], image_size: tuple[int, int]) -> str | None:
+    """`PATH: REASON` of the first file that does not decode now, or None where all do."""
+    decoded = {int(i) for numbers, _ in decoded_batches(paths, image_size) for i in numbers}
+    lost = next((path for i, path in enumerate(paths) if i not in decoded), None)
+    return None if lost is None else f"{lost}: {why_undecodable(lost, image_size)}"

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hh_fast.config import TrainConfig
+from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
 from hh_fast.data.pipeline import whole_steps
-from hh_fast.errors import HHFastError, UsageError
+from hh_fast.errors import DataError, HHFastError, UsageError
 from hh_fast.stopping import orderly
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
@@ -161,7 +163,25 @@ class Loop:
         Raises:
             DivergedError: the loss is no finite number; the checkpoint before it stays.
             StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
+            DataError: an image that is decoded each epoch has gone or changed; the last checkpoint stays.
         """
+        try:
+            return self._run()
+        except tf.errors.OpError as e:
+            lost = self._lost_image()
+            if lost is None:
+                raise
+            raise DataError(
+                f"an image cannot be read any more: {lost}. Put it back, and the same command goes on from the last"
+                " checkpoint; or keep decoded images, by --cache=disk"
+            ) from e
+
+    def _lost_image(self) -> str | None:
+        splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
+        found = (first_undecodable(split.paths, split.image_size) for split in splits)
+        return next((lost for lost in found if lost), None)
+
+    def _run(self) -> Progress:
         progress = self.progress
         batches = self._train_input(
             self.data.train,
