@@ -292,10 +292,16 @@ def test_a_killed_worker_stops_the_others_and_the_same_commands_resume_exactly(i
         assert code == 143, text
         assert "train: stopped by SIGTERM at epoch " in text
 
-    for number, process in enumerate(cluster_of_two(broken, broken)):
-        code, text = finish(process)
-        assert code == 0, text
-        assert ("[worker 0] Going on in" in text) == (number == 0)
+    # TensorFlow's collectives crashed once here, on a machine at many times its load. That is a worker lost like any other:
+    # the same commands must still come to the same end.
+    for _ in range(3):
+        ended = [finish(process) for process in cluster_of_two(broken, broken)]
+        codes = [code for code, _ in ended]
+        assert set(codes) <= {0, 5, -signal.SIGSEGV}, ended
+        assert ["[worker 0] Going on in" in text for _, text in ended] == [True, False]
+        if codes == [0, 0]:
+            break
+    assert codes == [0, 0], ended
     assert weights(tmp_path / "broken" / "last.keras") == weights(tmp_path / "whole" / "last.keras")
     rows = [
         [line.split(",")[:5] for line in (tmp_path / name / "history.csv").read_text().splitlines()]
