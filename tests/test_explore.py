@@ -20,7 +20,9 @@ def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest
     grid = tmp_path / "out" / "grid.png"
     assert main([f"--train_dir={train}", f"--grid={grid}", "--grid_size=2,3", "--image_size=100,200"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith(f"Data set: {tmp_path.name}\n\ntrain: 8 images in {train}\n  cats       5  000.png, 001.png, ")
+    assert out.startswith(
+        f"Data set: {tmp_path.name}\n\ntrain: 8 images in {train}\n  cats       5  000.png, 001.png, "
+    )
     assert "--cache=memory 0.5 MB of memory, 0.0 MB of disk" in " ".join(out.split())
     assert "  unreadable: none" in out
     assert err == f"Drew 6 images to {grid}\n"
