@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import math
 import signal
@@ -93,6 +94,17 @@ def _signals_noted() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _old_objects_set_aside() -> Iterator[None]:
+    """Lets a garbage collection look at new objects only: a millisecond, where all of TensorFlow's take a hundred."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def steps_per_epoch(data: Data, config: TrainConfig) -> int:
@@ -192,10 +204,11 @@ class Loop:
             first_step=progress.step,
             steps_per_epoch=self.steps,
         )
-        with _signals_noted() as noted:
+        with _signals_noted() as noted, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches, noted)
+                gc.collect()  # iterators and saved models are cycles that hold megabytes until then
             if number := self.trainer.stop_signal(noted):
                 self._stop(number)
             self._callbacks.on_train_end()
