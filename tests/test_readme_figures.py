@@ -33,8 +33,21 @@ def test_no_figure_of_ours_stands_outside_the_tables(tables):
 def test_a_changed_figure_is_noticed(tables, monkeypatch, tmp_path):
     results = {
         "entries": [
-            {"name": tables.GENERATOR, "failure": None, "repeats": [{"wall_s": 200.0, "last_val_accuracy": 0.9}]},
-            {"name": "hh_fast, float32", "failure": None, "repeats": [{"wall_s": 50.0, "last_val_accuracy": 0.91}]},
+            {"name": name, "failure": None, "repeats": [repeat | {"first_epoch_s": 12.0}]}
+            for name, repeat in {
+                tables.GENERATOR: {
+                    "wall_s": 200.0,
+                    "warm_epoch_s": 10.0,
+                    "epoch_s": [12.0, 10.0, 21.0, 10.0],
+                    "last_val_accuracy": 0.9,
+                },
+                "hh_fast, float32": {
+                    "wall_s": 50.0,
+                    "warm_epoch_s": 4.0,
+                    "epoch_s": [5.0, 4.0, 4.0, 4.0],
+                    "last_val_accuracy": 0.91,
+                },
+            }.items()
         ],
         "train": {"epochs": 15},
         "data": {"num_train": 1024},
@@ -44,7 +57,11 @@ def test_a_changed_figure_is_noticed(tables, monkeypatch, tmp_path):
     (tmp_path / "training.json").write_text(json.dumps(results))
     text = tables.rewritten("<!-- table: readme -->\nold\n<!-- end table -->\n")
     row = next(line for line in text.splitlines() if "hh_fast, float32" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["hh_fast, float32", "50", "4.0", "91.0%"]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        "hh_fast, float32", "4.0", "2.5", "50.0", "4.0", "91.0%",
+    ]  # fmt: skip
+    assert "1 of the 4 epochs of ImageDataGenerator and fit, float32 took more than 1.5 times its median" in text
+    assert "with all epochs at the median its run would take 42 s." in text
     assert tables.rewritten(text) == text
     results["entries"][1]["repeats"][0]["wall_s"] = 40.0
     (tmp_path / "training.json").write_text(json.dumps(results))
