@@ -19,6 +19,8 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+_WRITER = re.compile(r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
+
 
 def _own_suffix(pid: int) -> str:
     return f"{socket.gethostname()}-{pid}"
@@ -55,9 +57,9 @@ def remove_leftovers(path: Path, *, alone: bool = False) -> None:
     """
     if not path.parent.is_dir():
         return
-    form = re.compile(re.escape(f".{path.name}.") + r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
+    prefix = f".{path.name}."
     for left in sorted(path.parent.iterdir()):
-        match = form.fullmatch(left.name)
+        match = _WRITER.fullmatch(left.name[len(prefix) :]) if left.name.startswith(prefix) else None
         if match is None:
             continue
         pid = int(match["pid"])

@@ -4,11 +4,22 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from hh_fast.files import atomic_dir, atomic_path, remove_leftovers, write_json, write_text
+from hh_fast.files import (
+    atomic_dir,
+    atomic_path,
+    exclusive,
+    read_sealed,
+    remove_leftovers,
+    write_json,
+    write_sealed,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -41,7 +52,16 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hh_fast.files import atomic_dir, atomic_path
+from hh_fast.files import (
+    atomic_dir,
+    atomic_path,
+    exclusive,
+    read_sealed,
+    remove_leftovers,
+    write_json,
+    write_sealed,
+    write_text,
+)
 with {manager}(Path(sys.argv[1])) as temporary:
     {write}
     os.kill(os.getpid(), signal.SIGKILL)
@@ -83,3 +103,56 @@ def test_an_error_that_names_no_file_gets_the_name_of_the_place(tmp_path: Path) 
 def test_json_ends_with_a_line_break(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1]})
     assert (tmp_path / "a.json").read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        (".a.elsewhere.example-7.tmp", True),
+        (".a.elsewhere-7.tmp.keras", True),
+        (f".a.host-{os.getppid()}.tmp", True),
+        (".ab.host-7.tmp", False),
+        (".a.host-7.txt", False),
+        (".a.lock", False),
+        ("a.host-7.tmp", False),
+    ],
+)
+def test_who_holds_the_lock_removes_what_any_writer_left(tmp_path: Path, name: str, goes: bool) -> None:
+    (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path / "a")
+    assert (tmp_path / name).exists()
+    remove_leftovers(tmp_path / "a", alone=True)
+    assert (tmp_path / name).exists() != goes
+
+
+def test_a_lock_goes_with_its_holder_and_one_waits_for_it(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with exclusive(tmp_path / "lock", "waiting"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with exclusive(tmp_path / "lock", None):
+        thread.start()
+        with pytest.raises(BlockingIOError), exclusive(tmp_path / "lock", None):
+            pass
+        time.sleep(0.1)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_any_changed_byte_of_a_sealed_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_sealed(path, {"bad": {"3": "why"}})
+    assert read_sealed(path) == {"bad": {"3": "why"}}
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match="is damaged$"):
+            read_sealed(path)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="is damaged$"):
+        read_sealed(path)
