@@ -15,10 +15,10 @@ from hh_fast.bench import machine
 from hh_fast.bench.isolate import import_tensorflow_without_gpu, in_process, start_server
 from hh_fast.bench.measure import Outcome, noise_warning, ratio
 from hh_fast.bench.plan import Plan
-from hh_fast.bench.setting import Setting, link_all, work_folder
+from hh_fast.bench.setting import Setting, link_all
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig
 from hh_fast.data.load import Data, load_data
-from hh_fast.files import write_json
+from hh_fast.files import scratch_dir, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -61,7 +61,7 @@ def whole_data(config: DataConfig, train: TrainConfig, bench: BenchConfig) -> It
     num_images = data.train.num_images // train.batch_size * train.batch_size
     num_validation = data.validation.num_images if data.validation else 0
     plan = Plan(num_images, num_images, num_validation, 1.0, 1.0)
-    with work_folder(config.cache_root) as folder:
+    with scratch_dir(config.cache_root / "bench") as folder:
         link_all(data, plan, folder)
         yield Setting(bench, config, train, folder, len(data.class_names), plan), data
 

@@ -17,9 +17,9 @@ import numpy as np
 from hh_fast.bench.inputs import HHFastInput, measure_input
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.measure import Outcome, describe_failure
-from hh_fast.bench.setting import work_folder
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
+from hh_fast.files import scratch_dir
 
 CACHES = ("memory", "disk", "none")
 
@@ -53,7 +53,7 @@ def main() -> int:
     outcomes: dict[str, Outcome] = {}
     for count in map(int, arguments.counts.split(",")):
         num_images = count // arguments.batch_size * arguments.batch_size
-        with work_folder(config.cache_root) as folder:
+        with scratch_dir(config.cache_root / "bench") as folder:
             linked = link_copies(data, num_images, folder / "images")
             for cache in CACHES:
                 benchlib.show(f"{num_images} images, cache={cache}")

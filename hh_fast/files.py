@@ -98,6 +98,14 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_dir(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`, gone afterwards; what a killed process leaves of it, the next call removes."""
+    with _beside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path to write one file to; it becomes `path` if the block ends well, and is removed if not."""
     with _beside(path) as temporary:
@@ -108,12 +116,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yields a fresh temporary folder; it replaces the folder `path` if the block ends well, and is removed if not."""
+def atomic_dir(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Yields a fresh temporary folder; it replaces the folder `path` if the block ends well, and is removed if not.
+
+    Without `flush` a power cut may leave the folder with any content: for what is checked before it is used.
+    """
     with _beside(path) as temporary:
         temporary.mkdir()
         yield temporary
-        for folder, _, names in os.walk(temporary):
+        for folder, _, names in os.walk(temporary) if flush else ():
             for name in names:
                 sync(Path(folder, name))
             sync(Path(folder))

@@ -10,9 +10,10 @@ import pytest
 import hh_fast
 
 PACKAGE = Path(hh_fast.__file__).parent
-# Each room may import the rooms named; all may import errors, files, quiet and stopping.
-BASE = {"errors", "files", "quiet", "stopping"}
+# Each room may import the rooms named; all may import cores, errors, files, quiet and stopping.
+BASE = {"cores", "errors", "files", "quiet", "stopping"}
 ALLOWED = {
+    "cores": set(),
     "errors": set(),
     "files": set(),
     "quiet": set(),

@@ -52,16 +52,7 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hh_fast.files import (
-    atomic_dir,
-    atomic_path,
-    exclusive,
-    read_sealed,
-    remove_leftovers,
-    write_json,
-    write_sealed,
-    write_text,
-)
+from hh_fast.files import {manager}
 with {manager}(Path(sys.argv[1])) as temporary:
     {write}
     os.kill(os.getpid(), signal.SIGKILL)
@@ -70,7 +61,11 @@ with {manager}(Path(sys.argv[1])) as temporary:
 
 @pytest.mark.parametrize(
     ("manager", "write"),
-    [("atomic_path", "temporary.write_text('half')"), ("atomic_dir", "(temporary / 'x').write_text('half')")],
+    [
+        ("atomic_path", "temporary.write_text('half')"),
+        ("atomic_dir", "(temporary / 'x').write_text('half')"),
+        ("scratch_dir", "(temporary / 'x').write_text('half')"),
+    ],
 )
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, manager: str, write: str) -> None:
     place = tmp_path / "place"

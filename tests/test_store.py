@@ -72,7 +72,7 @@ def test_a_second_opening_decodes_nothing(
     store.check_only(files, SIZE, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "no meta", "bad meta", "other blocks"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "no meta", "bad meta", "other checksums"])
 def test_a_damaged_file_is_noticed_and_made_again(
     files: list[ImageFile], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_noticed_and_made_again(
     elif damage == "bad meta":
         meta.write_text("{")
     else:
-        meta.write_text(meta.read_text().replace('"blocks": ["', '"blocks": ["0'))
+        meta.write_text(meta.read_text().replace('"checksums": [', '"checksums": [1'))
     caplog.clear()
     again = store.open_on_disk(files, SIZE, tmp_path / "cache")
     np.testing.assert_array_equal(again.images.numpy(), expected)

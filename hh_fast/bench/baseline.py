@@ -8,7 +8,6 @@ iterator (a `keras.utils.PyDataset`) that the former returns, and the latter rea
 import contextlib
 import dataclasses
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
+from hh_fast.cores import num_cores
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -34,9 +35,9 @@ class Feeding:
         return f"ImageDataGenerator, {self.workers} {'processes' if self.use_multiprocessing else 'threads'}"
 
 
-def feedings(num_cores: int | None = None) -> tuple[Feeding, ...]:
+def feedings(num_workers: int | None = None) -> tuple[Feeding, ...]:
     """As a user runs it, then its two ways of using every core."""
-    cores = max(2, num_cores or os.cpu_count() or 2)
+    cores = max(2, num_workers or num_cores())
     return Feeding(), Feeding(cores), Feeding(cores, use_multiprocessing=True)
 
 

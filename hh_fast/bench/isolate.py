@@ -55,7 +55,7 @@ def _warm_up(framework: str, use_gpu: bool) -> None:
     import_tensorflow()
     import tensorflow as tf
 
-    for _ in tf.data.Dataset.range(8).map(lambda i: i + 1, num_parallel_calls=tf.data.AUTOTUNE).batch(2).prefetch(1):
+    for _ in tf.data.Dataset.range(8).map(lambda i: i + 1, num_parallel_calls=2).batch(2).prefetch(1):
         pass
 
 

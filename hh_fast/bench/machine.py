@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from hh_fast.bench.measure import num_cores
+from hh_fast.cores import num_cores
 from hh_fast.training.hardware import cpu_flags, cpu_name
 
 PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy", "pillow", "scipy", "torch")

@@ -7,7 +7,6 @@ always runs first. Ratios are taken pair by pair, between two figures of one rep
 import dataclasses
 import gc
 import logging
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +17,6 @@ logger = logging.getLogger(__name__)
 
 # Figures of one repeat by name, such as {"warm_img_s": 41000.0}; None where a figure could not be taken.
 Figures = Mapping[str, Any]
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class MeasurementError(RuntimeError):

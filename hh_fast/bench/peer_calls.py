@@ -7,10 +7,10 @@ import numpy as np
 
 from hh_fast.bench import peers
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.measure import num_cores
 from hh_fast.bench.race import Call
 from hh_fast.bench.setting import Setting
 from hh_fast.bench.whole import Job, keras_probabilities
+from hh_fast.cores import num_cores
 from hh_fast.errors import CheckError
 
 # Probabilities of one CNN by two frameworks, in float32: summing orders differ.

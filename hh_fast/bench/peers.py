@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hh_fast.bench.measure import num_cores
 from hh_fast.bench.memory import PeakMemory
 from hh_fast.bench.window import MIN_WARM_S, Window, count
+from hh_fast.cores import num_cores
 from hh_fast.data.scan import list_images
 
 DTYPES = ("float32", "bfloat16")

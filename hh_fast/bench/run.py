@@ -15,11 +15,12 @@ from hh_fast.bench.peer_calls import peer_calls
 from hh_fast.bench.plan import Plan, Rates, Shape, make_plan
 from hh_fast.bench.progress import Progress
 from hh_fast.bench.race import claims, files_of, race_inputs, race_trainings
-from hh_fast.bench.setting import Setting, link_all, refuse_unequal_work, work_folder
+from hh_fast.bench.setting import Setting, link_all, refuse_unequal_work
 from hh_fast.bench.subset import link_images
 from hh_fast.bench.sweep import run_sweep
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import Data, load_data
+from hh_fast.files import scratch_dir
 from hh_fast.training.hardware import choose
 from hh_fast.training.loop import steps_per_epoch
 
@@ -149,7 +150,7 @@ def run_bench(
     gpus = in_process(machine.gpu_names, use_gpu=True)
     about = machine.describe(gpus)
     precisions = _precisions(train, quick=bench.quick)
-    with work_folder(data_config.cache_root) as folder:
+    with scratch_dir(data_config.cache_root / "bench") as folder:
         setting = Setting(bench, data_config, train, folder, len(data.class_names))
         progress.begin("estimating how long it will take", 0.0)
         plan, rates = _plan(setting, data, precisions)

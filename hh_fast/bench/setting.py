@@ -1,10 +1,6 @@
 """What the races share: which images, linked where, and the settings of each path."""
 
-import contextlib
 import dataclasses
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from hh_fast.bench import inputs, whole
@@ -74,17 +70,6 @@ def refuse_unequal_work(train: TrainConfig) -> None:
             )
     if train.strategy not in ("auto", "none"):
         raise UsageError(f"`strategy` must be none in a bench: it measures one device. Received: {train.strategy}")
-
-
-@contextlib.contextmanager
-def work_folder(root: Path) -> Iterator[Path]:
-    """A folder beside the caches, on the file system that they use; it is gone afterwards."""
-    root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def link_all(data: Data, plan: Plan, folder: Path) -> None:

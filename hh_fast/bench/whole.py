@@ -163,9 +163,13 @@ def train_hh_fast(job: Job) -> dict[str, Any]:
     """hh_fast's own loop, with a checkpoint after each epoch as `bin/train` writes it."""
     clock = _Clock()
     images: list[int] = []
-    with PeakMemory() as peak, tempfile.TemporaryDirectory(prefix="hh-bench-") as folder:
+    # A cache folder of its own, so that none finds what another one kept.
+    with (
+        PeakMemory() as peak,
+        tempfile.TemporaryDirectory(prefix="train-", dir=Path(str(job.data.train_dir)).parent) as folder,
+    ):
         start = time.perf_counter()
-        data = load_data(job.data)
+        data = load_data(dataclasses.replace(job.data, cache_dir=folder))
         trainer, hardware = make_trainer(job)
         step = trainer.train_step
 
@@ -174,7 +178,7 @@ def train_hh_fast(job: Job) -> dict[str, Any]:
             return step(batch, labels)
 
         def save(progress: checkpoint.Progress) -> None:
-            checkpoint.save(Path(folder), trainer.variables(), progress)
+            checkpoint.save(Path(folder, "checkpoints"), trainer.variables(), progress)
 
         trainer.train_step = counted
         loop = Loop(

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.cores import num_cores
+from hh_fast.data.engine import PREFETCHED_BATCHES, as_written
+
 BATCH = 32
 
 
@@ -46,12 +49,12 @@ def decoded_batches(paths: Sequence[str], image_size: tuple[int, int]) -> Iterat
     dataset = (
         tf.data.Dataset.from_tensor_slices(path_tensor(paths))
         .enumerate()
-        .map(lambda i, path: (i, decode(tf.io.read_file(path), image_size)), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(lambda i, path: (i, decode(tf.io.read_file(path), image_size)), num_parallel_calls=num_cores())
         .ignore_errors()
         .batch(BATCH)
-        .prefetch(2)
+        .prefetch(PREFETCHED_BATCHES)
     )
-    yield from dataset.as_numpy_iterator()
+    yield from as_written(dataset).as_numpy_iterator()
 
 
 def why_undecodable(path: str, image_size: tuple[int, int]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from hh_fast.cores import num_cores
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
 from hh_fast.data.sources import Source
@@ -121,7 +122,7 @@ def inspect(
 def _read(name: str, directory: Path, max_image_pixels: int) -> _Folder:
     paths, labels, class_names = list_images(directory)
     files = scan(paths, max_image_pixels=max_image_pixels)
-    with _without_pillow_limit(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _without_pillow_limit(), concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         tried = list(pool.map(_decode, files))
     return _Folder(
         name, directory, class_names, labels.tolist(), files, [mode for mode, _ in tried], [why for _, why in tried]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ import tensorflow as tf
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
+from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.report import printable
-from hh_fast.data.scan import ImageFile, fingerprint, list_images, scan
+from hh_fast.data.scan import ImageFile, fingerprint, list_images
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
@@ -120,6 +122,12 @@ def _listings(config: DataConfig, source: Source) -> tuple[list[_Listing], list[
     return [_Listing(name, [train.paths[i] for i in part], train.labels[part]) for name, part in parts], class_names
 
 
+def _scan(listings: Sequence[_Listing], config: DataConfig, index: Path) -> list[list[ImageFile]]:
+    paths = [path for listing in listings for path in listing.paths]
+    files = iter(scan_changed(paths, max_image_pixels=config.max_image_pixels, index=index))
+    return [list(itertools.islice(files, len(listing.paths))) for listing in listings]
+
+
 def _fill(home: str, files: Sequence[ImageFile], config: DataConfig) -> Store:
     if home == "memory":
         return fill_memory(files, config.image_size)
@@ -172,7 +180,7 @@ def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
     if shard is not None:
         part = slice(shard[0], None, shard[1])
         listings[0] = _Listing("train", listings[0].paths[part], listings[0].labels[part])
-    scanned = [scan(listing.paths, max_image_pixels=config.max_image_pixels) for listing in listings]
+    scanned = _scan(listings, config, index_path(config.cache_root, source.train_dir, shard))
     num_files = sum(len(files) for files in scanned)
     home, reason = choose_cache(config.cache, predicted_bytes(num_files, config.image_size), config.cache_root)
     logger.info("Cache: %s (%s)", home, reason)

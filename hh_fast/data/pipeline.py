@@ -6,7 +6,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.cores import num_cores
 from hh_fast.data.decode import decode, path_tensor
+from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written
 from hh_fast.data.load import Split
 
 
@@ -131,7 +133,7 @@ def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, dro
             indices.unbatch()
             .map(
                 lambda i: (decode(tf.io.read_file(paths[i]), split.image_size), labels[i]),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=num_cores(),
                 deterministic=True,
             )
             .batch(batch_size, drop_remainder=drop_remainder)
@@ -140,17 +142,10 @@ def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, dro
         images = split.images
         batches = indices.map(
             lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL_BATCHES,
             deterministic=True,
-        ).with_options(_in_place())
-    return batches.prefetch(tf.data.AUTOTUNE)
-
-
-def _in_place() -> tf.data.Options:
-    """tf.data's graph rewrites would copy the whole captured store at the first batch; there is nothing for them to gain."""
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
+        )
+    return as_written(batches.prefetch(PREFETCHED_BATCHES))
 
 
 def images_at(split: Split, positions: np.ndarray) -> np.ndarray:

@@ -16,7 +16,6 @@ The recipe (batches of 128, RMSprop 0.001) has 0.50 to 0.63 validation accuracy 
 
 import logging
 import multiprocessing
-import os
 import random
 import signal
 import sys
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from hh_fast.cores import num_cores
 from hh_fast.data.drawing.picture import draw
 from hh_fast.errors import DataError
 from hh_fast.files import atomic_dir, locked
@@ -77,7 +77,7 @@ def draw_sample(
     for folder in {str(Path(job.path).parent) for job in jobs}:
         (target_dir / folder).mkdir(parents=True)
     if num_workers is None:
-        num_workers = _num_cores()
+        num_workers = min(8, num_cores())
     progress = _Progress(len(jobs))
     if num_workers == 0:
         for job in jobs:
@@ -86,12 +86,6 @@ def draw_sample(
     else:
         _draw_in_processes(target_dir, jobs, image_size, num_workers, progress)
     progress.end()
-
-
-def _num_cores() -> int:
-    """Cores that this process may use, eight at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
 
 
 def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:

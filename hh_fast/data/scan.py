@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
 
 # What keras.utils.image_dataset_from_directory takes.
@@ -197,7 +198,7 @@ def scan_file(path: str, *, max_image_pixels: int) -> ImageFile:
 
 def scan(paths: Sequence[str], *, max_image_pixels: int) -> list[ImageFile]:
     """What each file's bytes say, in the order of `paths`. Hashing and reading leave the GIL, so threads share the work."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(16, 2 * num_cores())) as pool:
         return list(pool.map(lambda path: scan_file(path, max_image_pixels=max_image_pixels), paths, chunksize=16))
 
 

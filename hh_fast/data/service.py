@@ -64,6 +64,7 @@ def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
         )
 
     steps = tf.data.Dataset.from_tensor_slices((np.arange(len(rows)), rows))
+    # Tuned there: how many cores a worker of the service has is not known here.
     return steps.map(load, num_parallel_calls=tf.data.AUTOTUNE).apply(
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC, service=address, compression=None

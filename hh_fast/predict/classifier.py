@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -37,11 +36,6 @@ class Classifier:
     @property
     def needs_tensorflow(self) -> bool:
         return self.kind != "tflite"
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def score_per_class(outputs: np.ndarray) -> np.ndarray:

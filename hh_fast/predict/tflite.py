@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
-from hh_fast.predict.classifier import Classifier, name_classes, names_beside, num_cores, score_per_class
+from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
 from hh_fast.predict.rehearsal import rehearse
 from hh_fast.predict.tflite_metadata import read_metadata
 from hh_fast.quiet import native_stderr_logged

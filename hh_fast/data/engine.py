@@ -1,0 +1,20 @@
+"""How tf.data runs the data sets of this package: as written, without its autotuner."""
+
+import tensorflow as tf
+
+# Of whole batches: a second one is made while the first is used, and one more waits.
+PARALLEL_BATCHES = 2
+PREFETCHED_BATCHES = 2
+
+
+def as_written(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same elements, made with the parallelism that the data set names and by the operations that it names.
+
+    The autotuner's thread naps, twice as long each time, from 10 ms up to a minute, and an iterator that is given up waits
+    for the nap to end: a second after a run of two, most of a minute after one of two (benchmarks/README.md). The graph
+    rewrites would copy a whole captured store at the first batch, and have nothing to gain here.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
