@@ -61,7 +61,7 @@ def test_a_changed_figure_is_noticed(tables, monkeypatch, tmp_path):
         "hh_fast, float32", "4.0", "2.5", "50.0", "4.0", "91.0%",
     ]  # fmt: skip
     assert "1 of the 4 epochs of ImageDataGenerator and fit, float32 took more than 1.5 times its median" in text
-    assert "with all epochs at the median its run would take 42 s." in text
+    assert "With all epochs at the median its run would take 42 s." in text
     assert tables.rewritten(text) == text
     results["entries"][1]["repeats"][0]["wall_s"] = 40.0
     (tmp_path / "training.json").write_text(json.dumps(results))

@@ -40,7 +40,10 @@ def signalled(code: str, number: int) -> tuple[int, str, str, float]:
             raise RuntimeError("the child did not start")
         start = time.monotonic()
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
         return process.returncode, out, err, time.monotonic() - start
 
 

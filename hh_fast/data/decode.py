@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.cores import num_cores
-from hh_fast.data.engine import PREFETCHED_BATCHES, as_written
+from hh_fast.data.engine import PREFETCHED_BATCHES, as_written, unconverted
 
 BATCH = 32
 
@@ -45,11 +45,16 @@ def decoded_batches(paths: Sequence[str], image_size: tuple[int, int]) -> Iterat
     """
     if not paths:
         return
+
     # The element's number travels with it, so what ignore_errors() drops can be told from what it keeps.
+    @unconverted
+    def load(i: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return i, decode(tf.io.read_file(path), image_size)
+
     dataset = (
         tf.data.Dataset.from_tensor_slices(path_tensor(paths))
         .enumerate()
-        .map(lambda i, path: (i, decode(tf.io.read_file(path), image_size)), num_parallel_calls=num_cores())
+        .map(load, num_parallel_calls=num_cores())
         .ignore_errors()
         .batch(BATCH)
         .prefetch(PREFETCHED_BATCHES)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hh_fast.cores import num_cores
 from hh_fast.data.decode import decode, path_tensor
-from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written
+from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written, unconverted
 from hh_fast.data.load import Split
 
 
@@ -59,6 +59,7 @@ def index_batches(
     steps = steps_per_epoch or pass_steps
     passes = -(-steps // pass_steps)
 
+    @unconverted
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         rows = [
             tf.reshape(
@@ -109,7 +110,12 @@ def train_batches(
     if share is None:
         return _with_images(indices, split, batch_size, drop_remainder=True)
     size = share.part_size(batch_size)
-    parts = indices.map(lambda rows: tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))).unbatch()
+
+    @unconverted
+    def own_parts(rows: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
+
+    parts = indices.map(own_parts).unbatch()
     return _with_images(parts, split, size, drop_remainder=True)
 
 
@@ -129,22 +135,24 @@ def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, dro
     labels = tf.constant(split.labels.astype(np.int32))
     if split.images is None:
         paths = path_tensor(split.paths)
+
+        @unconverted
+        def load(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return decode(tf.io.read_file(paths[i]), split.image_size), labels[i]
+
         batches = (
             indices.unbatch()
-            .map(
-                lambda i: (decode(tf.io.read_file(paths[i]), split.image_size), labels[i]),
-                num_parallel_calls=num_cores(),
-                deterministic=True,
-            )
+            .map(load, num_parallel_calls=num_cores(), deterministic=True)
             .batch(batch_size, drop_remainder=drop_remainder)
         )
     else:
         images = split.images
-        batches = indices.map(
-            lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)),
-            num_parallel_calls=PARALLEL_BATCHES,
-            deterministic=True,
-        )
+
+        @unconverted
+        def gather(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.gather(images, rows), tf.gather(labels, rows)
+
+        batches = indices.map(gather, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
     return as_written(batches.prefetch(PREFETCHED_BATCHES))
 
 

@@ -65,15 +65,17 @@ class ReplicaTrainer(Trainer):
         self._train_metrics = (keras.metrics.Mean(name="loss"), keras.metrics.Mean(name="accuracy"))
         size = self.replicas.share.part_size(batch_size)
         height, width, channels = self.model.input_shape[1:]
-        self._gradients = tf.function(self._loss_and_gradients, jit_compile=True) if self.jit_compile else None
+        self._gradients = (
+            tf.function(self._loss_and_gradients, autograph=False, jit_compile=True) if self.jit_compile else None
+        )
         zeros = tf.data.Dataset.range(1).map(
             lambda _: (tf.zeros((size, height, width, channels), tf.uint8), tf.zeros((size,), tf.int32))
         )
         spec = self.replicas.strategy.distribute_datasets_from_function(lambda _: zeros.repeat()).element_spec
-        self.train_step = tf.function(self._step_of_all).get_concrete_function(
+        self.train_step = tf.function(self._step_of_all, autograph=False).get_concrete_function(
             *spec, tf.TensorSpec((len(SIGNALS),), tf.float32)
         )
-        self.eval_step = tf.function(self._eval_step)
+        self.eval_step = tf.function(self._eval_step, autograph=False)
 
     def _loss_and_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         targets = labels[:, tf.newaxis]

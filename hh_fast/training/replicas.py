@@ -80,7 +80,9 @@ class Replicas:
             return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, own, tf.zeros_like(own)))
 
         of_any_length = [tf.TensorSpec((None,), tf.int64)]
-        return tf.function(lambda own: self.strategy.run(in_replica, args=(own,)), input_signature=of_any_length)
+        return tf.function(
+            lambda own: self.strategy.run(in_replica, args=(own,)), input_signature=of_any_length, autograph=False
+        )
 
     def gather_figures(self, figures: Sequence[float]) -> np.ndarray:
         """Each worker's figures, float64 (num_workers, n)."""

@@ -118,10 +118,10 @@ class Trainer:
         image_shape = self.model.input_shape[1:]
         train_spec = tf.TensorSpec((batch_size, *image_shape), tf.uint8), tf.TensorSpec((batch_size,), tf.int32)
         eval_spec = tf.TensorSpec((None, *image_shape), tf.uint8), tf.TensorSpec((None,), tf.int32)
-        self.train_step = tf.function(self._train_step, jit_compile=self.jit_compile or None).get_concrete_function(
-            *train_spec
-        )
-        self.eval_step = tf.function(self._eval_step).get_concrete_function(*eval_spec)
+        self.train_step = tf.function(
+            self._train_step, autograph=False, jit_compile=self.jit_compile or None
+        ).get_concrete_function(*train_spec)
+        self.eval_step = tf.function(self._eval_step, autograph=False).get_concrete_function(*eval_spec)
 
     def _train_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         targets = labels[:, tf.newaxis]
