@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hh_fast.bench import scaling
+from hh_fast.bench.measure import HELD_UP
 from hh_fast.bench.paper import Costs, feed
 from hh_fast.bench.report import megabytes, number, percent, table, values, with_spread
 
@@ -77,23 +78,19 @@ def failures(results: Json) -> list[str]:
     return [f"{entry['name']} failed: {entry['failure']}" for entry in results["entries"] if entry["failure"]]
 
 
-def slow_epochs(entry: Json) -> str:
-    """Says so where some of a path's epochs took far longer than its median: the walls hold them, the medians do not."""
-    found = 0
-    total = 0
-    walls = []
-    for repeat in entry["repeats"]:
-        median = repeat["warm_epoch_s"]
-        found += sum(seconds > 1.5 * median for seconds in repeat["epoch_s"])
-        total += len(repeat["epoch_s"])
-        walls.append(repeat["first_epoch_s"] + median * (len(repeat["epoch_s"]) - 1))
+def held_up_epochs(entry: Json) -> str:
+    """Says so where something held up some of a path's epochs: the whole runs hold them, the later epoch's column does not."""
+    epochs = [(seconds, repeat["steady_epoch_s"]) for repeat in entry["repeats"] for seconds in repeat["epoch_s"]]
+    found = sum(seconds > HELD_UP * steady for seconds, steady in epochs)
     if not found:
         return ""
-    even = statistics.median(walls)
+    walls = [
+        repeat["first_epoch_s"] + repeat["steady_epoch_s"] * (len(repeat["epoch_s"]) - 1) for repeat in entry["repeats"]
+    ]
     return (
-        f"{found} of the {total} epochs of {entry['name']} took more than 1.5 times its median: they wait for"
-        " tf.data's autotuner (benchmarks/README.md), and the whole runs hold them. With all epochs at the median its run"
-        f" would take {even:.0f} s. "
+        f"{found} of the {len(epochs)} epochs of {entry['name']} took about twice as long as the others: they waited for"
+        " tf.data's autotuner (benchmarks/README.md). The whole runs and their images/s hold them, a later epoch is one of the others; with none"
+        f" held up, that whole run would take {statistics.median(walls):.0f} s. "
     )
 
 
@@ -102,7 +99,7 @@ def training(results: Json) -> str:
         [
             name,
             with_spread(entry, "wall_s", 1),
-            number(median_of(entry, "warm_epoch_s"), 1),
+            number(median_of(entry, "steady_epoch_s"), 1),
             with_spread(entry, "warm_img_s"),
             percent(median_of(entry, "input_wait")),
             percent(median_of(entry, "last_val_accuracy")),
@@ -119,7 +116,7 @@ def training(results: Json) -> str:
         "validation accuracy",
         "peak memory, MB",
     ]
-    slow = slow_epochs(by_name(results)[GENERATOR]).strip()
+    slow = held_up_epochs(by_name(results)[GENERATOR]).strip()
     return "\n\n".join([table(header, rows), ratio_table(results), slow, about(results), *failures(results)])
 
 
@@ -205,7 +202,7 @@ def readme(results: Json) -> str:
     rows = []
     for name in names:
         row = [name]
-        for figure in ("warm_epoch_s", "wall_s"):
+        for figure in ("steady_epoch_s", "wall_s"):
             base, seconds = (median_of(entries[which], figure) or 0.0 for which in (GENERATOR, name))
             row += [number(seconds, 1), f"{base / seconds:.1f}"]
         rows.append([*row, percent(median_of(entries[name], "last_val_accuracy"))])
@@ -221,7 +218,7 @@ def readme(results: Json) -> str:
     ]
     text = (
         f"Medians of {counted(seeds, 'seed')} on the built-in sample, {machine['num_cores']} CPU cores ({machine['cpu']}),"
-        f" from the same initial weights. {slow_epochs(entries[GENERATOR])}How, and the rest:"
+        f" from the same initial weights. {held_up_epochs(entries[GENERATOR])}How, and the rest:"
         " [benchmarks/README.md](benchmarks/README.md)."
     )
     return "\n\n".join([table(header, rows), text])

@@ -49,6 +49,25 @@ def test_figures_count_images_from_the_batches(paths):
     assert figures["warm_img_s"] == pytest.approx(figures["warm_images"] / figures["warm_s"])
 
 
+def test_a_warm_window_is_as_long_as_it_says_whatever_its_start_costs(monkeypatch):
+    asked = []
+
+    def epochs(first, num):
+        asked.append((first, num))
+        time.sleep(0.05)
+        for _ in range(num):
+            time.sleep(0.004)
+            yield np.zeros((1, 2, 2, 3)), None
+
+    monkeypatch.setattr(inputs, "MIN_WARM_S", 0.2)
+    warm = inputs._warm(epochs)
+    assert warm.total_s >= 0.2
+    assert warm.num_images == asked[-1][1] > 20
+    assert [first for first, _ in asked] == [1 + sum(num for _, num in asked[:i]) for i in range(len(asked))]
+    monkeypatch.setattr(inputs, "MAX_WARM_EPOCHS", 8)
+    assert inputs._warm(epochs).num_images == 8
+
+
 def test_a_path_that_yields_other_images_is_refused(paths):
     with pytest.raises(ValueError, match=r"^it yields 8 of the 9 images that the others yield$"):
         inputs.measure_input(paths[0], num_images=9)

@@ -1,6 +1,15 @@
 import pytest
 
-from hh_fast.bench.measure import Outcome, Summary, Variant, noise_warning, ratio, run_in_turn, summarize
+from hh_fast.bench.measure import (
+    Outcome,
+    Summary,
+    Variant,
+    noise_warning,
+    ratio,
+    run_in_turn,
+    steady_epoch_s,
+    summarize,
+)
 
 
 def outcome(name, values):
@@ -82,3 +91,11 @@ def test_a_clear_difference_is_not_warned_of():
 
 def test_a_single_pair_has_no_scatter():
     assert noise_warning("a over b", Summary(4.0, 4.0, 4.0, 1)) is None
+
+
+def test_steady_epochs_are_those_that_nothing_held_up():
+    assert (
+        steady_epoch_s([12.0, 20.4, 10.0, 10.6, 20.5, 20.4, 10.2]) == 10.2
+    )  # the first one counts for the first epoch
+    assert steady_epoch_s([3.0, 4.0, 5.0]) == 4.5
+    assert steady_epoch_s([3.0]) == 3.0

@@ -182,14 +182,16 @@ class HHFastInput(InputPath):
 
 
 def _warm(epochs: Epochs) -> Window:
-    """Epochs after the first. One that is over too soon is taken as a warm-up for a window of many."""
-    start = time.perf_counter()
-    window = count(epochs(1, 1), start)
-    if window.total_s >= MIN_WARM_S:
-        return window
-    num_epochs = min(MAX_WARM_EPOCHS, int(MIN_WARM_S / max(window.total_s, 1e-6)) + 1)
-    start = time.perf_counter()
-    return count(epochs(2, num_epochs), start)
+    """Epochs after the first: as many at once as fill `MIN_WARM_S`. The shorter windows before them are a warm-up."""
+    first, num_epochs = 1, 1
+    while True:
+        start = time.perf_counter()
+        window = count(epochs(first, num_epochs), start)
+        if window.total_s >= MIN_WARM_S or num_epochs == MAX_WARM_EPOCHS:
+            return window
+        first += num_epochs
+        enough = 1.2 * num_epochs * MIN_WARM_S / max(window.total_s, 1e-6)
+        num_epochs = min(MAX_WARM_EPOCHS, max(2 * num_epochs, int(enough)))
 
 
 def measure_input(

@@ -15,6 +15,8 @@ from hh_fast.errors import HHFastError
 
 logger = logging.getLogger(__name__)
 
+HELD_UP = 1.5  # times a steady epoch
+
 # Figures of one repeat by name, such as {"warm_img_s": 41000.0}; None where a figure could not be taken.
 Figures = Mapping[str, Any]
 
@@ -82,6 +84,16 @@ def ratio(numerator: Outcome, denominator: Outcome, figure: str) -> Summary | No
     return summarize(
         [above[figure] / below[figure] for above, below in pairs if above.get(figure) is not None and below.get(figure)]
     )
+
+
+def steady_epoch_s(epoch_s: Sequence[float]) -> float:
+    """The median of the later epochs, of one's seconds each, without those that took over `HELD_UP` times the shortest.
+
+    `ImageDataGenerator` and `fit` now and then wait for tf.data's autotuner (benchmarks/README.md), for as long again as the
+    epoch took.
+    """
+    later = list(epoch_s[1:]) or list(epoch_s)
+    return statistics.median(seconds for seconds in later if seconds <= HELD_UP * min(later))
 
 
 def noise_warning(what: str, ratios: Summary) -> str | None:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.bench import baseline
+from hh_fast.bench.measure import steady_epoch_s
 from hh_fast.bench.memory import PeakMemory
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
@@ -107,6 +108,7 @@ def _figures(
         "images": images,
         "first_epoch_s": clock.first_end - start,
         "warm_epoch_s": statistics.median(clock.epoch_s[later]),
+        "steady_epoch_s": steady_epoch_s(clock.epoch_s),
         "warm_img_s": sum(images[later]) / sum(clock.training_s[later]),
         "input_wait": statistics.mean(waits[later]) if waits else None,
         "loss": [row["loss"] for row in logs],
