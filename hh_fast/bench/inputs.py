@@ -29,8 +29,8 @@ from hh_fast.data.pipeline import eval_batches, train_batches
 
 # From (first epoch, number of epochs) to their batches.
 Epochs = Callable[[int, int], Iterable[Batch]]
-# Some epochs take 20 ms: a warm window takes as many as make it long enough, up to this number.
-MAX_WARM_EPOCHS = 64
+# Some epochs take 2 ms: a warm window takes as many as make it long enough, up to this number.
+MAX_WARM_EPOCHS = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,10 @@ INPUT_SHARE = 0.4
 # Seconds of a process' start, and of tracing and compiling a training step, on 2 cores.
 START_S = 0.6
 TRACE_S = 2.5
+# Seconds of the warm windows of a path that does not decode in them.
+WARM_S = 1.0
 # Seconds that one measurement of a resident batch takes.
-RESIDENT_S = 5.0
+RESIDENT_S = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +47,9 @@ class Plan:
 
 
 def input_seconds(num_images: int, rates: Rates, shape: Shape) -> float:
-    """Each path: its start, a first and a warm epoch. Most of the decoding ones decode about twice."""
+    """Each path: its start, a first epoch and warm ones. Most of the decoding ones decode about twice."""
     starts = START_S * (shape.num_generator_inputs + shape.num_decoding_inputs + 2)
+    starts += WARM_S * shape.num_decoding_inputs
     reads = 2 * num_images * (shape.num_generator_inputs / rates.generator + shape.num_decoding_inputs / rates.decode)
     return shape.repeats * (starts + reads)
 

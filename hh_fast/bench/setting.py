@@ -10,7 +10,7 @@ from hh_fast.config import BenchConfig, DataConfig, TrainConfig
 from hh_fast.data.load import Data
 from hh_fast.errors import UsageError
 
-NOT_QUICK = (" threads", "directory, prefetch", "second run")
+NOT_QUICK = (" processes", "directory, prefetch", "second run")
 NOTHING = Plan(0, 0, 0, 0.0, 0.0)
 
 
