@@ -22,6 +22,7 @@ from typing import Any
 from hh_fast.bench.scaling import exchanged_bytes, report
 from hh_fast.cli.launch import free_addresses
 from hh_fast.files import write_json
+from hh_fast.quiet import import_tensorflow
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("single", "mirrored", "multi_worker")
@@ -41,6 +42,8 @@ def loopback_bytes() -> int:
 def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, Any]:
     """Seconds of each step of one replica's process; images are random, resident in memory."""
     import numpy as np
+
+    import_tensorflow()
     import tensorflow as tf
 
     from hh_fast.config import TrainConfig
