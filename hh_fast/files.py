@@ -148,8 +148,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_sealed(path: Path, value: Any) -> None:
     """Writes `value` as JSON under the SHA-256 of its text, for `read_sealed`."""
-    text = json.dumps(value)
-    write_text(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n")
+    text = json.dumps(value).encode()
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        out.writelines([hashlib.sha256(text).hexdigest().encode(), b"\n", text, b"\n"])
 
 
 def read_sealed(path: Path) -> Any:
@@ -160,7 +161,7 @@ def read_sealed(path: Path) -> Any:
         OSError: it cannot be read.
     """
     digest, _, text = path.read_bytes().partition(b"\n")
-    if not text.endswith(b"\n") or hashlib.sha256(text[:-1]).hexdigest().encode() != digest:
+    if not text.endswith(b"\n") or hashlib.sha256(memoryview(text)[:-1]).hexdigest().encode() != digest:
         raise ValueError(f"{path} is damaged")
     return json.loads(text)
 

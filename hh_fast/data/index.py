@@ -59,8 +59,8 @@ def scan_changed(paths: Sequence[str], *, max_image_pixels: int, index: Path) ->
     files: dict[str, ImageFile] = {}
     for path, stamp in zip(paths, stamps, strict=True):
         entry = known.get(path)
-        if entry is not None and stamp == tuple(entry[0]):
-            files[path] = ImageFile(path, stamp[0], *entry[1])
+        if entry is not None and stamp == tuple(entry[:4]):
+            files[path] = ImageFile(path, stamp[0], *entry[4:])
     unread = [path for path in paths if path not in files]
     if known:
         logger.info("%d of %d image files are as they were, and not read again", len(paths) - len(unread), len(paths))
@@ -68,7 +68,7 @@ def scan_changed(paths: Sequence[str], *, max_image_pixels: int, index: Path) ->
         files[file.path] = file
     if unread or len(known) != len(paths):
         kept = {
-            path: [stamp, [file.sha256, file.format, file.width, file.height, file.fault]]
+            path: (*stamp, file.sha256, file.format, file.width, file.height, file.fault)
             for path, stamp in zip(paths, stamps, strict=True)
             if stamp
             and max(stamp[1:3]) < begun - TICK_NS
