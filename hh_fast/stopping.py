@@ -1,8 +1,10 @@
 """SIGTERM and Ctrl-C end the process in time, whatever it is busy with.
 
 Python tells its main thread of a signal only between two of its own instructions. The exception that the handler then raises
-may come late (from within TensorFlow's import or compiler) or be lost (in a destructor, whose exceptions Python passes over).
-So a second thread, which the system tells at once, waits for the end and then makes it. Standard library only.
+may come late (from within TensorFlow's import or compiler), be lost (in a destructor, whose exceptions Python passes over), or
+come out as another one (of C code that was called back). So a second thread, which the system tells at once, waits for the end
+and then makes it; what comes out is taken for what it was; and who looks after signals by itself can ask for those that came
+before. Standard library only.
 """
 
 import contextlib
@@ -14,6 +16,21 @@ from collections.abc import Iterator
 GRACE_S = 3.0
 POLL_S = 0.1
 _busy = threading.Event()
+_received: list[int] = []
+
+
+def received() -> list[int]:
+    """The first SIGTERM or Ctrl-C since `in_time` began, or none: also where its exception was lost on its way."""
+    return _received[:1]
+
+
+def _stop_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _stop(number: int, _: object) -> None:
+    _received.append(number)
+    raise _stop_of(number)
 
 
 @contextlib.contextmanager
@@ -44,16 +61,31 @@ def _watch(end: int, name: str, finished: threading.Event) -> None:
 
 @contextlib.contextmanager
 def in_time(name: str) -> Iterator[None]:
-    """Ends the process `GRACE_S` seconds after SIGTERM or Ctrl-C if the block has not ended by then. Main thread only."""
+    """Makes SIGTERM and Ctrl-C end the block, by SystemExit and KeyboardInterrupt, and the process if that takes `GRACE_S`.
+
+    Main thread only. A Ctrl-C that is ignored, as in a shell's background, stays so.
+    """
+    _received.clear()
     end, start = os.pipe()
     os.set_blocking(start, False)
     finished = threading.Event()
     previous = signal.set_wakeup_fd(start, warn_on_full_buffer=False)
+    before = {
+        number: signal.signal(number, _stop)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     threading.Thread(target=_watch, args=(end, name, finished), daemon=True).start()
     try:
         yield
+    except Exception as e:
+        if not _received or getattr(e, "exit_code", 0) > 128:  # who was stopped in order says so
+            raise
+        raise _stop_of(_received[0]) from e
     finally:
         finished.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(previous)
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(start, b"\0")

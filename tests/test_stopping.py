@@ -60,6 +60,45 @@ def test_what_looks_after_signals_by_itself_gets_its_time() -> None:
     assert seconds > 4.5
 
 
+GARBLED = """
+import sys, time
+from hh_fast.cli.command import run
+def body(*_):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except BaseException:
+        raise TypeError("what C code makes of an exception in its callback")
+sys.exit(run(body, name="garbled", synopsis="", configs=()))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_comes_out_as_another_exception_is_a_stop_all_the_same(number: signal.Signals) -> None:
+    code, _, err, seconds = signalled(GARBLED, number)
+    assert (code, err) == (128 + number, "garbled: interrupted\n" if number == signal.SIGINT else "")
+    assert seconds < 2
+
+
+LOST = """
+import signal, time
+from hh_fast.stopping import in_time, orderly, received
+with in_time("lost"):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except BaseException:
+        pass
+    with orderly():
+        print(received())
+"""
+
+
+def test_a_lost_signal_can_be_asked_for() -> None:
+    code, out, _, _ = signalled(LOST, signal.SIGTERM)
+    assert (code, out) == (0, "[15]\n")
+
+
 IMPORTING = """
 import signal, sys
 from hh_fast import quiet

@@ -1,5 +1,6 @@
 """bin/train end to end: a run, its folder, its refusals, and resume to the bit."""
 
+import contextlib
 import csv
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 from hh_fast.cli.train import main
 from hh_fast.training import run_dir as run_dirs
 from hh_fast.training.loop import Loop
+from hh_fast.training.step import Trainer
 
 MakeImages = Callable[..., Path]
 TIMINGS = {"images_per_second", "input_wait", "seconds"}
@@ -157,6 +159,22 @@ def test_a_signal_saves_a_checkpoint_and_says_where(
     assert line.endswith("; the same command goes on from there")
     assert list((tmp_path / "run" / "checkpoints").iterdir())
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_signal_whose_exception_was_lost_before_the_first_step_stops_the_run_too(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = Trainer._compile
+
+    def passed_over(self: Trainer, batch_size: int) -> None:
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        real(self, batch_size)
+
+    monkeypatch.setattr(Trainer, "_compile", passed_over)
+    assert main([*flags, "--epochs=400"]) == 143
+    assert last_line(capsys).startswith("train: stopped by SIGTERM at epoch 1, step 1 of ")
 
 
 def test_a_finished_run_is_kept_until_told_otherwise(

@@ -67,7 +67,7 @@ class Servable(tf.Module):
     def pixels(self, image_size: tuple[int, int], batch: int | None) -> Any:
         """A function of `image`, float32 (batch, height, width, 3) with values 0 to 255, to `scores`."""
 
-        @tf.function(input_signature=[tf.TensorSpec((batch, *image_size, 3), tf.float32, name=IMAGE)])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch, *image_size, 3), tf.float32, name=IMAGE)])
         def score_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return {SCORES: self._forward(image)}
 
@@ -81,12 +81,12 @@ class Servable(tf.Module):
             names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
             return {SCORES: scores, CLASSES: names}
 
-        @tf.function(input_signature=[tf.TensorSpec((None, *image_size, 3), tf.float32, name=IMAGE)])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, *image_size, 3), tf.float32, name=IMAGE)])
         def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return named(image)
 
         # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
         def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = tf.map_fn(lambda file: decode(file, image_size), image_bytes, fn_output_signature=tf.uint8)
             return named(tf.cast(pixels, tf.float32))

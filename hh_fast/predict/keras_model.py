@@ -77,7 +77,7 @@ def classifier(model: keras.Model, path: Path, class_names: Sequence[str] | None
     height, width = model.inputs[0].shape[1:3]
     num_outputs = model.outputs[0].shape[1]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
     def forward(images: tf.Tensor) -> tf.Tensor:
         return model(tf.cast(images, tf.float32), training=False)
 

@@ -19,7 +19,7 @@ from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
 from hh_fast.data.pipeline import whole_steps
 from hh_fast.errors import DataError, HHFastError, UsageError
-from hh_fast.stopping import orderly
+from hh_fast.stopping import orderly, received
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
 
@@ -80,7 +80,7 @@ def input_verdict(wait_share: float, cache: str) -> str:
 @contextlib.contextmanager
 def _signals_noted() -> Iterator[list[int]]:
     """Collects SIGTERM and Ctrl-C instead of dying of them, so that the step at hand is finished; a second one kills."""
-    noted: list[int] = []
+    noted = received()
 
     def note(number: int, _: object) -> None:
         if noted:
