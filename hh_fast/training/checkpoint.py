@@ -99,7 +99,10 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
             values = [arrays[f"variable{i}"] for i in range(len(variables))]
             same = [value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)]
         except Exception as e:  # damage makes zipfile, NumPy and json raise nearly anything
-            logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, " ".join(str(e).split()))
+            reason = (
+                " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]
+            )  # it may quote the damage
+            logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, reason)
             continue
         if not all(same):
             raise DataError(f"the checkpoint {path} is of another model: use another --run_dir, or --overwrite")
