@@ -85,13 +85,13 @@ def race_trainings(
     progress: Progress,
     further: Sequence[Call] = (),
 ) -> dict[str, Outcome]:
-    """Outcomes of the whole trainings, of their resident batches, and of `further` ones."""
+    """Outcomes of the whole trainings, of the resident batches of the recipe and the last precision, and of `further` ones."""
     jobs = {precision: setting.job(precision) for precision in precisions}
     recipe = setting.job("float32")
     calls = [Call(f"{feeding.name} and fit, float32", whole.train_generator, (recipe, feeding)) for feeding in feedings]
     calls += [Call(f"hh_fast, {precision}", whole.train_hh_fast, (job,)) for precision, job in jobs.items()]
     calls.append(Call(RESIDENT_RECIPE, whole.resident_recipe, (recipe,)))
-    calls += [Call(resident_name(precision), whole.resident_hh_fast, (job,)) for precision, job in jobs.items()]
+    calls.append(Call(resident_name(precisions[-1]), whole.resident_hh_fast, (jobs[precisions[-1]],)))
     calls = [dataclasses.replace(call, use_gpu=True) for call in [*calls, *further]]
     return _run(calls, setting.bench.num_repeats, setting.plan.training_s, progress)
 

@@ -37,7 +37,7 @@ def _shape(bench: BenchConfig, precisions: Sequence[str]) -> Shape:
         num_decoding_inputs=5 if bench.quick else 7,
         num_generator_trainings=1 if bench.quick else 2,
         num_hh_fast_trainings=len(precisions),
-        num_resident=1 + len(precisions),
+        num_resident=2,
     )
 
 
