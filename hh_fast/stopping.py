@@ -20,7 +20,7 @@ _received: list[int] = []
 
 
 def received() -> list[int]:
-    """The first SIGTERM or Ctrl-C since `in_time` began, or none: also where its exception was lost on its way."""
+    """The first SIGTERM or Ctrl-C in this `in_time` block, or none: also where its exception was lost on its way."""
     return _received[:1]
 
 
@@ -87,6 +87,7 @@ def in_time(name: str) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(previous)
+        _received.clear()
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(start, b"\0")
         os.close(start)

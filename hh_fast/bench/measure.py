@@ -15,7 +15,7 @@ from hh_fast.errors import HHFastError
 
 logger = logging.getLogger(__name__)
 
-HELD_UP = 1.5  # times a steady epoch
+HELD_UP = 1.5  # times an epoch that was not
 
 # Figures of one repeat by name, such as {"warm_img_s": 41000.0}; None where a figure could not be taken.
 Figures = Mapping[str, Any]
@@ -87,7 +87,7 @@ def ratio(numerator: Outcome, denominator: Outcome, figure: str) -> Summary | No
 
 
 def steady_epoch_s(epoch_s: Sequence[float]) -> float:
-    """The median of the later epochs, of one's seconds each, without those that took over `HELD_UP` times the shortest.
+    """The median of the epochs after the first, in seconds, without those that took over `HELD_UP` times the shortest.
 
     `ImageDataGenerator` and `fit` now and then wait for tf.data's autotuner (benchmarks/README.md), for as long again as the
     epoch took.

@@ -15,8 +15,8 @@ def as_written(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The same elements, made with the parallelism that the data set names and by the operations that it names.
 
     The autotuner's thread naps, twice as long each time, from 10 ms up to a minute, and an iterator that is given up waits
-    for the nap to end: a second after a run of two, most of a minute after one of two (benchmarks/README.md). The graph
-    rewrites would copy a whole captured store at the first batch, and have nothing to gain here.
+    for the nap to end, up to as long as it was in use (benchmarks/README.md). The graph rewrites would copy a whole captured
+    store at the first batch, and have nothing to gain here.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -99,9 +99,8 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
             values = [arrays[f"variable{i}"] for i in range(len(variables))]
             same = [value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)]
         except Exception as e:  # damage makes zipfile, NumPy and json raise nearly anything
-            reason = (
-                " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]
-            )  # it may quote the damage
+            # It may quote the damage, at length.
+            reason = " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]
             logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, reason)
             continue
         if not all(same):
