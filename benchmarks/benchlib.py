@@ -18,7 +18,7 @@ from hh_fast.bench.plan import Plan
 from hh_fast.bench.setting import Setting, link_all
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig
 from hh_fast.data.load import Data, load_data
-from hh_fast.files import scratch_dir, write_json
+from hh_fast.io.files import scratch_dir, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from hh_fast.bench.scaling import exchanged_bytes, report
 from hh_fast.cli.launch import free_addresses
-from hh_fast.files import write_json
-from hh_fast.quiet import import_tensorflow
+from hh_fast.io.files import write_json
+from hh_fast.io.quiet import import_tensorflow
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("single", "mirrored", "multi_worker")
@@ -48,10 +48,10 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
 
     from hh_fast.config import TrainConfig
     from hh_fast.data.load import Split
+    from hh_fast.distributed.strategy import start
+    from hh_fast.distributed.tf_config import find_cluster
     from hh_fast.model import build_model
-    from hh_fast.training.cluster import find_cluster
     from hh_fast.training.replica_step import ReplicaTrainer
-    from hh_fast.training.replicas import start
     from hh_fast.training.step import Trainer, make_optimizer
 
     if kind == "mirrored":
@@ -94,7 +94,7 @@ def decoding(address: str, image_size: int, batch_size: int) -> dict[str, Any]:
     from hh_fast.config import DataConfig
     from hh_fast.data.load import load_data
     from hh_fast.data.pipeline import Share, train_batches
-    from hh_fast.data.service import service_batches
+    from hh_fast.distributed.data_service import service_batches
 
     split = load_data(DataConfig(image_size=(image_size, image_size), cache="none")).train
     plan: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "epochs": 2}

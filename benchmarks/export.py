@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hh_fast.quiet import import_tensorflow
+from hh_fast.io.quiet import import_tensorflow
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "plain"
@@ -49,7 +49,7 @@ def convert_plainly(model_path: Path, to: Path) -> None:
     import keras
     import tensorflow as tf
 
-    from hh_fast.quiet import native_stderr_logged
+    from hh_fast.io.quiet import native_stderr_logged
 
     model = keras.models.load_model(model_path)
     with native_stderr_logged(), warnings.catch_warnings(), open(os.devnull, "w") as silent:  # noqa: PTH123

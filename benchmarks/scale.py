@@ -19,7 +19,7 @@ from hh_fast.bench.isolate import in_process
 from hh_fast.bench.measure import Outcome, describe_failure
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
-from hh_fast.files import scratch_dir
+from hh_fast.io.files import scratch_dir
 
 CACHES = ("memory", "disk", "none")
 

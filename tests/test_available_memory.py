@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hh_fast.data import memory
+from hh_fast.io import memory
 
 
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, files: dict[str, str]) -> None:
@@ -74,7 +74,7 @@ def test_the_limits_of_the_process(kind: str) -> None:
     limit = 2_000_000_000
     code = (
         f"import resource; resource.setrlimit(resource.{kind}, ({limit}, {limit}));"
-        "from hh_fast.data.memory import available_memory; print(available_memory())"
+        "from hh_fast.io.memory import available_memory; print(available_memory())"
     )
     left = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
     assert limit / 2 < left < limit

@@ -11,8 +11,8 @@ from PIL import Image
 from small_run import Run
 
 from hh_fast.config import DataConfig, ExportConfig
-from hh_fast.cores import num_cores
 from hh_fast.errors import CheckError, DataError, UsageError
+from hh_fast.io.cores import num_cores
 
 pytest_plugins = ["small_run"]
 

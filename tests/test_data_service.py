@@ -17,10 +17,10 @@ import pytest
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
-from hh_fast.data import service as service_module
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import Share, train_batches
-from hh_fast.data.service import MAX_HELD, Counts, in_order, require_service, service_batches
+from hh_fast.distributed import data_service as service_module
+from hh_fast.distributed.data_service import MAX_HELD, Counts, in_order, require_service, service_batches
 from hh_fast.errors import DataError
 
 SERVICE = "import sys; from hh_fast.cli.data_service import main; sys.exit(main())"

@@ -19,10 +19,10 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, train_batches
+from hh_fast.distributed.shards import Shards
+from hh_fast.distributed.strategy import Replicas
+from hh_fast.distributed.tf_config import Cluster, ClusterError
 from hh_fast.errors import UsageError
-from hh_fast.training.cluster import Cluster, ClusterError
-from hh_fast.training.replicas import Replicas
-from hh_fast.training.shards import Shards
 
 # What each child runs: 16 steps of SGD in float32 on `images` by as many replicas as asked, and the weights saved.
 STEPS = """
@@ -35,10 +35,10 @@ import numpy as np
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.model import build_model
-from hh_fast.training.cluster import find_cluster
+from hh_fast.distributed.tf_config import find_cluster
 from hh_fast.training.loop import Loop
 from hh_fast.training.replica_step import ReplicaTrainer
-from hh_fast.training.replicas import start
+from hh_fast.distributed.strategy import start
 from hh_fast.training.step import Trainer, make_optimizer
 
 cluster = find_cluster("auto", os.environ)
@@ -68,8 +68,8 @@ if replicas:
 ALONE = """
 import logging, os
 from hh_fast.config import TrainConfig
-from hh_fast.training.cluster import find_cluster
-from hh_fast.training.replicas import start
+from hh_fast.distributed.tf_config import find_cluster
+from hh_fast.distributed.strategy import start
 logging.basicConfig(level=logging.INFO)
 start(TrainConfig(worker_timeout_s=2), find_cluster("auto", os.environ))
 """

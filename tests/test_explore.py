@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hh_fast.cli.explore import main
-from hh_fast.data.grid import CAPTION, GAP, TILE, pick, save_grid
+from hh_fast.data.explore.grid import CAPTION, GAP, TILE, pick, save_grid
 
 MakeImages = Callable[..., Path]
 

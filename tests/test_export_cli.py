@@ -212,7 +212,7 @@ def test_an_unwritable_target(run: Run, tmp_path: Path, capsys: Out) -> None:
 FULL_DISK = """
 import resource, sys
 from hh_fast.cli.export import main
-from hh_fast.quiet import import_tensorflow
+from hh_fast.io.quiet import import_tensorflow
 import_tensorflow()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hh_fast.files import (
+from hh_fast.io.files import (
     atomic_dir,
     atomic_path,
     exclusive,
@@ -52,7 +52,7 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hh_fast.files import {manager}
+from hh_fast.io.files import {manager}
 with {manager}(Path(sys.argv[1])) as temporary:
     {write}
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hh_fast.data import sample
-from hh_fast.data.drawing.picture import draw
-from hh_fast.data.sample import draw_sample, sample_dir
 from hh_fast.errors import DataError
+from hh_fast.sample import dataset as sample
+from hh_fast.sample.dataset import draw_sample, sample_dir
+from hh_fast.sample.picture import draw
 
 TINY = {"num_train": 4, "num_validation": 2, "image_size": 40}
 

@@ -101,7 +101,7 @@ def test_a_lost_signal_can_be_asked_for() -> None:
 
 IMPORTING = """
 import signal, sys
-from hh_fast import quiet
+from hh_fast.io import quiet
 signal.signal(signal.SIGTERM, lambda *_: None)
 class Slow:
     @staticmethod

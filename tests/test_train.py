@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from hh_fast.cli.train import main
-from hh_fast.training import run_dir as run_dirs
+from hh_fast.training import run_folder as run_dirs
 from hh_fast.training.loop import Loop
 from hh_fast.training.step import Trainer
 

@@ -38,13 +38,13 @@ def _end_at_a_change(root: str, at: int, number: int) -> None:
 
 
 def _keep_the_last_checkpoint(target: str) -> None:
-    from hh_fast import quiet
+    from hh_fast.io import quiet
 
     real: Callable[[], None] = quiet.import_tensorflow
 
     def and_patch() -> None:
         real()
-        from hh_fast.training import runs
+        from hh_fast.training import train as runs
 
         finish: Any = runs._finish
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.cores import num_cores
+from hh_fast.io.cores import num_cores
 
 Batch = tuple[np.ndarray, np.ndarray]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.cores import num_cores
 from hh_fast.data.decode import path_tensor
 from hh_fast.data.engine import as_written
+from hh_fast.io.cores import num_cores
 
 MIN_S = 0.5
 

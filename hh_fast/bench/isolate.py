@@ -16,7 +16,7 @@ from typing import Any
 
 from hh_fast.bench.measure import MeasurementError, describe_failure
 from hh_fast.errors import HHFastError
-from hh_fast.quiet import import_tensorflow
+from hh_fast.io.quiet import import_tensorflow
 
 PRELOAD = ("hh_fast.bench.preload",)
 

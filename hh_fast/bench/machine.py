@@ -7,8 +7,8 @@ from typing import Any
 
 import psutil
 
-from hh_fast.cores import num_cores
-from hh_fast.training.hardware import cpu_flags, cpu_name
+from hh_fast.io.cores import num_cores
+from hh_fast.training.precision import cpu_flags, cpu_name
 
 PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy", "pillow", "scipy", "torch")
 NOTED_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")

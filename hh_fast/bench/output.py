@@ -7,7 +7,7 @@ from typing import Any
 
 from hh_fast.config import BenchConfig, TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.files import atomic_dir
+from hh_fast.io.files import atomic_dir
 
 RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
 

@@ -10,8 +10,8 @@ from hh_fast.bench.isolate import in_process
 from hh_fast.bench.race import Call
 from hh_fast.bench.setting import Setting
 from hh_fast.bench.whole import Job, keras_probabilities
-from hh_fast.cores import num_cores
 from hh_fast.errors import CheckError
+from hh_fast.io.cores import num_cores
 
 # Probabilities of one CNN by two frameworks, in float32: summing orders differ.
 MAX_PEER_DIFFERENCE = 1e-4

@@ -20,9 +20,9 @@ from hh_fast.bench.subset import link_images
 from hh_fast.bench.sweep import run_sweep
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import Data, load_data
-from hh_fast.files import scratch_dir
-from hh_fast.training.hardware import choose
+from hh_fast.io.files import scratch_dir
 from hh_fast.training.loop import steps_per_epoch
+from hh_fast.training.precision import choose
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from hh_fast.bench.window import Batch
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import train_batches
-from hh_fast.files import write_text
+from hh_fast.io.files import write_text
 from hh_fast.training.step import Trainer
 
 logger = logging.getLogger(__name__)

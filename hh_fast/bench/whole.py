@@ -23,8 +23,8 @@ from hh_fast.data.engine import as_written
 from hh_fast.data.load import load_data
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint
-from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop
+from hh_fast.training.precision import Hardware, choose
 from hh_fast.training.step import Trainer, make_optimizer
 
 # A resident batch is stepped through for at least so long, after its warm-up.

@@ -64,7 +64,7 @@ def body(config: DataServiceConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
     if config.dispatcher is not None:
         wait_for_dispatcher(config.dispatcher, DISPATCHER_WAIT_S)
-    from hh_fast.quiet import import_tensorflow  # not for --help
+    from hh_fast.io.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()
     server, address = _start(config)

@@ -17,9 +17,9 @@ logger = logging.getLogger("hh_fast.explore")
 
 def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
-    from hh_fast.data.grid import grid_images, save_grid
-    from hh_fast.data.inspect import inspect
-    from hh_fast.data.report import to_text
+    from hh_fast.data.explore.grid import grid_images, save_grid
+    from hh_fast.data.explore.inspection import inspect
+    from hh_fast.data.explore.printing import to_text
     from hh_fast.data.sources import find_source
 
     source = find_source(data)

@@ -13,7 +13,7 @@ With a run folder the data flags are the run's own, unless given here."""
 
 def body(config: ExportConfig, data: DataConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
-    from hh_fast.quiet import import_tensorflow
+    from hh_fast.io.quiet import import_tensorflow
 
     import_tensorflow()
     from hh_fast.export.bundle import export  # TensorFlow loads here, not for --help

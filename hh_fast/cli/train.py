@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
-from hh_fast.training.cluster import find_cluster
+from hh_fast.distributed.tf_config import find_cluster
 
 SYNOPSIS = """\
 bin/train [flags]: trains the CNN on a data set and writes a run folder with the model, its history and pictures.
@@ -23,10 +23,10 @@ def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
     cluster = find_cluster(train.strategy, os.environ)
     if cluster is not None:
         _name_worker(cluster.worker)
-    from hh_fast.quiet import import_tensorflow  # not for --help
+    from hh_fast.io.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()
-    from hh_fast.training.runs import train_run
+    from hh_fast.training.train import train_run
 
     train_run(data, train)
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from hh_fast.data.scan import SUFFIXES
 from hh_fast.errors import DataError, HHFastError
-from hh_fast.files import atomic_dir, locked
+from hh_fast.io.files import atomic_dir, locked
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from hh_fast.data.memory import available_memory
+from hh_fast.io.memory import available_memory
 
 # Of the memory that is free now, decoded images may take this share.
 MEMORY_SHARE = 0.5

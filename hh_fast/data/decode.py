@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.cores import num_cores
 from hh_fast.data.engine import PREFETCHED_BATCHES, as_written, unconverted
+from hh_fast.io.cores import num_cores
 
 BATCH = 32
 

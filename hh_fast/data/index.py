@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hh_fast.data.scan import ImageFile, scan
-from hh_fast.files import read_sealed, write_sealed
+from hh_fast.io.files import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ import tensorflow as tf
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.index import index_path, scan_changed
-from hh_fast.data.report import printable
 from hh_fast.data.scan import ImageFile, fingerprint, list_images
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
+from hh_fast.io.text import printable
 
 logger = logging.getLogger(__name__)
 

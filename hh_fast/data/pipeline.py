@@ -6,10 +6,10 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.cores import num_cores
 from hh_fast.data.decode import decode, path_tensor
 from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written, unconverted
 from hh_fast.data.load import Split
+from hh_fast.io.cores import num_cores
 
 
 @dataclasses.dataclass(frozen=True)

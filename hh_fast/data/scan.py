@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
 
 # What keras.utils.image_dataset_from_directory takes.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hh_fast.config import DataConfig
 from hh_fast.data.archive import unpack
-from hh_fast.data.sample import sample_dir
 from hh_fast.errors import DataError
+from hh_fast.sample.dataset import sample_dir
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.cores import num_cores
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.decode import BATCH, decoded_batches, why_undecodable
 from hh_fast.data.scan import ImageFile, fingerprint
-from hh_fast.files import atomic_dir, locked, read_sealed, write_sealed
+from hh_fast.io.cores import num_cores
+from hh_fast.io.files import atomic_dir, locked, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 

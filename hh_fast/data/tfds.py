@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from hh_fast.data.scan import read_header
 from hh_fast.errors import DataError, UsageError
-from hh_fast.files import atomic_dir, locked
+from hh_fast.io.files import atomic_dir, locked
 
 logger = logging.getLogger(__name__)
 

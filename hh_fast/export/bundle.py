@@ -14,7 +14,7 @@ from hh_fast.export.check import Check, compare, describe_failure, positions_to_
 from hh_fast.export.describe import SUMS, describe_files, metadata_json, write_sums
 from hh_fast.export.formats import BATCH, SAVED_MODEL, file_name, write_formats
 from hh_fast.export.origin import Origin, find_origin
-from hh_fast.files import atomic_dir, write_json, write_text
+from hh_fast.io.files import atomic_dir, write_json, write_text
 from hh_fast.predict.classifier import open_classifier
 
 logger = logging.getLogger(__name__)

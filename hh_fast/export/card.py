@@ -12,13 +12,13 @@ import hh_fast
 from hh_fast.config import ExportConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import eval_batches
+from hh_fast.evaluation.plots import confusion_matrix, save_figure
 from hh_fast.export import snippets
 from hh_fast.export.check import SLOW_FORMATS, balanced
 from hh_fast.export.describe import ExportedFile
 from hh_fast.export.origin import Origin
-from hh_fast.files import write_text
-from hh_fast.training.pictures import confusion_matrix, save_figure
-from hh_fast.training.report import wilson_interval
+from hh_fast.io.files import write_text
+from hh_fast.training.run_report import wilson_interval
 
 README, EXAMPLES = "README.md", "examples.png"
 NUM_EXAMPLES = 12

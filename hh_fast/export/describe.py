@@ -16,7 +16,7 @@ from hh_fast.export.formats import SAVED_MODEL, file_name
 from hh_fast.export.measure import Latency, measure_latency, measure_memory
 from hh_fast.export.origin import Origin
 from hh_fast.export.saved_model import IMAGE, SCORES
-from hh_fast.files import write_text
+from hh_fast.io.files import write_text
 from hh_fast.predict.tflite import TensorForm, forms, new_interpreter
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
 from hh_fast.predict.tflite import forms, new_interpreter
 
 WARM_UPS = 2

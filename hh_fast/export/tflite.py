@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.errors import CheckError
+from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.saved_model import PIXELS_SIGNATURE
-from hh_fast.quiet import native_stderr_logged
 
 QUANTIZED = ("dynamic", "int8", "int16x8")
 CALIBRATED = ("int8", "int16x8")

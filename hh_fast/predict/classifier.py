@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hh_fast.errors import DataError, UsageError
-from hh_fast.quiet import import_tensorflow
+from hh_fast.io.quiet import import_tensorflow
 
 logger = logging.getLogger(__name__)
 

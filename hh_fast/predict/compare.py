@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hh_fast.errors import DataError
-from hh_fast.files import atomic_path
+from hh_fast.io.files import atomic_path
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
 from hh_fast.predict.stream import read_batches

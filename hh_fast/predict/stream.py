@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
 from hh_fast.predict.pixels import read_image

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hh_fast.cores import num_cores
 from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
+from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
 from hh_fast.predict.rehearsal import rehearse
 from hh_fast.predict.tflite_metadata import read_metadata
-from hh_fast.quiet import native_stderr_logged
 
 NO_SCALE = (0.0, 0)
 

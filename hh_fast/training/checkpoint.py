@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from hh_fast.errors import DataError
-from hh_fast.files import atomic_path
+from hh_fast.io.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

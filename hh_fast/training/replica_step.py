@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, batches_at, train_batches
-from hh_fast.data.service import service_batches
-from hh_fast.training.replicas import Replicas
+from hh_fast.distributed.data_service import service_batches
+from hh_fast.distributed.strategy import Replicas
 from hh_fast.training.step import CONVOLUTIONS, Batch, Result, Trainer, forward
 
 SUM = tf.distribute.ReduceOp.SUM

@@ -16,7 +16,7 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, eval_batches, train_batches
-from hh_fast.data.service import service_batches
+from hh_fast.distributed.data_service import service_batches
 
 Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 CONVOLUTIONS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")

@@ -4,9 +4,9 @@ import math
 import random
 from collections.abc import Callable
 
-from hh_fast.data.drawing import palette
-from hh_fast.data.drawing.palette import Color
-from hh_fast.data.drawing.solids import Limb, Vector, add, between, heading, on_ground, sine, turned
+from hh_fast.sample import palette
+from hh_fast.sample.palette import Color
+from hh_fast.sample.solids import Limb, Vector, add, between, heading, on_ground, sine, turned
 
 # How often each is taken, in percent.
 POSES = {"stand": 24, "walk": 23, "trot": 16, "gallop": 15, "graze": 16, "jump": 2, "lie": 2, "rear": 2}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from hh_fast.data.inspect import Report
-from hh_fast.data.report import printable
+from hh_fast.data.explore.inspection import Report
 from hh_fast.data.scan import list_images
 from hh_fast.data.sources import Source
-from hh_fast.files import atomic_path
+from hh_fast.io.files import atomic_path
+from hh_fast.io.text import printable
 
 logger = logging.getLogger(__name__)
 

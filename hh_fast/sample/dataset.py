@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from hh_fast.cores import num_cores
-from hh_fast.data.drawing.picture import draw
 from hh_fast.errors import DataError
-from hh_fast.files import atomic_dir, locked
+from hh_fast.io.cores import num_cores
+from hh_fast.io.files import atomic_dir, locked
+from hh_fast.sample.picture import draw
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import random
 
 import numpy as np
 
-from hh_fast.data.drawing.horse import horse
-from hh_fast.data.drawing.human import human
-from hh_fast.data.drawing.scene import backdrop, grain, noise
-from hh_fast.data.drawing.solids import Camera, Limb, Vector, cosine, paint, project, seen, sine
-from hh_fast.data.drawing.things import things
+from hh_fast.sample.horse import horse
+from hh_fast.sample.human import human
+from hh_fast.sample.props import things
+from hh_fast.sample.scene import backdrop, grain, noise
+from hh_fast.sample.solids import Camera, Limb, Vector, cosine, paint, project, seen, sine
 
 FIGURES = {"horses": horse, "humans": human}
 

@@ -6,8 +6,8 @@
 import math
 import random
 
-from hh_fast.data.drawing.palette import BROWNS, Color, cloth, varied
-from hh_fast.data.drawing.solids import Limb, Vector
+from hh_fast.sample.palette import BROWNS, Color, cloth, varied
+from hh_fast.sample.solids import Limb, Vector
 
 LEAVES: tuple[Color, ...] = ((0.3, 0.5, 0.2), (0.25, 0.42, 0.18), (0.5, 0.5, 0.25), (0.45, 0.35, 0.2))
 

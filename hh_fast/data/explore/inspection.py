@@ -15,10 +15,10 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from hh_fast.cores import num_cores
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
 from hh_fast.data.sources import Source
+from hh_fast.io.cores import num_cores
 
 # The format that each suffix promises.
 PROMISED = {".bmp": "bmp", ".gif": "gif", ".jpeg": "jpeg", ".jpg": "jpeg", ".png": "png"}

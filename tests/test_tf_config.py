@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from hh_fast.config import DataConfig, TrainConfig
+from hh_fast.distributed.handshake import introduction, meet
+from hh_fast.distributed.tf_config import EXAMPLE, Cluster, ClusterError, find_cluster, parse_cluster
 from hh_fast.errors import HHFastError, UsageError
-from hh_fast.training.cluster import EXAMPLE, Cluster, ClusterError, find_cluster, parse_cluster
-from hh_fast.training.handshake import introduction, meet
 
 TWO = ["127.0.0.1:2001", "127.0.0.1:2002"]
 
@@ -88,7 +88,7 @@ def test_which_strategies_look_for_a_cluster() -> None:
 
 
 def test_meeting_and_cluster_load_no_tensorflow() -> None:
-    code = "import sys, hh_fast.training.handshake; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, hh_fast.distributed.handshake; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

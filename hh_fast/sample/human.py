@@ -3,9 +3,9 @@
 import math
 import random
 
-from hh_fast.data.drawing import palette
-from hh_fast.data.drawing.palette import Color
-from hh_fast.data.drawing.solids import Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
+from hh_fast.sample import palette
+from hh_fast.sample.palette import Color
+from hh_fast.sample.solids import Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
 
 # How often each is taken, in percent.
 POSES = {

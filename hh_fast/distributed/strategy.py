@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.pipeline import Share
+from hh_fast.distributed.tf_config import Cluster, ClusterError
 from hh_fast.errors import HHFastError, UsageError
-from hh_fast.training.cluster import Cluster, ClusterError
 
 logger = logging.getLogger(__name__)
 

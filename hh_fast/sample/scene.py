@@ -8,7 +8,7 @@ import random
 import numpy as np
 from PIL import Image
 
-from hh_fast.data.drawing.palette import Color, cloth, dulled, varied
+from hh_fast.sample.palette import Color, cloth, dulled, varied
 
 # How often each is taken, in percent.
 BACKDROPS = {"landscape": 50, "wall": 20, "studio": 22, "blotches": 8}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hh_fast.files import atomic_path
+from hh_fast.io.files import atomic_path
 
 MAX_WORST = 16
 TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.training import hardware
-from hh_fast.training.hardware import choose
+from hh_fast.training import precision as hardware
+from hh_fast.training.precision import choose
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, gpu: tuple[str, tuple[int, int]] | None, flags: set[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import hh_fast
 from hh_fast.config import Config
-from hh_fast.training.cluster import Cluster, ClusterError
+from hh_fast.distributed.tf_config import Cluster, ClusterError
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data
+from hh_fast.distributed.strategy import Replicas
 from hh_fast.errors import UsageError
-from hh_fast.training.hardware import Hardware
-from hh_fast.training.replicas import Replicas
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Shards:
         return config.steps_per_epoch or self.num_steps(config.batch_size)
 
 
-def agree(replicas: Replicas, data: Data, hardware: Hardware, *, sharded: bool) -> Shards | None:
+def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, sharded: bool) -> Shards | None:
     """Returns the shards, or None where every worker has all images.
 
     Raises:
@@ -45,8 +44,8 @@ def agree(replicas: Replicas, data: Data, hardware: Hardware, *, sharded: bool) 
     """
     facts: dict[str, Any] = {
         "the classes": ", ".join(data.class_names),
-        "precision": hardware.precision,
-        "XLA": hardware.jit_compile,
+        "precision": precision,
+        "XLA": jit_compile,
         "the number of replicas": replicas.share.num_parts,
     }
     facts |= {"the list of images (SHA-256)": data.listing} if sharded else {"the data fingerprint": data.fingerprint}

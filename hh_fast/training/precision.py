@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.quiet import import_log
+from hh_fast.io.quiet import import_log
 
 logger = logging.getLogger(__name__)
 

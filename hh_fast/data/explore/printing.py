@@ -2,17 +2,10 @@
 
 from collections.abc import Sequence
 
-from hh_fast.data.inspect import Report, SplitReport
+from hh_fast.data.explore.inspection import Report, SplitReport
+from hh_fast.io.text import printable
 
 MAX_LISTED = 20
-
-
-def printable(name: str) -> str:
-    """`name` on one line of valid UTF-8: control characters and bytes that are no UTF-8 are escaped."""
-    text = "".join(
-        c if c.isprintable() or "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode() for c in name
-    )
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def to_text(report: Report) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hh_fast.data.drawing.palette import Color
+from hh_fast.sample.palette import Color
 
 Vector = tuple[float, float, float]
 

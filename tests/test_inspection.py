@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hh_fast.data.inspect import Report, inspect
-from hh_fast.data.report import printable, to_text
+from hh_fast.data.explore.inspection import Report, inspect
+from hh_fast.data.explore.printing import to_text
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
+from hh_fast.io.text import printable
 
 MakeImages = Callable[..., Path]
 

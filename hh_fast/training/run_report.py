@@ -11,9 +11,7 @@ import numpy as np
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import images_at
-from hh_fast.files import write_text
-from hh_fast.training.checkpoint import Progress
-from hh_fast.training.pictures import (
+from hh_fast.evaluation.plots import (
     MAX_WORST,
     class_probabilities,
     confusion_matrix,
@@ -21,6 +19,8 @@ from hh_fast.training.pictures import (
     draw_curves,
     draw_worst,
 )
+from hh_fast.io.files import write_text
+from hh_fast.training.checkpoint import Progress
 
 logger = logging.getLogger(__name__)
 

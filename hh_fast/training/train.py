@@ -20,20 +20,21 @@ import keras
 from hh_fast.config import DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
-from hh_fast.data.service import require_service
 from hh_fast.data.sources import source_name
+from hh_fast.distributed.data_service import require_service
+from hh_fast.distributed.handshake import introduction, meet
+from hh_fast.distributed.shards import Shards, agree
+from hh_fast.distributed.strategy import Replicas, start
+from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
-from hh_fast.files import write_json
+from hh_fast.io.files import write_json
 from hh_fast.model import build_model, choose_head
-from hh_fast.training import checkpoint, report
+from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.cluster import ENVIRONMENT, find_cluster
-from hh_fast.training.handshake import introduction, meet
-from hh_fast.training.hardware import Hardware, choose
 from hh_fast.training.loop import Loop, steps_per_epoch
+from hh_fast.training.precision import Hardware, choose
 from hh_fast.training.replica_step import ReplicaTrainer
-from hh_fast.training.replicas import Replicas, start
-from hh_fast.training.run_dir import (
+from hh_fast.training.run_folder import (
     BEST_MODEL,
     CHECKPOINTS,
     CONFIG,
@@ -47,7 +48,6 @@ from hh_fast.training.run_dir import (
     save_portable,
     write_history,
 )
-from hh_fast.training.shards import Shards, agree
 from hh_fast.training.step import Batch, Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,17 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
             shard = (replicas.worker, replicas.num_workers) if replicas and config.shard_data else None
             data = load_data(data_config, shard)
             _check_images(data, config)
-        shards = agree(replicas, data, hardware, sharded=config.shard_data) if replicas else None
+        shards = (
+            agree(
+                replicas,
+                data,
+                precision=hardware.precision,
+                jit_compile=hardware.jit_compile,
+                sharded=config.shard_data,
+            )
+            if replicas
+            else None
+        )
         head = choose_head(config.head, len(data.class_names))
         identity = _identity(data_config, config, data, hardware, head, replicas, shards)
         with _together(replicas):
@@ -292,7 +302,7 @@ def _finish(
         "peak_memory_bytes": peak,
         "decoded_bytes": decoded,
     }
-    report.write_report(run_dir, identity, data, progress, result)
+    run_report.write_report(run_dir, identity, data, progress, result)
     write_json(run_dir / RESULT, result)
     shutil.rmtree(run_dir / CHECKPOINTS)  # the run is done: nothing goes on from them
     logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", peak / 1e6, decoded / 1e6)

@@ -1,0 +1,1 @@
+"""Several devices, several machines, and a tf.data service."""

@@ -1,0 +1,1 @@
+"""What a classifier got right: metrics, tables and plots."""

@@ -1,0 +1,1 @@
+"""Files written atomically, memory, cores, and what native code prints. No TensorFlow."""
