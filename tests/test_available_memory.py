@@ -79,3 +79,16 @@ def test_the_limits_of_the_process(kind: str) -> None:
     left = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
     assert limit / 2 < left < limit
     assert resource.getrlimit(getattr(resource, kind))[0] != limit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_is_this_programs_own_and_not_that_of_the_one_that_started_it() -> None:
+    code = "from hh_fast.io.memory import peak_memory; print(peak_memory())"
+    parent = f"import os, sys; block = b'1' * 300_000_000\nos.execv(sys.executable, [sys.executable, '-c', {code!r}])"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 5_000_000 < int(done.stdout) < 100_000_000
+
+
+def test_where_there_is_no_proc_the_peak_is_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "absent")
+    assert 10_000_000 < memory.peak_memory() < 1 << 40

@@ -92,9 +92,19 @@ def test_errors_are_one_line_with_an_exit_code(
     assert line is None or text == line
 
 
-def test_verbosity_brings_the_traceback_back(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["--verbosity=1"], ["--verbosity", "1"], ["-verbosity=2"]])
+def test_verbosity_brings_the_traceback_back(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError):
-        run_with(DataError("x"), capsys, "--verbosity=1")
+        run_with(DataError("x"), capsys, *words)
+
+
+def test_a_file_whose_name_begins_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "-dash.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        parse("-dash.jpg")
+    assert str(caught.value) == "Unknown command line flag 'dash.jpg'; for the file of that name write ./-dash.jpg"
+    assert command.parse((DataConfig,), ["./-dash.jpg"])[1] == ["./-dash.jpg"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,31 @@ def test_a_lock_goes_with_its_holder_and_one_waits_for_it(tmp_path: Path) -> Non
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_many_that_take_a_lock_in_turn_hold_it_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def slow_stat(path: Path, **options: bool) -> os.stat_result:
+        time.sleep(0.0005)  # the time in which another holder may remove the file
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", slow_stat)
+    holding: list[int] = []
+    most: list[int] = []
+
+    def take(number: int) -> int:
+        for _ in range(50):
+            with exclusive(tmp_path / "lock", "waiting"):
+                holding.append(number)
+                most.append(len(holding))
+                holding.remove(number)
+        return number
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(take, range(6))) == list(range(6))
+    assert most == [1] * 300
     assert os.listdir(tmp_path) == []
 
 

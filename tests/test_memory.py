@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from hh_fast.bench import memory, page_cache
+from hh_fast.bench import page_cache
+from hh_fast.io import memory
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -28,7 +29,7 @@ def test_what_ran_before_does_not_count():
 
 
 def test_where_there_is_no_proc_all_of_it_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "absent")
     own, mapped = memory.read_memory()
     assert own > 10_000_000
     assert mapped == 0

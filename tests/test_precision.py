@@ -18,19 +18,22 @@ def pretend(monkeypatch: pytest.MonkeyPatch, gpu: tuple[str, tuple[int, int]] | 
     monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
 
 
-AMPERE, PASCAL = ("A100", (8, 0)), ("P100", (6, 0))
+AMPERE, TURING, VOLTA, PASCAL = ("A100", (8, 0)), ("T4", (7, 5)), ("V100", (7, 0)), ("P100", (6, 0))
 
 
 @pytest.mark.parametrize(
     ("gpu", "flags", "config", "precision", "jit"),
     [
-        (AMPERE, set(), {}, "mixed_float16", True),
+        (AMPERE, set(), {}, "mixed_bfloat16", True),
+        (("H100", (9, 0)), set(), {}, "mixed_bfloat16", True),
+        (TURING, set(), {}, "mixed_float16", True),
+        (VOLTA, set(), {}, "mixed_float16", True),
         (PASCAL, set(), {}, "float32", True),
         (None, {"avx512_bf16"}, {}, "mixed_bfloat16", False),
         (None, {"amx_bf16"}, {}, "mixed_bfloat16", False),
         (None, {"avx2"}, {}, "float32", False),
         (None, {"avx512_bf16"}, {"precision": "float32"}, "float32", False),
-        (AMPERE, set(), {"precision": "mixed_bfloat16", "jit_compile": "false"}, "mixed_bfloat16", False),
+        (AMPERE, set(), {"precision": "mixed_float16", "jit_compile": "false"}, "mixed_float16", False),
         (None, set(), {"jit_compile": "true"}, "float32", True),
     ],
 )

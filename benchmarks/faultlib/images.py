@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import select
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from faultlib.mutants import mutants
 from faultlib.runner import PACKAGE
 from faultlib.tally import Tally
+from hh_fast.io.memory import peak_memory
 
 SIZE = (24, 32)
 LIMIT = 100_000_000
@@ -46,7 +46,7 @@ def judge(paths: Sequence[str]) -> None:
                 reason = why_undecodable(path, SIZE)
         line = {"path": path, "ours": reason, "keras": theirs is not None, "same": same}
         print(json.dumps(line), flush=True)
-    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}), flush=True)
+    print(json.dumps({"peak": peak_memory()}), flush=True)
 
 
 def ask_child(paths: Sequence[str]) -> tuple[list[dict[str, object]], int, str | None]:

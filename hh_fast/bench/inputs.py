@@ -21,11 +21,11 @@ import keras
 import tensorflow as tf
 
 from hh_fast.bench import baseline
-from hh_fast.bench.memory import PeakMemory
 from hh_fast.bench.window import MIN_WARM_S, Batch, Window, count
 from hh_fast.config import DataConfig
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
+from hh_fast.io.memory import PeakMemory
 
 # From (first epoch, number of epochs) to their batches.
 Epochs = Callable[[int, int], Iterable[Batch]]

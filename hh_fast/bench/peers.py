@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hh_fast.bench.memory import PeakMemory
 from hh_fast.bench.window import MIN_WARM_S, Window, count
 from hh_fast.data.scan import list_images
 from hh_fast.io.cores import num_cores
+from hh_fast.io.memory import PeakMemory
 
 DTYPES = ("float32", "bfloat16")
 # A resident batch is stepped through for at least so long, and three times.

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from hh_fast.bench import baseline
 from hh_fast.bench.measure import steady_epoch_s
-from hh_fast.bench.memory import PeakMemory
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.engine import as_written
 from hh_fast.data.load import load_data
+from hh_fast.io.memory import PeakMemory
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint
 from hh_fast.training.loop import Loop

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -115,7 +116,9 @@ def parse(configs: Sequence[type[Config]], arguments: Sequence[str]) -> tuple[li
     try:
         free = flag_values(["", *files, *rest, *plain[end:]])[1:]
     except flags.Error as e:
-        raise UsageError(f"{' '.join(str(e).split())}; see --help") from e
+        taken_for_flag = [word for word in rest if word.startswith("-") and Path(word).exists()]
+        remedy = f"for the file of that name write ./{taken_for_flag[0]}" if taken_for_flag else "see --help"
+        raise UsageError(f"{' '.join(str(e).split())}; {remedy}") from e
     made = []
     for config in configs:
         hints = typing.get_type_hints(config)
@@ -200,9 +203,7 @@ def run(
     command = _Command(name, synopsis, (*configs, GeneralConfig))
     words = list(sys.argv[1:] if arguments is None else arguments)
     own_words = words[: words.index("--")] if "--" in words else words
-    show_traceback = any(
-        word.startswith("--verbosity=") and word[12:].isdigit() and word != "--verbosity=0" for word in words
-    )
+    show_traceback = False
     previous = signal.signal(signal.SIGTERM, _stop_on_sigterm)
     try:
         if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
@@ -212,7 +213,9 @@ def run(
             print(f"hh_fast {hh_fast.__version__}", flush=True)
             return 0
         made, free = parse(command.configs, words)
-        _set_up_logging(made.pop().verbosity)
+        verbosity = made.pop().verbosity
+        show_traceback = verbosity > 0
+        _set_up_logging(verbosity)
         with in_time(name):
             return body(*made, free) or 0
     except BrokenPipeError:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -27,25 +26,16 @@ import sys
 from pathlib import Path
 import numpy as np
 import ai_edge_litert.interpreter
-from hh_fast.export.measure import peak_bytes
+from hh_fast.io.memory import peak_memory
 from hh_fast.predict.tflite import forms, new_interpreter
-before = peak_bytes()
+before = peak_memory()
 path = Path(sys.argv[1])
 interpreter = new_interpreter(path, num_threads=1)
 image, _ = forms(interpreter, path)
 interpreter.set_tensor(image.index, np.zeros(image.shape, image.dtype))
 interpreter.invoke()
-print(peak_bytes() - before)
+print(peak_memory() - before)
 """
-
-
-def peak_bytes() -> int:
-    """The most memory that this process held resident so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage(): across exec() Linux carries over the peak of the process that started this one.
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +166,13 @@ def read_sealed(path: Path) -> Any:
     return json.loads(text)
 
 
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
     """Holds the lock file `lock`, and removes it afterwards; where another process holds it, logs `waiting` and waits.
@@ -175,9 +182,9 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
     Raises:
         BlockingIOError: another process holds it, and `waiting` is None.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
     said = False
     while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,8 +195,7 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
                     logger.info("%s", waiting)
                 said = True
                 fcntl.flock(held, fcntl.LOCK_EX)
-            # The holder before may have removed the file that was waited for: then the lock is on no file any more.
-            if not lock.exists() or not os.path.samestat(os.fstat(held.fileno()), lock.stat()):
+            if not _is_at(held, lock):  # removed by the holder before, who was waited for
                 continue
             try:
                 yield

@@ -14,8 +14,8 @@ from hh_fast.io.quiet import import_log
 
 logger = logging.getLogger(__name__)
 
-# Volta, the first with float16 tensor cores; NVIDIA's compute capabilities.
-TENSOR_CORES = (7, 0)
+# NVIDIA's compute capabilities: Volta's tensor cores take float16, Ampere's bfloat16 too, which needs no loss scaling.
+FLOAT16_CORES, BFLOAT16_CORES = (7, 0), (8, 0)
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
@@ -69,8 +69,10 @@ def _gpu_details(gpu: "tf.config.PhysicalDevice") -> tuple[str, tuple[int, int]]
 def _auto_precision(gpus: list[tuple[str, tuple[int, int]]]) -> tuple[str, str]:
     if gpus:
         name, capability = gpus[0]
-        if capability >= TENSOR_CORES:
-            return "mixed_float16", f"{name} has tensor cores"
+        if capability >= BFLOAT16_CORES:
+            return "mixed_bfloat16", f"{name} has tensor cores for bfloat16"
+        if capability >= FLOAT16_CORES:
+            return "mixed_float16", f"{name} has tensor cores for float16 alone"
         return "float32", f"{name} has no tensor cores"
     found = [flag for flag in BF16_FLAGS if flag in cpu_flags()]
     if found:

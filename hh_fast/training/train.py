@@ -6,9 +6,7 @@ import functools
 import logging
 import os
 import platform
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -28,6 +26,7 @@ from hh_fast.distributed.strategy import Replicas, start
 from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
 from hh_fast.io.files import write_json
+from hh_fast.io.memory import peak_memory
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
@@ -87,12 +86,6 @@ def _identity(
         "num_shards": shards.num_shards if shards else 0,
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process held resident so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _log_start(data: Data, hardware: Hardware, trainer: Trainer, steps: int) -> None:
@@ -290,10 +283,8 @@ def _finish(
     write_history(run_dir, progress.history)
     save_portable(model, identity, run_dir / LAST_MODEL)
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
-    peak, decoded = (
-        peak_memory_bytes(),
-        predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
-    )
+    peak = peak_memory()
+    decoded = predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0
     result = {
         "best_epoch": progress.best_epoch,
         "best": progress.history[(progress.best_epoch or 1) - 1],
