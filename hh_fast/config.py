@@ -311,7 +311,11 @@ class ExportConfig(Config):
 class PredictConfig(Config):
     """What classifies, and how the result is written."""
 
-    model: str | None = option(None, "A .tflite or .keras file, a run folder, or a SavedModel folder.")
+    model: str | None = option(
+        None,
+        "A .tflite or .keras file, a run folder, or a SavedModel folder. A SavedModel is a program that runs with your rights:"
+        " open only one that you trust.",
+    )
     signature: str = option(
         "pixels",
         "SavedModel: hand it decoded pixels, or bytes (the files as they are, which it decodes itself).",

@@ -111,12 +111,14 @@ def kind_of(path: Path) -> str:
 def open_classifier(model: str, *, num_threads: int | None = None) -> Classifier:
     """Opens the artifact at `model`; TensorFlow loads only for a `.keras` file, a run folder or a SavedModel.
 
+    A SavedModel is a program that runs with the user's rights: open only one that you trust.
+
     Args:
         model: Path of a `.tflite` or `.keras` file, a run folder, or a SavedModel folder.
         num_threads: Cores to share among the images of a batch (`.tflite` only). Default: all.
 
     Raises:
-        DataError: a path that holds no model of these kinds, or one that does not fit or may not be trusted.
+        DataError: a path that holds no model of these kinds, or one that does not fit, or brings code of its own.
         UsageError: TensorFlow is needed and not installed.
     """
     path = Path(model).expanduser()

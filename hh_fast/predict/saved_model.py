@@ -1,4 +1,7 @@
-"""A SavedModel folder as a `Classifier`."""
+"""A SavedModel folder as a `Classifier`.
+
+A SavedModel is a program: what its graph says is run with the rights of the user, file access included.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,59 +9,21 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from hh_fast.errors import DataError
 from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
 
 PIXELS_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "serving_bytes"
-# Operations with which a graph reaches beyond its own tensors: files, processes, network, Python.
-UNSAFE_OPS = frozenset(
-    {
-        "DebugIdentityV2",
-        "DebugNumericSummary",
-        "EagerPyFunc",
-        "PrintV2",
-        "PyFunc",
-        "PyFuncStateless",
-        "ReadFile",
-        "RpcCall",
-        "Save",
-        "SaveSlices",
-        "WriteFile",
-    }
-)
-
-
-def _unsafe_ops(path: Path) -> list[str]:
-    """The operations of the graph that a classifier has no use for and that could do harm.
-
-    `SaveV2`, `MergeV2Checkpoints` and `RestoreV2` are part of every SavedModel (its own weights), so not among them.
-    """
-    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    graphs = [meta.graph_def for meta in proto.meta_graphs]
-    used = {node.op for graph in graphs for node in graph.node}
-    used |= {node.op for graph in graphs for function in graph.library.function for node in function.node_def}
-    return sorted(used & UNSAFE_OPS)
 
 
 def _load(path: Path) -> Any:
     try:
-        unsafe = _unsafe_ops(path)
-        if unsafe:
-            raise DataError(
-                f"{path} would run {', '.join(unsafe)}, which a classifier has no use for: it is not loaded"
-            )
         return tf.saved_model.load(str(path))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as e:
         raise DataError(
             f"TensorFlow cannot load {path}: {' '.join(str(e).split())[:300]}; export or copy it again"
         ) from e
-    except Exception as e:
-        if type(e).__name__ == "DecodeError":  # protobuf's, wherever its implementation keeps the class
-            raise DataError(f"{path / 'saved_model.pb'} is cut off or damaged: export or copy it again") from e
-        raise
 
 
 def _scores_of(outputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -82,7 +47,7 @@ def open_saved_model(path: Path) -> Classifier:
     """The signature `serving_default` of a SavedModel; `score_bytes` is its `serving_bytes`, where it has one.
 
     Raises:
-        DataError: it cannot be loaded, has operations that reach beyond the graph, or is no image classifier.
+        DataError: it cannot be loaded, or is no image classifier.
     """
     loaded = _load(path)
     signatures = loaded.signatures

@@ -12,7 +12,7 @@ from hh_fast.io.cores import num_cores
 from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
 from hh_fast.predict.rehearsal import rehearse
-from hh_fast.predict.tflite_metadata import read_metadata
+from hh_fast.predict.tflite_metadata import Metadata, read_metadata
 
 NO_SCALE = (0.0, 0)
 
@@ -97,16 +97,17 @@ def forms(interpreter: Any, path: Path) -> tuple[TensorForm, TensorForm]:
 class _Runner:
     """Scores images one by one, or as one batch where the file allows it, on one interpreter of one thread."""
 
-    def __init__(self, path: Path, mean: np.ndarray, std: np.ndarray):
+    def __init__(self, path: Path, metadata: Metadata):
         self.interpreter = new_interpreter(path, num_threads=1)
         self.image, self.scores = forms(self.interpreter, path)
-        self.mean, self.std = mean, std
+        self.mean = np.array(metadata.mean, np.float32) if metadata.mean else None
+        self.std = np.array(metadata.std or (1,), np.float32)
 
     def _stored(self, images: np.ndarray) -> np.ndarray:
-        if self.image.dtype == np.uint8 and not self.image.is_quantized:
+        if self.image.dtype == np.uint8 and (self.mean is None or not self.image.is_quantized):
             return images
-        real = images.astype(np.float32)
-        return self.image.store(real if self.image.is_quantized else (real - self.mean) / self.std)
+        mean, std = (0, 1) if self.mean is None else (self.mean, self.std)
+        return self.image.store((images.astype(np.float32) - mean) / std)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         step = len(images) if self.image.has_dynamic_batch else 1
@@ -128,7 +129,7 @@ def score_once(path: Path) -> None:
     Raises:
         DataError: as `new_interpreter` and `forms` say, or LiteRT fails on the image.
     """
-    runner = _Runner(path, np.zeros(1, np.float32), np.ones(1, np.float32))
+    runner = _Runner(path, Metadata())
     try:
         runner(np.zeros((1, *runner.image.shape[1:]), np.uint8))
     except (ValueError, RuntimeError, MemoryError) as e:
@@ -138,24 +139,23 @@ def score_once(path: Path) -> None:
 def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     """The file as a classifier that shares a batch's images among `num_threads` (default: all) cores.
 
-    Quantized input and output are handled. A float input gets (pixel - mean) / std by the file's own metadata, or
-    pixels as they are (0 to 255) where it has none.
+    The input gets (pixel - mean) / std by the file's own metadata, quantized where the input is. Without metadata it
+    gets the pixels, 0 to 255; a uint8 input gets them as they are, whatever its scale.
 
     Raises:
         DataError: as `rehearse`, `new_interpreter`, `forms` and `read_metadata` say.
     """
     metadata = read_metadata(path)
     rehearse(path)
-    mean, std = np.array(metadata.mean or (0,), np.float32), np.array(metadata.std or (1,), np.float32)
     cores = num_threads or num_cores()
-    runners = [_Runner(path, mean, std)]
+    runners = [_Runner(path, metadata)]
     first = runners[0]
     pool = concurrent.futures.ThreadPoolExecutor(cores)
 
     def score(images: np.ndarray) -> np.ndarray:
         parts = np.array_split(images, min(cores, len(images)))
         while len(runners) < len(parts):
-            runners.append(_Runner(path, mean, std))
+            runners.append(_Runner(path, metadata))
         return np.concatenate(list(pool.map(lambda runner, part: runner(part), runners, parts)))
 
     num_outputs = int(np.prod(first.scores.shape[1:]))

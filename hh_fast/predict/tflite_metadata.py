@@ -64,7 +64,7 @@ class File(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What was read; empty where the file does not say. A float input wants (pixel - mean) / std."""
+    """What was read; empty where the file does not say. The input wants (pixel - mean) / std."""
 
     name: str = ""
     description: str = ""
