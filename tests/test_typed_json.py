@@ -1,0 +1,61 @@
+import dataclasses
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pytest
+
+from hh_fast.config import DataConfig
+from hh_fast.io.typed_json import from_json, to_json
+
+F = TypeVar("F")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    rate: float
+    images: int
+    epochs: tuple[float, ...] = ()
+    wait: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome(Generic[F]):
+    name: str
+    repeats: tuple[F, ...]
+    sizes: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    cold: bool = False
+
+
+OUTCOME = Outcome("a", (Figures(1.5, 3, (1.0, 2.0)), Figures(2.0, 4, wait=0.5)), {"b": (1, 2)}, True)
+
+
+def test_what_goes_out_comes_back():
+    assert from_json(Outcome[Figures], to_json(OUTCOME)) == OUTCOME
+    assert from_json(DataConfig, to_json(DataConfig(image_size=(96, 96)))) == DataConfig(image_size=(96, 96))
+    assert to_json({"path": Path("pictures")}) == {"path": "pictures"}
+
+
+def test_whole_numbers_are_floats_too():
+    assert from_json(Figures, {"rate": 2, "images": 1}) == Figures(2.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"repeats": [{"rate": 1.0}]}, "`repeats[0]` lacks images"),
+        ({"repeats": [{"rate": "fast", "images": 1}]}, "`repeats[0].rate` must be a number. Received: fast"),
+        ({"repeats": [{"rate": 1.0, "images": True}]}, "`repeats[0].images` must be a whole number. Received: True"),
+        ({"repeats": 3}, "`repeats` must be a list. Received: 3"),
+        ({"sizes": {"b": [1]}}, "`sizes.b` must be a list. Received: [1]"),
+        ({"colour": 1}, "`Outcome` has unknown colour"),
+    ],
+)
+def test_another_shape_is_named_by_its_way(change, text):
+    with pytest.raises(ValueError) as caught:
+        from_json(Outcome[Figures], {**to_json(OUTCOME), **change})
+    assert str(caught.value) == text
+
+
+def test_something_else_is_refused():
+    with pytest.raises(ValueError, match=r"^`` must be an object. Received: \[\]$"):
+        from_json(Figures, [])
