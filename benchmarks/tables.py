@@ -17,7 +17,8 @@ from typing import Any
 from hh_fast.bench import scaling
 from hh_fast.bench.measure import HELD_UP
 from hh_fast.bench.paper import Costs, feed
-from hh_fast.bench.report import megabytes, number, percent, table, values, with_spread
+from hh_fast.bench.report import megabytes, number, percent, values, with_spread
+from hh_fast.evaluation.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -58,7 +59,7 @@ def ratio_rows(results: Json) -> list[list[str]]:
 
 
 def ratio_table(results: Json) -> str:
-    return table(["ratio, pair by pair", "median", "lowest to highest", "of", "to"], ratio_rows(results))
+    return markdown_table(["ratio, pair by pair", "median", "lowest to highest", "of", "to"], ratio_rows(results))
 
 
 def median_of(entry: Json, figure: str) -> float | None:
@@ -117,7 +118,7 @@ def training(results: Json) -> str:
         "peak memory, MB",
     ]
     slow = held_up_epochs(by_name(results)[GENERATOR]).strip()
-    return "\n\n".join([table(header, rows), ratio_table(results), slow, about(results), *failures(results)])
+    return "\n\n".join([markdown_table(header, rows), ratio_table(results), slow, about(results), *failures(results)])
 
 
 def inputs(results: Json) -> str:
@@ -134,13 +135,13 @@ def inputs(results: Json) -> str:
         if entry["repeats"]
     ]
     header = ["input alone", "yields", "first epoch, images/s", "later, images/s", "first batch, s", "peak memory, MB"]
-    return "\n\n".join([table(header, rows), ratio_table(results), about(results), *failures(results)])
+    return "\n\n".join([markdown_table(header, rows), ratio_table(results), about(results), *failures(results)])
 
 
 def step(results: Json) -> str:
     rows = [[name, with_spread(entry, "warm_img_s")] for name, entry in by_name(results).items()]
     header = [f"training step, batch {results['batch_size']}", "images/s"]
-    return "\n\n".join([table(header, rows), ratio_table(results), about(results), *failures(results)])
+    return "\n\n".join([markdown_table(header, rows), ratio_table(results), about(results), *failures(results)])
 
 
 def scale(results: Json) -> str:
@@ -162,7 +163,7 @@ def scale(results: Json) -> str:
         "peak of own memory, MB",
         "peak of mapped file, MB",
     ]
-    return "\n\n".join([table(header, rows), about(results)])
+    return "\n\n".join([markdown_table(header, rows), about(results)])
 
 
 def measured_costs(results: Json) -> Costs:
@@ -192,7 +193,7 @@ def paper(results: Json) -> str:
         f"Measured: {1e3 * costs.decode_s:.2f} ms of one core to decode an image, {1e6 * costs.copy_s:.0f} µs to copy it,"
         f" {costs.image_bytes:,} bytes. The arithmetic is `hh_fast/bench/paper.py`."
     )
-    return "\n\n".join([table(header, rows), costs_text])
+    return "\n\n".join([markdown_table(header, rows), costs_text])
 
 
 def readme(results: Json) -> str:
@@ -221,7 +222,7 @@ def readme(results: Json) -> str:
         f" from the same initial weights. {held_up_epochs(entries[GENERATOR])}How, and the rest:"
         " [benchmarks/README.md](benchmarks/README.md)."
     )
-    return "\n\n".join([table(header, rows), text])
+    return "\n\n".join([markdown_table(header, rows), text])
 
 
 def export(results: Json) -> str:
@@ -229,7 +230,7 @@ def export(results: Json) -> str:
         [entry["figure"], f"{entry['value']:.3g}", f"{entry['target']:g}", "yes" if entry["holds"] else "no"]
         for entry in results["figures"]
     ]
-    return "\n\n".join([table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`."])
+    return "\n\n".join([markdown_table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`."])
 
 
 def autotuner(results: Json) -> str:
@@ -240,7 +241,7 @@ def autotuner(results: Json) -> str:
             held_up = sum(seconds > HELD_UP_S for seconds in waited)
             rows.append([name, f"{repeat['life_s']:g}", f"{held_up} of {len(waited)}", f"{waited[-1]:.2f}"])
     header = ["iterators", "in use for, s", f"held up their program over {HELD_UP_S:g} s", "longest, s"]
-    return "\n\n".join([table(header, rows), about(results)])
+    return "\n\n".join([markdown_table(header, rows), about(results)])
 
 
 def distributed(results: Json) -> str:
@@ -249,7 +250,7 @@ def distributed(results: Json) -> str:
 
 def tried(results: Json) -> str:
     rows = [[entry["what"], entry["predicted"], entry["came_out"], entry["kept"]] for entry in results["tried"]]
-    return table(["tried", "predicted", "came out", "kept"], rows)
+    return markdown_table(["tried", "predicted", "came out", "kept"], rows)
 
 
 # Name of a block: the JSON that it is made of, and what makes it.

@@ -92,7 +92,7 @@ def test_card_states_what_was_measured(bundle: Path) -> None:
     right = round(check["model_accuracy"] * 24)
     assert f"names the right class of {right} of 24 validation images" in body
     for name in FORMATS[1:]:
-        assert f"| `model_{name}.tflite` |" in body
+        assert f"| `model_{name}.tflite` " in body
     assert "int16x8` runs on reference kernels" in body
 
 

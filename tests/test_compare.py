@@ -150,15 +150,6 @@ def test_the_report_tells_what_failed_and_what_is_noise(results):
     assert "- Warning: whole training: 1.1 is within this machine's noise" in text
 
 
-def test_numbers_are_aligned_to_the_right_and_words_to_the_left():
-    assert report.table(["a", "bytes", "of"], [["long name", "1", "me"], ["c", "-", "you all"]]) == (
-        "| a         | bytes | of      |\n"
-        "| --------- | ----: | ------- |\n"
-        "| long name |     1 | me      |\n"
-        "| c         |     - | you all |"
-    )
-
-
 def test_a_single_repeat_has_no_range(results):
     results["input"][0]["repeats"] = results["input"][0]["repeats"][:1]
     assert report.with_spread(results["input"][0], "warm_img_s") == "600"

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hh_fast.bench.report import median, number, table, values
+from hh_fast.bench.report import median, number, values
 from hh_fast.errors import DataError
+from hh_fast.evaluation.tables import markdown_table
 
 # Figures by part, and whether more is better.
 FIGURES = {
@@ -91,7 +92,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> str:
     ]
     slower = sum(row[-1] == "slower" for row in rows)
     parts = [f"{slower} of {len(rows)} figures got slower." if slower else f"None of {len(rows)} figures got slower."]
-    parts.append(table(["path", "figure", "old", "new", "new/old", "verdict"], rows))
+    parts.append(markdown_table(["path", "figure", "old", "new", "new/old", "verdict"], rows))
     parts += ["\n".join(lost)] if lost else []
     differences = [f"- {line}" for line in _differences(old, new)]
     parts += ["\n".join(differences)] if differences else []

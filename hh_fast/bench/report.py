@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hh_fast.evaluation.tables import markdown_table
+
 Row = dict[str, Any]
 
 
@@ -15,27 +17,6 @@ def values(entry: Row, figure: str) -> list[float]:
 def median(entry: Row, figure: str) -> float | None:
     found = values(entry, figure)
     return statistics.median(found) if found else None
-
-
-def _is_number(cell: str) -> bool:
-    return cell == "-" or cell[:1].isdigit()
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned: numbers to the right, everything else to the left."""
-    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
-    right = [i > 0 and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        columns = zip(cells, widths, right, strict=True)
-        return (
-            "| "
-            + " | ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in columns)
-            + " |"
-        )
-
-    rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
-    return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -79,7 +60,7 @@ def input_table(results: Row) -> str:
         ]
 
     header = ["input alone", "yields", "first epoch, images/s", "later, images/s", "first batch, s", "peak memory, MB"]
-    return table(header, _rows(results["input"], cells))
+    return markdown_table(header, _rows(results["input"], cells))
 
 
 def training_table(results: Row) -> str:
@@ -104,7 +85,7 @@ def training_table(results: Row) -> str:
         "validation accuracy",
         "peak memory, MB",
     ]
-    return table(header, _rows(results["training"], cells))
+    return markdown_table(header, _rows(results["training"], cells))
 
 
 def ratio_table(results: Row) -> str:
@@ -112,7 +93,7 @@ def ratio_table(results: Row) -> str:
     for entry in results["ratios"]:
         pairs = "-" if entry["num_values"] == 1 else f"{entry['low']:.2f} to {entry['high']:.2f}"
         rows.append([entry["what"], f"{entry['median']:.2f}", pairs, entry["over"], entry["under"]])
-    return table(["ratio", "median", "pairs", "of", "to"], rows)
+    return markdown_table(["ratio", "median", "pairs", "of", "to"], rows)
 
 
 def sweep_table(entries: Sequence[dict[str, Any]]) -> str:
@@ -128,7 +109,7 @@ def sweep_table(entries: Sequence[dict[str, Any]]) -> str:
         ]
         for entry in measured
     ]
-    text = table(["sweep", "cache", "training, images/s", "input wait", "compile, s"], rows)
+    text = markdown_table(["sweep", "cache", "training, images/s", "input wait", "compile, s"], rows)
     return "\n\n".join([text, *(f"- Warning: {line}" for line in failures(entries))])
 
 

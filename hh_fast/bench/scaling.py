@@ -10,7 +10,7 @@ import itertools
 import math
 from typing import Any
 
-from hh_fast.bench.report import table
+from hh_fast.evaluation.tables import markdown_table
 
 BATCHES, REPLICAS = (128, 1024, 8192, 65536), (1, 8, 64, 512)
 RECIPE_IMAGES = 1027
@@ -129,7 +129,7 @@ def paper_table(replica: Replica, network: Network, *, num_images: int, most_a_r
         figures.append(f"{100 * step.efficiency:.0f}%")
         rates = [f"{step.sgd_rate:.2g}", f"{step.rmsprop_rate:.2g}"]
         rows.append([*start, str(batch_size // num_replicas), *figures, steps, *rates])
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def measured_table(summary: dict[str, Any]) -> str:
@@ -145,10 +145,10 @@ def measured_table(summary: dict[str, Any]) -> str:
     sent, bound = summary["bytes_a_step_two_workers"], summary["bytes_a_step_lower_bound"]
     return "\n\n".join(
         [
-            table(["two replicas, equal total work", "a step", "over one process"], rows),
+            markdown_table(["two replicas, equal total work", "a step", "over one process"], rows),
             f"Two workers sent {sent:,.0f} bytes a step, {sent / bound:.3f} times the lower bound of {bound:,.0f}: each must send"
             f" the model's gradients, {summary['model_bytes']:,.0f} bytes, once.",
-            table(["an image", "wall", "the trainer's processor"], decoding),
+            markdown_table(["an image", "wall", "the trainer's processor"], decoding),
         ]
     )
 

@@ -14,16 +14,6 @@ MAX_WORST = 16
 TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
 
 
-def class_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities of every class, float32 (n, num_classes), from a head's output (n, num_classes) or (n, 1) = p(class 1)."""
-    return np.concatenate([1 - probabilities, probabilities], axis=1) if probabilities.shape[1] == 1 else probabilities
-
-
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts, int64 (num_classes, num_classes): rows are the true classes, columns the predicted ones."""
-    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
 def save_figure(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)
@@ -53,7 +43,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
-    """A confusion matrix with its counts, as a PNG. `matrix` as of `confusion_matrix`."""
+    """A confusion matrix with its counts, as a PNG. `matrix` as of `metrics.confusion_matrix`."""
     side = max(4.0, 0.6 * len(class_names) + 2.5)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()

@@ -12,13 +12,14 @@ import hh_fast
 from hh_fast.config import ExportConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import eval_batches
-from hh_fast.evaluation.plots import confusion_matrix, save_figure
+from hh_fast.evaluation.metrics import confusion_matrix, wilson_interval
+from hh_fast.evaluation.plots import save_figure
+from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.export import snippets
 from hh_fast.export.check import SLOW_FORMATS, balanced
 from hh_fast.export.describe import ExportedFile
 from hh_fast.export.origin import Origin
 from hh_fast.io.files import write_text
-from hh_fast.training.run_report import wilson_interval
 
 README, EXAMPLES = "README.md", "examples.png"
 NUM_EXAMPLES = 12
@@ -58,11 +59,6 @@ model-index:
 """
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
-
-
 def _formats_table(files: Sequence[ExportedFile]) -> str:
     threads = max((latency.num_threads for file in files for latency in file.latency), default=1)
     rows = []
@@ -99,7 +95,7 @@ def _formats_table(files: Sequence[ExportedFile]) -> str:
         "largest difference",
         "images",
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _formats_notes(files: Sequence[ExportedFile], left_out: dict[str, str]) -> str:
@@ -130,11 +126,10 @@ def _evaluation(origin: Origin, reference: np.ndarray, labels: np.ndarray) -> tu
     matrix = confusion_matrix(labels, reference.argmax(axis=1), len(names))
     right, total = int(np.trace(matrix)), int(matrix.sum())
     low, high = wilson_interval(right, total)
-    rows = [[f"**{name}**", *map(str, row)] for name, row in zip(names, matrix.tolist(), strict=True)]
     text = (
         f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
         f" (95% interval {low:.4f} to {high:.4f}).\n\n"
-        f"{_table(['is, named', *names], rows)}\n\n"
+        f"{confusion_table(matrix, names)}\n\n"
         "The weights kept are those of the epoch that was best on these same images, so new images may do a little worse."
     )
     return right / total, text

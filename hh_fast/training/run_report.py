@@ -1,7 +1,6 @@
 """What a finished run shows people: pictures, and a README with the measured figures and the command that repeats it."""
 
 import logging
-import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,9 @@ import numpy as np
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import images_at
-from hh_fast.evaluation.plots import (
-    MAX_WORST,
-    class_probabilities,
-    confusion_matrix,
-    draw_confusion,
-    draw_curves,
-    draw_worst,
-)
+from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
+from hh_fast.evaluation.plots import MAX_WORST, draw_confusion, draw_curves, draw_worst
+from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.io.files import write_text
 from hh_fast.training.checkpoint import Progress
 
@@ -26,15 +20,6 @@ logger = logging.getLogger(__name__)
 
 CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
 FILES = (CURVES, CONFUSION, WORST, README)
-
-
-def wilson_interval(num_right: int, num_images: int) -> tuple[float, float]:
-    """The 95% interval of an accuracy (Wilson 1927, the score interval)."""
-    z = 1.959964
-    share = num_right / num_images
-    center = (share + z * z / (2 * num_images)) / (1 + z * z / num_images)
-    half = z / (1 + z * z / num_images) * math.sqrt(share * (1 - share) / num_images + z * z / (4 * num_images**2))
-    return center - half, center + half
 
 
 def command_line(program: str, *configs: Config) -> str:
@@ -65,16 +50,12 @@ def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], 
     worst = _worst(split, chances)
     names = [Path(split.paths[i]).name for i in worst]
     draw_worst(images_at(split, worst), split.labels[worst], chances[worst], names, class_names, run_dir / WORST)
-    header = " | ".join(class_names)
-    rows = [f"| {name} | {' | '.join(map(str, row))} |" for name, row in zip(class_names, matrix, strict=True)]
     return [
         f"Validation accuracy of `model.keras` (epoch {progress.best_epoch}, the best): **{right / split.num_images:.4f}**,"
         f" {right} of {split.num_images} images; 95% interval {low:.3f} to {high:.3f}."
         " The epoch was chosen on these same images, so expect a little less on others.",
         "",
-        f"| true \\ predicted | {header} |",
-        f"|---|{'---|' * len(class_names)}",
-        *rows,
+        confusion_table(matrix, class_names),
         "",
         f"![confusion matrix]({CONFUSION})",
         "",
@@ -93,6 +74,17 @@ def write_report(
     command = command_line(
         "bin/train", DataConfig.from_json(identity["data"]), TrainConfig.from_json(identity["train"])
     )
+    measured = [
+        ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
+        ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
+        ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
+        ["peak memory", f"{result['peak_memory_bytes'] / 1e6:.0f} MB"],
+        ["device", ", ".join(identity["devices"])],
+        ["precision, XLA", f"{identity['precision']}, {'on' if identity['jit_compile'] else 'off'}"],
+        ["cache", identity["cache"]],
+        *([name, number] for name, number in identity["versions"].items()),
+        ["data fingerprint (SHA-256)", f"`{identity['fingerprint'][:16]}…`"],
+    ]
     lines = [
         f"# A run of hh_fast: {', '.join(data.class_names)}",
         "",
@@ -109,17 +101,7 @@ def write_report(
         "",
         f"![curves]({CURVES})",
         "",
-        "| measured | value |",
-        "|---|---|",
-        f"| last epoch: training loss, accuracy | {last['loss']:.4f}, {last['accuracy']:.4f} |",
-        f"| last epoch: images a second in training steps | {last['images_per_second']:.0f} |",
-        f"| last epoch: share of step time waited for input | {100 * last['input_wait']:.2f}% |",
-        f"| peak memory | {result['peak_memory_bytes'] / 1e6:.0f} MB |",
-        f"| device | {', '.join(identity['devices'])} |",
-        f"| precision, XLA | {identity['precision']}, {'on' if identity['jit_compile'] else 'off'} |",
-        f"| cache | {identity['cache']} |",
-        *(f"| {name} | {number} |" for name, number in identity["versions"].items()),
-        f"| data fingerprint (SHA-256) | `{identity['fingerprint'][:16]}…` |",
+        markdown_table(["measured", "value"], measured),
         "",
         "Files: `model.keras` (best epoch), `last.keras`, `history.csv`, `config.json`, `result.json`, `tensorboard/`.",
         "",

@@ -1,0 +1,30 @@
+"""Tables in Markdown that read well as plain text too. Standard library only."""
+
+from collections.abc import Iterable, Sequence
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell[:1].isdigit()
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned: numbers to the right, everything else to the left."""
+    lines = [[cell.replace("|", "&#124;") for cell in row] for row in (header, *rows)]
+    columns = list(zip(*lines, strict=True))
+    widths = [max(3, *map(len, column)) for column in columns]
+    right = [i > 0 and all(map(_is_number, column[1:])) for i, column in enumerate(columns)]
+    aligned = [
+        [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        for line in lines
+    ]
+    rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (aligned[0], rule, *aligned[1:]))
+
+
+def confusion_table(matrix: Iterable[Iterable[object]], class_names: Sequence[str]) -> str:
+    """`matrix` of `metrics.confusion_matrix`, a row for each true class."""
+    rows = [[name, *map(str, counts)] for name, counts in zip(class_names, matrix, strict=True)]
+    return markdown_table(["true \\ predicted", *class_names], rows)
