@@ -87,7 +87,13 @@ def metadata_json(
             "width": width,
             "channels": "RGB",
             "range": [0, 255],
-            "resize": "the whole image to height x width, bilinear, half-pixel centers, no antialiasing",
+            # How an image of another aspect becomes height x width: squeeze, crop (its centre) or pad (with black).
+            "resize": {
+                "method": "squeeze",
+                "interpolation": "bilinear",
+                "half_pixel_centers": True,
+                "antialias": False,
+            },
         },
         "output": {"name": SCORES, "range": [0, 1], "order": "class_names"},
         "made_from": {
