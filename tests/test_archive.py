@@ -191,6 +191,18 @@ def test_a_zip_without_images(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders"
 
 
+@pytest.mark.parametrize("names", [("0.png", "1.png"), ("a/0.png",), ("a/b/0.png",)])
+def test_a_zip_without_class_folders_is_named_itself(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = make_zip(tmp_path / "a.zip", {name: image() for name in names})
+    with pytest.raises(DataError) as caught:
+        unpack(path, tmp_path / "cache")
+    assert str(caught.value) == (
+        f"{path} holds {len(names)} images and no two class folders: put the images of each class into a folder named after"
+        " it, and zip these folders"
+    )
+    assert everything_below(tmp_path / "cache") == ["unpacked"]
+
+
 def test_broken_zips_are_refused_or_read_and_write_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):

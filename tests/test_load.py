@@ -11,7 +11,7 @@ import pytest
 from hh_fast.config import DataConfig
 from hh_fast.data import cache_mode
 from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.load import hold_out, load_data
+from hh_fast.data.load import load_data
 from hh_fast.errors import DataError
 
 MakeImages = Callable[..., Path]
@@ -30,15 +30,54 @@ def test_a_fifth_of_each_class_is_held_out_by_default(make_images: MakeImages, t
     assert not set(data.train.paths) & set(data.validation.paths)
 
 
-def test_the_images_held_out_follow_the_seed() -> None:
-    labels = np.repeat([0, 1], 50)
-    first, again, other = (hold_out(labels, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
-    assert first == again != other
+def copy_of(path: Path, name: str) -> None:
+    (path.parent / name).write_bytes(path.read_bytes())
 
 
-def test_a_share_that_rounds_to_nothing_still_holds_one_out() -> None:
-    kept, held = hold_out(np.repeat([0, 1], 3), 0.01, 0)
-    assert (len(kept), len(held)) == (4, 2)
+def test_copies_are_kept_on_one_side_and_counted(
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_images("a", {"x": 10, "y": 10})
+    for path in [*root.rglob("00[0-4].png")]:
+        copy_of(path, f"copy-{path.name}")
+    data = load_data(config(tmp_path, root))
+    assert data.validation is not None
+    assert not set(data.train.sha256) & set(data.validation.sha256)
+    assert data.copies == "10 of 30 images, each on the side of its original"
+    assert f"Byte-identical copies: {data.copies}" in caplog.text
+
+
+def test_validation_images_that_are_training_images_too_are_told(
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train, validation = make_images("t", {"x": 3, "y": 3}), make_images("v", {"x": 2, "y": 2}, seed=1)
+    (validation / "y" / "001.png").write_bytes((train / "y" / "000.png").read_bytes())
+    data = load_data(config(tmp_path, train, validation_dir=str(validation)))
+    assert data.copies == "1 of 4 validation images are training images too"
+    assert f"{data.copies}, byte for byte" in caplog.text
+
+
+def test_recorded_images_are_validated_on_wherever_they_lie(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a", {"x": 10, "y": 10})
+    first = load_data(config(tmp_path, root)).validation
+    assert first is not None
+    for i in range(5):
+        (root / "x" / f"00{i}.png").rename(root / "x" / f"moved-{i}.png")
+        copy_of(root / "y" / "000.png", f"new-{i}.png")
+    again = load_data(config(tmp_path, root), recorded=first.sha256)
+    assert again.validation is not None
+    assert sorted(again.validation.sha256) == sorted(first.sha256)
+    assert again.train.num_images == 25 - 4
+    Path(again.validation.paths[0]).unlink()
+    less = load_data(config(tmp_path, root), recorded=first.sha256).validation
+    assert less is not None
+    assert less.num_images == 3
+    with pytest.raises(DataError) as caught:
+        load_data(config(tmp_path, root), recorded=["0" * 64])
+    assert str(caught.value) == (
+        f"none of the 1 images that the run held out for validation is in {root}: give the folders that it was trained on,"
+        " by --train_dir and --validation_dir"
+    )
 
 
 def test_validation_can_be_left_out(make_images: MakeImages, tmp_path: Path) -> None:
@@ -90,6 +129,12 @@ def two_folders(make: MakeImages, train: dict[str, int], validation: dict[str, i
     return make("train", train), {"validation_dir": str(make("validation", validation))}
 
 
+def copied(root: Path) -> Path:
+    for name in ("copy.png", "copy2.png"):
+        copy_of(root / "y" / "000.png", name)
+    return root
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -105,6 +150,11 @@ def two_folders(make: MakeImages, train: dict[str, int], validation: dict[str, i
             lambda make: (make("train", {"x": 3, "y": 1}), {}),
             "one image in {root}/y, and none is left to train on when one is held out for validation: add images, or give"
             " --validation_split=0",
+        ),
+        (
+            lambda make: (copied(make("train", {"x": 3, "y": 1})), {}),
+            "3 copies of one image in {root}/y, and none is left to train on when one is held out for validation: add images,"
+            " or give --validation_split=0",
         ),
         (
             lambda make: two_folders(make, {"x": 2, "y": 2}, {"x": 2, "z": 2}),
@@ -163,3 +213,12 @@ def test_auto_predicts_and_says_why(
     assert f"{num_bytes / 1e6:,.0f} MB decoded" in why
     assert f"{memory / 1e6:,.0f} MB" in why
     assert choose_cache("none", num_bytes, tmp_path)[0] == "none"
+
+
+def test_workers_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_mode, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(cache_mode.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**10))
+    assert choose_cache("auto", 2 * 10**8, tmp_path, 2)[0] == "memory"
+    cache, why = choose_cache("auto", 2 * 10**8, tmp_path, 4)
+    assert cache == "disk"
+    assert why.startswith("200 MB decoded by each of 4 workers, too much for memory")

@@ -41,6 +41,43 @@ def test_a_zip_is_used_like_its_folder(make_images: MakeImages, tmp_path: Path, 
     assert from_zip.source.name == tmp_path.name
 
 
+@pytest.mark.parametrize("pack", [None, "", "horse-or-human"], ids=["folder", "zip", "zip with a top folder"])
+@pytest.mark.parametrize("names", [("train", "validation"), ("Training", "val"), ("train", "valid"), ("train", "test")])
+def test_a_folder_that_holds_the_splits(
+    make_images: MakeImages, tmp_path: Path, names: tuple[str, str], pack: str | None
+) -> None:
+    for number, name in enumerate(names):
+        make_images(f"pictures/{name}", {"x": 3 - number, "y": 3 - number}, seed=number)
+    given = tmp_path / "pictures" if pack is None else zipped(tmp_path / "pictures", pack)
+    source = find_source(DataConfig(train_dir=str(given), cache_dir=str(tmp_path / "cache")))
+    assert source.validation_dir is not None
+    assert (source.train_dir.name, source.validation_dir.name) == names
+    assert source.name == "pictures"
+    assert source.note == f"{given} holds {names[0]}/ and {names[1]}/: they are used as the two splits"
+
+
+def test_beside_the_splits_and_instead_of_them(make_images: MakeImages, tmp_path: Path) -> None:
+    root = make_images("a/train", {"x": 2, "y": 2}).parent
+    for name in ("test", "validation"):
+        make_images(f"a/{name}", {"x": 2, "y": 2})
+    source = find_source(DataConfig(train_dir=str(root)))
+    assert source.validation_dir == root / "validation"
+    assert str(source.note).endswith("used as the two splits; not used: test/")
+    assert find_source(DataConfig(train_dir=str(root), validation_dir=str(root))).validation_dir == root / "validation"
+    own = DataConfig(train_dir=str(root), validation_dir=str(root / "test"))
+    assert find_source(own).validation_dir == root / "test"
+    with pytest.raises(UsageError) as caught:
+        find_source(DataConfig(train_dir=str(root), validation_split=0.3))
+    assert str(caught.value) == (
+        "`validation_split` must be left out where --train_dir holds train/ and validation/. Received: 0.3"
+    )
+
+
+def test_classes_that_are_called_like_splits(make_images: MakeImages) -> None:
+    root = make_images("a", {"train": 2, "test": 2})
+    assert find_source(DataConfig(train_dir=str(root))).train_dir == root
+
+
 @pytest.mark.parametrize(
     ("config", "name"),
     [

@@ -132,3 +132,8 @@ def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             raise DataError(f"{archive} is no zip that can be read ({reason}): download it again") from e
         if count == 0:
             raise DataError(f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders")
+        if sum(entry.is_dir() for entry in class_root(temporary).iterdir()) < 2:
+            raise DataError(
+                f"{archive} holds {count} images and no two class folders: put the images of each class into a folder named"
+                " after it, and zip these folders"
+            )

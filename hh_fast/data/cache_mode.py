@@ -14,13 +14,16 @@ def predicted_bytes(num_images: int, image_size: tuple[int, int]) -> int:
     return num_images * image_size[0] * image_size[1] * 3
 
 
-def choose_cache(cache: str, num_bytes: int, cache_root: Path) -> tuple[str, str]:
-    """(memory, disk or none; why), from the bytes that the decoded images will take."""
-    size = f"{num_bytes / 1e6:,.0f} MB decoded"
+def choose_cache(cache: str, num_bytes: int, cache_root: Path, num_sharing: int = 1) -> tuple[str, str]:
+    """(memory, disk or none; why), from the bytes that the decoded images will take.
+
+    `num_sharing` processes of this machine take as many at the same time, this one among them.
+    """
+    size = f"{num_bytes / 1e6:,.0f} MB decoded" + (f" by each of {num_sharing} workers" if num_sharing > 1 else "")
     if cache != "auto":
         return cache, f"{size}; as asked by --cache"
     memory = available_memory()
-    if num_bytes <= MEMORY_SHARE * memory:
+    if num_bytes * num_sharing <= MEMORY_SHARE * memory:
         return "memory", f"{size}, under half of the {memory / 1e6:,.0f} MB of memory that is free"
     existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
     disk = shutil.disk_usage(existing).free

@@ -16,6 +16,7 @@ from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.scan import ImageFile, fingerprint, list_images
 from hh_fast.data.sources import Source, find_source
+from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, find_again, hold_out, num_copies
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.text import printable
@@ -23,7 +24,6 @@ from hh_fast.io.text import printable
 logger = logging.getLogger(__name__)
 
 MAX_BAD_LISTED = 20
-DEFAULT_VALIDATION_SPLIT = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Split:
     """The images of one split that decode, in their fixed order.
 
     `paths` (n,), `labels` int32 (n,) as positions in the class names, and `images` uint8 (n, height, width, 3), values
-    0 to 255, or None where they are decoded as needed.
+    0 to 255, or None where they are decoded as needed. `sha256` (n,) are the files' hashes, as hex.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Split:
     labels: np.ndarray
     images: tf.Tensor | None
     image_size: tuple[int, int]
+    sha256: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -50,6 +51,7 @@ class Data:
     """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex.
 
     `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard.
+    `copies` says in words how many images are byte-identical to others, and on which side they are.
     """
 
     source: Source
@@ -61,13 +63,25 @@ class Data:
     cache: str
     cache_reason: str
     num_bad: int
+    copies: str
 
 
 @dataclasses.dataclass(frozen=True)
 class _Listing:
+    """The images of one split, or of all; `files` is empty until they are read."""
+
     name: str
     paths: list[str]
     labels: np.ndarray
+    files: list[ImageFile]
+
+    def part(self, name: str, positions: np.ndarray) -> "_Listing":
+        paths, files = ([found[i] for i in positions] if found else [] for found in (self.paths, self.files))
+        return _Listing(name, paths, self.labels[positions], files)
+
+    def contents(self) -> list[str]:
+        """What tells images apart: their hashes where they could be read, else their paths."""
+        return [file.path if file.fault else file.sha256 for file in self.files] or self.paths
 
 
 def _list(directory: Path, name: str) -> tuple[_Listing, list[str]]:
@@ -80,52 +94,82 @@ def _list(directory: Path, name: str) -> tuple[_Listing, list[str]]:
             raise DataError(
                 f"no images in {directory / class_name}: put PNG, JPEG, BMP or GIF files there, or remove the folder"
             )
-    return _Listing(name, paths, labels), class_names
+    return _Listing(name, paths, labels, []), class_names
 
 
-def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to train on and to validate on, each in order: `share` of each class, at least one, drawn by `seed`."""
-    held: list[int] = []
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
-        count = min(max(1, round(share * len(positions))), len(positions) - 1)
-        held += np.random.default_rng([seed, int(label)]).permutation(positions)[:count].tolist()
-    chosen = np.zeros(len(labels), bool)
-    chosen[held] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
-def _listings(config: DataConfig, source: Source) -> tuple[list[_Listing], list[str]]:
+def _list_all(source: Source) -> tuple[list[_Listing], list[str]]:
     train, class_names = _list(source.train_dir, "train")
-    if source.validation_dir is not None:
-        validation, others = _list(source.validation_dir, "validation")
-        if others != class_names:
-            raise DataError(
-                f"the classes differ: {source.train_dir} has {', '.join(class_names)} and {source.validation_dir} has"
-                f" {', '.join(others)}; give both the same sub-folders"
-            )
-        return [train, validation], class_names
+    if source.validation_dir is None:
+        return [train], class_names
+    validation, others = _list(source.validation_dir, "validation")
+    if others != class_names:
+        raise DataError(
+            f"the classes differ: {source.train_dir} has {', '.join(class_names)} and {source.validation_dir} has"
+            f" {', '.join(others)}; give both the same sub-folders"
+        )
+    return [train, validation], class_names
+
+
+def _held_out(train: _Listing, config: DataConfig, directory: Path, class_names: Sequence[str]) -> list[_Listing]:
     share = DEFAULT_VALIDATION_SPLIT if config.validation_split is None else config.validation_split
     if share == 0:
-        return [train], class_names
-    for label, count in enumerate(np.bincount(train.labels)):
-        if count < 2:
+        return [train]
+    contents = np.asarray(train.contents())
+    for label, name in enumerate(class_names):
+        of_class = contents[train.labels == label]
+        if len(set(of_class)) < 2:
+            what = "one image" if len(of_class) == 1 else f"{len(of_class)} copies of one image"
             raise DataError(
-                f"one image in {source.train_dir / class_names[label]}, and none is left to train on when one is held out"
-                " for validation: add images, or give --validation_split=0"
+                f"{what} in {directory / name}, and none is left to train on when one is held out for validation: add"
+                " images, or give --validation_split=0"
             )
-    kept, held = hold_out(train.labels, share, config.seed)
+    kept, held = hold_out(train.labels, train.contents(), share, config.seed)
     logger.info(
         "Holding out %d of %d images for validation (--validation_split=%g)", len(held), len(train.paths), share
     )
-    parts = [("train", kept), ("validation", held)]
-    return [_Listing(name, [train.paths[i] for i in part], train.labels[part]) for name, part in parts], class_names
+    return [train.part("train", kept), train.part("validation", held)]
 
 
-def _scan(listings: Sequence[_Listing], config: DataConfig, index: Path) -> list[list[ImageFile]]:
+def _found_again(listings: Sequence[_Listing], recorded: Sequence[str], source: Source) -> list[_Listing]:
+    """The splits with the `recorded` images, and no others, to validate on."""
+    pool = listings[-1]
+    found = find_again(pool.contents(), recorded)
+    if len(found) == 0:
+        raise DataError(
+            f"none of the {len(recorded)} images that the run held out for validation is in"
+            f" {source.validation_dir or source.train_dir}: give the folders that it was trained on, by --train_dir and"
+            " --validation_dir"
+        )
+    rest = np.setdiff1d(np.arange(len(pool.paths)), found)
+    return [listings[0] if len(listings) == 2 else pool.part("train", rest), pool.part("validation", found)]
+
+
+def _describe_copies(listings: Sequence[_Listing], source: Source, *, sharded: bool) -> str:
+    """How many images are byte-identical to others; logged where there are any."""
+    if sharded:
+        return "not looked for with --shard_data"
+    contents = [listing.contents() for listing in listings]
+    total = sum(map(len, contents))
+    if source.validation_dir is None:
+        count = num_copies([content for part in contents for content in part])
+        text = f"{count} of {total} images" + (", each on the side of its original" if len(contents) == 2 else "")
+        if count:
+            logger.info("Byte-identical copies: %s", text)
+        return text
+    trained = set(contents[0])
+    count = sum(content in trained for content in contents[1])
+    text = f"{count} of {len(contents[1])} validation images are training images too"
+    if count:
+        logger.warning("%s, byte for byte, so validation flatters the model; bin/explore lists them", text)
+    return text
+
+
+def _scan(listings: Sequence[_Listing], config: DataConfig, index: Path) -> list[_Listing]:
     paths = [path for listing in listings for path in listing.paths]
     files = iter(scan_changed(paths, max_image_pixels=config.max_image_pixels, index=index))
-    return [list(itertools.islice(files, len(listing.paths))) for listing in listings]
+    return [
+        dataclasses.replace(listing, files=list(itertools.islice(files, len(listing.paths)))) for listing in listings
+    ]
 
 
 def _fill(home: str, files: Sequence[ImageFile], config: DataConfig) -> Store:
@@ -147,15 +191,14 @@ def _refuse_bad(bad: Sequence[tuple[str, str]], total: int) -> None:
 
 def _split(listing: _Listing, store: Store, image_size: tuple[int, int]) -> Split:
     good = [i for i in range(len(listing.paths)) if i not in store.bad]
-    return Split(listing.name, tuple(listing.paths[i] for i in good), listing.labels[good], store.images, image_size)
+    paths, sha256 = (tuple(found[i] for i in good) for found in (listing.paths, [f.sha256 for f in listing.files]))
+    return Split(listing.name, paths, listing.labels[good], store.images, image_size, sha256)
 
 
-def _whole_fingerprint(
-    listings: Sequence[_Listing], scanned: Sequence[Sequence[ImageFile]], class_names: Sequence[str]
-) -> str:
+def _whole_fingerprint(listings: Sequence[_Listing], class_names: Sequence[str]) -> str:
     digest = hashlib.sha256(repr(class_names).encode("utf-8", "backslashreplace"))
-    for listing, files in zip(listings, scanned, strict=True):
-        digest.update(f"{listing.name} {fingerprint(files)}".encode())
+    for listing in listings:
+        digest.update(f"{listing.name} {fingerprint(listing.files)}".encode())
         digest.update(listing.labels.tobytes())
     return digest.hexdigest()
 
@@ -165,24 +208,52 @@ def _listing_digest(listing: _Listing, directory: Path) -> str:
     return hashlib.sha256(names.encode("utf-8", "surrogateescape") + listing.labels.tobytes()).hexdigest()
 
 
-def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
+def _listings(
+    config: DataConfig,
+    source: Source,
+    shard: tuple[int, int] | None,
+    recorded: Sequence[str] | None,
+) -> tuple[list[_Listing], list[str], str]:
+    """The splits with what their files say, the class names, and the digest of the training images' list."""
+    listings, class_names = _list_all(source)
+    index = index_path(config.cache_root, source.train_dir, shard)
+    if shard is None:
+        listings = _scan(listings, config, index)
+    if recorded is not None:
+        listings = _found_again(listings, recorded, source)
+    elif source.validation_dir is None:
+        listings = _held_out(listings[0], config, source.train_dir, class_names)
+    digest = _listing_digest(listings[0], source.train_dir)
+    if shard is not None:
+        share = np.arange(shard[0], len(listings[0].paths), shard[1])
+        listings = _scan([listings[0].part("train", share), *listings[1:]], config, index)
+    return listings, class_names, digest
+
+
+def load_data(
+    config: DataConfig,
+    shard: tuple[int, int] | None = None,
+    *,
+    recorded: Sequence[str] | None = None,
+    num_sharing: int = 1,
+) -> Data:
     """Finds the data set, checks every file, and decodes what is to be kept.
 
     With a `shard`, (i, n): of the training images only every n-th from number i on is looked at; validation stays whole.
+    With `recorded` hashes: the images with these, and no others, are validated on, wherever they lie now. `num_sharing`:
+    processes on this machine that share its memory.
 
     Raises:
-        DataError: folders or images that cannot be used, each named, up to 20.
+        DataError: folders or images that cannot be used, each named, up to 20; none of the `recorded` images is there.
         OSError: a cache that cannot be written.
     """
     source = find_source(config)
-    listings, class_names = _listings(config, source)
-    listing = _listing_digest(listings[0], source.train_dir)
-    if shard is not None:
-        part = slice(shard[0], None, shard[1])
-        listings[0] = _Listing("train", listings[0].paths[part], listings[0].labels[part])
-    scanned = _scan(listings, config, index_path(config.cache_root, source.train_dir, shard))
-    num_files = sum(len(files) for files in scanned)
-    home, reason = choose_cache(config.cache, predicted_bytes(num_files, config.image_size), config.cache_root)
+    listings, class_names, digest = _listings(config, source, shard, recorded)
+    copies = _describe_copies(listings, source, sharded=shard is not None)
+    scanned = [listing.files for listing in listings]
+    num_files = sum(map(len, scanned))
+    num_bytes = predicted_bytes(num_files, config.image_size)
+    home, reason = choose_cache(config.cache, num_bytes, config.cache_root, num_sharing)
     logger.info("Cache: %s (%s)", home, reason)
     stores = [_fill(home, files, config) for files in scanned]
     bad = [
@@ -199,7 +270,7 @@ def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
     if bad:
         logger.warning("Skipping %d of %d images that cannot be used", len(bad), num_files)
     splits = [_split(listing, store, config.image_size) for listing, store in zip(listings, stores, strict=True)]
-    for split in splits:
+    for split in splits[: 1 if recorded else None]:
         for label in set(range(len(class_names))) - set(split.labels.tolist()):
             raise DataError(
                 f"no image of class {class_names[label]} is left to {split.name} with: mend its images, or add some"
@@ -209,9 +280,10 @@ def load_data(config: DataConfig, shard: tuple[int, int] | None = None) -> Data:
         class_names=tuple(class_names),
         train=splits[0],
         validation=splits[1] if len(splits) == 2 else None,
-        fingerprint=_whole_fingerprint(listings, scanned, class_names),
-        listing=listing,
+        fingerprint=_whole_fingerprint(listings, class_names),
+        listing=digest,
         cache=home,
         cache_reason=reason,
         num_bad=len(bad),
+        copies=copies,
     )

@@ -1,0 +1,43 @@
+"""What the automatic split holds out, and what of it is found again."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from hh_fast.data.split import find_again, hold_out
+
+
+def test_the_images_held_out_follow_the_seed() -> None:
+    labels = np.repeat([0, 1], 50)
+    first, again, other = (hold_out(labels, range(100), 0.2, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    assert np.bincount(labels[first]).tolist() == [10, 10]
+
+
+def test_a_share_that_rounds_to_nothing_still_holds_one_out() -> None:
+    kept, held = hold_out(np.repeat([0, 1], 3), range(6), 0.01, 0)
+    assert (len(kept), len(held)) == (4, 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    ("labels", "contents"),
+    [
+        ([0] * 20 + [1] * 20, [i % 13 for i in range(20)] + [100 + i // 2 for i in range(20)]),
+        ([0] * 10 + [1] * 10, [*range(10), 0, 1, 2, *range(13, 20)]),  # three images are in both classes
+        ([0] * 6 + [1] * 6, ["a"] * 5 + ["b"] + ["c"] * 3 + ["d"] * 3),  # groups larger than the share
+    ],
+    ids=["copies", "copies in two classes", "mostly copies"],
+)
+def test_copies_stay_on_one_side(labels: Sequence[int], contents: Sequence[object], seed: int) -> None:
+    kept, held = hold_out(np.asarray(labels), contents, 0.2, seed)
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+    assert not {contents[i] for i in kept} & {contents[i] for i in held}
+    for side in (kept, held):
+        assert {labels[i] for i in side} == {0, 1}
+
+
+def test_each_recorded_image_is_found_as_often_as_it_was_recorded() -> None:
+    assert find_again(["a", "b", "c", "b", "b"], ["b", "c", "b", "gone"]).tolist() == [1, 2, 3]
+    assert find_again(["a"], ["gone"]).tolist() == []
