@@ -171,10 +171,23 @@ def test_if_all_fail_the_older_bundle_stays(run: Run, tmp_path: Path, monkeypatc
 
 
 def test_an_older_bundle_is_replaced_whole(run: Run, tmp_path: Path) -> None:
-    target = export(run, tmp_path / "bundle", formats=("float32", "saved_model"))
-    export(run, target, formats=("float16",))
-    assert {"model_float16.tflite", "README.md"} <= names_in(target)
-    assert not {"model_float32.tflite", "saved_model"} & names_in(target)
+    target = export(run, tmp_path / "bundle", formats=("float32",))
+    (target / "metadata.json").write_text("older")
+    export(run, target, formats=("float32", "float16"))
+    assert {"model_float16.tflite", "model_float32.tflite", "README.md"} <= names_in(target)
+    assert list(json.loads((target / "metadata.json").read_text())["files"]) == ["float32", "float16"]
+
+
+def test_formats_of_an_older_bundle_are_not_lost(run: Run, tmp_path: Path) -> None:
+    target = export(run, tmp_path / "bundle", formats=("float32",))
+    before = (target / "SHA256SUMS").read_text()
+    with pytest.raises(UsageError) as caught:
+        export(run, target, formats=("float16",))
+    assert str(caught.value) == (
+        f"`formats` must include those that {target} holds, or they would be lost: add float32, or give another"
+        " --export_dir. Received: float16"
+    )
+    assert (target / "SHA256SUMS").read_text() == before
 
 
 def test_a_broken_export_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

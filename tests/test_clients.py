@@ -95,9 +95,8 @@ from hh_fast.cli.predict import main
 sys.exit(main(["--model={bundle / "model_float32.tflite"}", "--json", {str(run.validation_dir)!r}]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *rows, summary = map(json.loads, done.stdout.splitlines())
+    rows = list(map(json.loads, done.stdout.splitlines()))
     assert [row["class"] for row in rows] == [CLASS_NAMES[i] for i in scores.argmax(axis=1)]
-    assert summary["num_images"] == len(scores)
 
 
 class _Site:

@@ -19,8 +19,8 @@ from hh_fast.export.metadata import embed
 from hh_fast.predict.classifier import Classifier, names_beside, open_classifier, score_per_class
 from hh_fast.predict.compare import compare, draw
 from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.output import Summary
 from hh_fast.predict.stream import Prediction, image_reader, predict, predict_bytes, read_batches
-from hh_fast.predict.tally import Tally
 from hh_fast.predict.tflite_metadata import Metadata
 
 pytest_plugins = ["small_run"]
@@ -315,13 +315,16 @@ def test_finds_files_folders_globs_and_lines(tmp_path: Path) -> None:
     assert found(f"{root}/*.tiff") == []
 
 
-def test_labels_where_sub_folders_are_the_classes(tmp_path: Path) -> None:
+def test_labels_where_sub_folders_are_the_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("humans/1.png", "humans/deeper/2.png", "horses/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert [item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())] == [0, 1, 1]
     (tmp_path / "mules").mkdir()
     assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())} == {None}
+    assert caplog.messages == [
+        f"No accuracy for {tmp_path}: its sub-folders horses, humans, mules are not the model's classes horses, humans"
+    ]
 
 
 def fake_classifier() -> Classifier:
@@ -364,21 +367,16 @@ def test_bad_files_are_named_and_the_rest_goes_on() -> None:
     assert [item.path for item in made] == ["200", "bad", "10", "locked", "250"]
     assert [item.fault for item in made] == [None, "bad: not an image", None, "locked: Permission denied", None]
     assert [item.ranked()[:1] for item in made] == [[1], [], [0], [], [1]]
-    tally = Tally(CLASS_NAMES)
+    summary = Summary(CLASS_NAMES)
     for item in made:
-        tally.add(item)
-    assert tally.to_json() == {
-        "num_images": 5,
-        "num_unreadable": 2,
-        "accuracy": 2 / 3,
-        "class_names": ["horses", "humans"],
-        "confusion_matrix": [[1, 1], [0, 1]],
-    }
-    assert tally.to_text() == (
+        summary.add(item)
+    assert (summary.num_images, summary.num_unreadable) == (5, 2)
+    assert summary.to_text() == (
         "accuracy 0.6667 (2 of 3)\n"
-        "is        horses  humans  (named)\n"
-        "horses         1       1\n"
-        "humans         0       1"
+        "| true \\ predicted | horses | humans |\n"
+        "| ---------------- | -----: | -----: |\n"
+        "| horses           |      1 |      1 |\n"
+        "| humans           |      0 |      1 |"
     )
 
 

@@ -41,15 +41,17 @@ def test_one_line_an_image(bundle: Path, run: Run, capsys: Out) -> None:
 
 def test_a_folder_of_classes_is_scored(bundle: Path, run: Run, capsys: Out) -> None:
     assert main([f"--model={bundle / 'model_int8.tflite'}", "--top=2", str(run.validation_dir)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 24 + 4
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert len(lines) == 24
     assert lines[0].startswith(f"{run.validation_dir / 'horses' / '000.png'}: horses 0.")
     assert ", humans 0." in lines[0]
-    assert lines[24:] == [
+    assert captured.err.splitlines() == [
         "accuracy 1.0000 (24 of 24)",
-        "is        horses  humans  (named)",
-        "horses        12       0",
-        "humans         0      12",
+        "| true \\ predicted | horses | humans |",
+        "| ---------------- | -----: | -----: |",
+        "| horses           |     12 |      0 |",
+        "| humans           |      0 |     12 |",
     ]
 
 
@@ -57,23 +59,31 @@ def test_json_lines(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     model = f"--model={bundle / 'model_float32.tflite'}"
-    assert main([model, "--json", "--top=2", str(run.validation_dir / "horses"), str(bad)]) == 2
-    *rows, last, summary = map(json.loads, capsys.readouterr().out.splitlines())
-    assert len(rows) == 12
-    assert rows[0]["path"] == str(run.validation_dir / "horses" / "000.png")
-    assert rows[0]["class"] == rows[0]["top"][0]["class"] == "horses"
-    assert sum(entry["score"] for entry in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
-    assert last == {"path": str(bad), "error": f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image"}
-    assert summary == {"num_images": 13, "num_unreadable": 1}
-
-
-def test_csv(bundle: Path, run: Run, capsys: Out) -> None:
-    assert main([f"--model={bundle / 'model_float32.tflite'}", "--csv", "--top=2", str(run.validation_dir)]) == 0
-    captured = capsys.readouterr()
-    header, *rows = csv.reader(io.StringIO(captured.out))
-    assert header == ["path", "class", "score", "class_2", "score_2"]
+    assert main([model, "--json", "--top=2", str(run.validation_dir), str(bad)]) == 2
+    *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert len(rows) == 24
-    assert {row[1] for row in rows} == set(CLASS_NAMES)
+    assert {tuple(row) for row in (*rows, last)} == {("path", "label", "class", "score", "top", "error")}
+    assert rows[0]["path"] == str(run.validation_dir / "horses" / "000.png")
+    assert rows[0]["label"] == rows[0]["class"] == rows[0]["top"][0]["class"] == "horses"
+    assert sum(entry["score"] for entry in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
+    assert {key: value for key, value in last.items() if value} == {
+        "path": str(bad),
+        "error": f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image",
+    }
+
+
+def test_csv(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    model = f"--model={bundle / 'model_float32.tflite'}"
+    assert main([model, "--csv", "--top=9", str(run.validation_dir), str(bad)]) == 2
+    captured = capsys.readouterr()
+    header, *rows, last = csv.reader(io.StringIO(captured.out))
+    assert header == ["path", "label", "class", "score", "class_2", "score_2", "error"]
+    assert len(rows) == 24
+    assert {len(row) for row in rows} == {7}
+    assert {row[1] for row in rows} == {row[2] for row in rows} == set(CLASS_NAMES)
+    assert last == [str(bad), "", "", "", "", "", f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image"]
     assert "accuracy 1.0000 (24 of 24)" in captured.err
 
 
@@ -125,7 +135,7 @@ def test_progress_on_a_terminal(
 
 def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:
     assert main([f"--model={bundle / 'saved_model'}", "--signature=bytes", str(run.validation_dir)]) == 0
-    assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().out
+    assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().err
 
 
 def test_compare(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:

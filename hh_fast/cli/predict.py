@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SYNOPSIS = """\
 bin/predict --model=MODEL IMAGE...: names the class of each image, as `path: humans 0.983`.
 An IMAGE is a file, a folder (with its sub-folders), a glob in quotes, or - for paths on standard input. Where a
-folder's sub-folders are the classes, accuracy and the confusion matrix follow. Exit code 2 if any image was unreadable.
+folder's sub-folders are the classes, accuracy and the confusion matrix follow on standard error. Exit code 2 if any image
+was unreadable.
 A .tflite needs no TensorFlow."""
 
 SIGPIPE_EXIT = 141
@@ -56,27 +57,25 @@ def _report_fault(fault: str) -> None:
     print(f"predict: {command.one_line(fault)}", file=sys.stderr)
 
 
-def _write_rows(predictions: "Iterable[Prediction]", class_names: Sequence[str], config: PredictConfig) -> int:
-    from hh_fast.predict import rows
-    from hh_fast.predict.tally import Tally
+def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str], config: PredictConfig) -> int:
+    from hh_fast.predict import output
 
-    tally = Tally(class_names)
-    row: Callable[..., str] = rows.json_row if config.json else rows.csv_row if config.csv else rows.text_row
+    summary = output.Summary(class_names)
+    top = min(config.top, len(class_names))
+    line: output.Line = output.json_line if config.json else output.csv_line if config.csv else output.text_line
     if config.csv:
-        print(rows.csv_header(min(config.top, len(class_names))))
+        print(output.csv_header(top))
     for prediction in predictions:
-        tally.add(prediction)
+        summary.add(prediction)
         if prediction.fault is not None:
             _report_fault(prediction.fault)
-        if prediction.fault is None or config.json:
-            print(command.one_line(row(prediction, class_names, config.top)))
-    if config.json:
-        print(json.dumps(tally.to_json()))
-    elif tally.num_labelled:
-        print(tally.to_text(), file=sys.stderr if config.csv else sys.stdout)
-    if tally.num_faults:
-        _report_fault(f"{tally.num_faults} of {tally.num_images} images could not be read, as named above")
-    return 2 if tally.num_faults else 0
+        if prediction.fault is None or config.json or config.csv:
+            print(command.one_line(line(prediction, class_names, top)))
+    if text := summary.to_text():
+        print(text, file=sys.stderr)
+    if summary.num_unreadable:
+        _report_fault(f"{summary.num_unreadable} of {summary.num_images} images could not be read, as named above")
+    return 2 if summary.num_unreadable else 0
 
 
 def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
@@ -93,7 +92,7 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
             classifier.image_size, with_tensorflow=classifier.needs_tensorflow, max_image_pixels=config.max_image_pixels
         )
         predictions = predict(classifier, found, read, batch_size=config.batch_size)
-    return _write_rows(predictions, classifier.class_names, config)
+    return _write_lines(predictions, classifier.class_names, config)
 
 
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:

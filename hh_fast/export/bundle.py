@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hh_fast.config import DataConfig, ExportConfig
+from hh_fast.config import FORMATS, DataConfig, ExportConfig
 from hh_fast.data.pipeline import eval_batches
 from hh_fast.errors import CheckError, UsageError
 from hh_fast.export import card
@@ -30,6 +30,12 @@ def _target(config: ExportConfig, origin_name: str) -> Path:
     if target.is_dir() and any(target.iterdir()) and not (target / SUMS).is_file():
         raise UsageError(
             f"`export_dir` must be new, empty or an older bundle. Received: {target}, which holds other files"
+        )
+    dropped = [name for name in FORMATS if name not in config.formats and (target / file_name(name)).exists()]
+    if dropped:
+        raise UsageError(
+            f"`formats` must include those that {target} holds, or they would be lost: add {','.join(dropped)}, or give another"
+            f" --export_dir. Received: {','.join(config.formats)}"
         )
     return target
 

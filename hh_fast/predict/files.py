@@ -2,11 +2,14 @@
 
 import dataclasses
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hh_fast.data.scan import SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 STDIN = "-"
 
@@ -23,6 +26,13 @@ def _in_folder(folder: str, class_names: Sequence[str]) -> Iterator[Found]:
     top = Path(folder)
     subfolders = {entry.name for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     labelled = bool(subfolders) and subfolders <= set(class_names)
+    if subfolders and not labelled:
+        logger.info(
+            "No accuracy for %s: its sub-folders %s are not the model's classes %s",
+            folder,
+            ", ".join(sorted(subfolders)),
+            ", ".join(class_names),
+        )
     for current, inner, names in os.walk(top):
         inner.sort()
         parts = Path(current).relative_to(top).parts

@@ -1,0 +1,89 @@
+"""What a command prints of predictions: one line a file, and a summary of them all."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hh_fast.evaluation.tables import confusion_table
+from hh_fast.predict.stream import Prediction
+
+
+def _best(prediction: Prediction, class_names: Sequence[str], top: int) -> list[tuple[str, float]]:
+    """The best classes with their scores, best first; none for a file that could not be read."""
+    if prediction.scores is None:
+        return []
+    return [(class_names[i], round(float(prediction.scores[i]), 6)) for i in prediction.ranked()[:top]]
+
+
+def text_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
+    """`path: humans 0.983`, with the next classes after a comma."""
+    best = _best(prediction, class_names, top)
+    return f"{prediction.path}: {', '.join(f'{name} {score:.3f}' for name, score in best)}"
+
+
+def _label(prediction: Prediction, class_names: Sequence[str]) -> str | None:
+    return None if prediction.label is None else class_names[prediction.label]
+
+
+def json_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
+    """The same keys for every file; null where there is nothing to say."""
+    best = _best(prediction, class_names, top)
+    name, score = best[0] if best else (None, None)
+    return json.dumps(
+        {
+            "path": prediction.path,
+            "label": _label(prediction, class_names),
+            "class": name,
+            "score": score,
+            "top": [{"class": name, "score": score} for name, score in best],
+            "error": prediction.fault,
+        }
+    )
+
+
+def _csv(cells: Sequence[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def csv_header(top: int) -> str:
+    further = [name for i in range(2, top + 1) for name in (f"class_{i}", f"score_{i}")]
+    return _csv(["path", "label", "class", "score", *further, "error"])
+
+
+def csv_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
+    """As many cells for every file; empty where there is nothing to say. `top`: at most the number of classes."""
+    cells = [cell for name, score in _best(prediction, class_names, top) for cell in (name, f"{score:.6f}")]
+    cells += [""] * (2 * top - len(cells))
+    return _csv([prediction.path, _label(prediction, class_names), *cells, prediction.fault])
+
+
+Line = Callable[[Prediction, Sequence[str], int], str]
+
+
+class Summary:
+    """Counts predictions as they go by. `confusion[i, j]`: the number of images of class i that were given class j."""
+
+    def __init__(self, class_names: Sequence[str]):
+        self.class_names = tuple(class_names)
+        self.confusion = np.zeros((len(self.class_names),) * 2, np.int64)
+        self.num_images = 0
+        self.num_unreadable = 0
+
+    def add(self, prediction: Prediction) -> None:
+        self.num_images += 1
+        if prediction.scores is None:
+            self.num_unreadable += 1
+        elif prediction.label is not None:
+            self.confusion[prediction.label, prediction.ranked()[0]] += 1
+
+    def to_text(self) -> str:
+        """Accuracy and the confusion matrix of the images whose class is known; empty where there are none."""
+        right, total = int(np.trace(self.confusion)), int(self.confusion.sum())
+        if not total:
+            return ""
+        return f"accuracy {right / total:.4f} ({right} of {total})\n{confusion_table(self.confusion, self.class_names)}"
