@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hh_fast.config import DataConfig
 from hh_fast.data.explore.inspection import Report, inspect
 from hh_fast.data.explore.printing import to_text
+from hh_fast.data.load import load_data
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
 from hh_fast.io.text import printable
@@ -140,3 +142,27 @@ def test_what_auto_would_choose_is_told_with_its_reason(make_images: MakeImages)
     report = look(make_images("train", {"x": 2, "y": 2}))
     assert report.auto_cache == "memory"
     assert "--cache=auto    chooses memory here: 0 MB decoded, under half of the" in to_text(report)
+
+
+def test_what_the_automatic_split_would_do(make_images: MakeImages, tmp_path: Path) -> None:
+    train = make_images("train", {"cats": 10, "dogs": 20})
+    for name in ("000", "001"):
+        shutil.copy(train / "dogs" / f"{name}.png", train / "dogs" / f"{name}-copy.png")
+    report = look(train)
+    data = load_data(DataConfig(train_dir=str(train), image_size=(24, 24), cache_dir=str(tmp_path / "cache")))
+    assert data.validation is not None
+    assert report.held_out == {"cats": 2, "dogs": int((data.validation.labels == 1).sum())}
+    assert (
+        "Training would hold out 6 for validation (--validation_split, --seed): cats 2, dogs 4; byte-identical images stay"
+        " on one side"
+    ) in to_text(report)
+    assert look(train, make_images("validation", {"cats": 1, "dogs": 1})).held_out is None
+
+
+def test_a_class_that_cannot_be_split_is_a_problem(make_images: MakeImages) -> None:
+    train = make_images("train", {"cats": 1, "dogs": 3})
+    report = look(train)
+    assert report.held_out is None
+    assert report.problems == [
+        f"one image in {train / 'cats'}, and none is left to train on when one is held out for validation"
+    ]

@@ -29,6 +29,8 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
         max_image_pixels=data.max_image_pixels,
         num_names=explore.num_names,
         cache_root=data.cache_root,
+        validation_split=data.validation_split,
+        seed=data.seed,
     )
     print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size

@@ -16,7 +16,7 @@ from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.scan import ImageFile, fingerprint, list_images
 from hh_fast.data.sources import Source, find_source
-from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, find_again, hold_out, num_copies
+from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, find_again, hold_out, num_copies, why_not_split
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.text import printable
@@ -114,15 +114,8 @@ def _held_out(train: _Listing, config: DataConfig, directory: Path, class_names:
     share = DEFAULT_VALIDATION_SPLIT if config.validation_split is None else config.validation_split
     if share == 0:
         return [train]
-    contents = np.asarray(train.contents())
-    for label, name in enumerate(class_names):
-        of_class = contents[train.labels == label]
-        if len(set(of_class)) < 2:
-            what = "one image" if len(of_class) == 1 else f"{len(of_class)} copies of one image"
-            raise DataError(
-                f"{what} in {directory / name}, and none is left to train on when one is held out for validation: add"
-                " images, or give --validation_split=0"
-            )
+    if why := why_not_split(train.labels, train.contents(), [directory / name for name in class_names]):
+        raise DataError(f"{why}: add images, or give --validation_split=0")
     kept, held = hold_out(train.labels, train.contents(), share, config.seed)
     logger.info(
         "Holding out %d of %d images for validation (--validation_split=%g)", len(held), len(train.paths), share

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
 from hh_fast.data.sources import Source
+from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, hold_out, why_not_split
 from hh_fast.io.cores import num_cores
 
 # The format that each suffix promises.
@@ -53,6 +55,7 @@ class Report:
     `duplicates` are groups of byte-identical images of one split, `leaks` groups that are in more than one split, and
     `conflicts` groups that are in more than one class. `problems` are what training will refuse. `cache_bytes` is what
     the decoded images take in each cache mode, at `image_size` (height, width), and `auto_cache` what --cache=auto chooses here.
+    `held_out` counts by class what training would hold out for validation, or is None where it would not.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Report:
     conflicts: list[list[str]]
     leaks: list[list[str]]
     problems: list[str]
+    held_out: dict[str, int] | None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -84,7 +88,14 @@ class _Folder:
 
 
 def inspect(
-    source: Source, *, image_size: tuple[int, int], max_image_pixels: int, num_names: int, cache_root: Path
+    source: Source,
+    *,
+    image_size: tuple[int, int],
+    max_image_pixels: int,
+    num_names: int,
+    cache_root: Path,
+    validation_split: float | None = None,
+    seed: int = 0,
 ) -> Report:
     """Reads and decodes every image of the source once.
 
@@ -96,6 +107,8 @@ def inspect(
         places.append(("validation", source.validation_dir))
     folders = [_read(name, place, max_image_pixels) for name, place in places]
     groups = _identical(folders)
+    share = DEFAULT_VALIDATION_SPLIT if validation_split is None else validation_split
+    held_out, unsplit = _automatic_split(folders[0], share, seed) if len(folders) == 1 and share else (None, [])
     num_readable = sum(reason is None for folder in folders for reason in folder.reasons)
     kept = predicted_bytes(num_readable, image_size)
     auto_cache, auto_cache_reason = choose_cache("auto", kept, cache_root)
@@ -115,7 +128,8 @@ def inspect(
         duplicates=[[path for _, _, path in group] for group in groups if _has_repeats(group)],
         conflicts=[[path for _, _, path in group] for group in groups if len({name for _, name, _ in group}) > 1],
         leaks=[[path for _, _, path in group] for group in groups if len({split for split, _, _ in group}) > 1],
-        problems=_problems(folders),
+        problems=_problems(folders) + unsplit,
+        held_out=held_out,
     )
 
 
@@ -207,6 +221,19 @@ def _identical(folders: Sequence[_Folder]) -> list[list[_Member]]:
 
 def _has_repeats(group: Sequence[_Member]) -> bool:
     return len({split for split, _, _ in group}) < len(group)
+
+
+def _automatic_split(folder: _Folder, share: float, seed: int) -> tuple[dict[str, int] | None, list[str]]:
+    """How many images of each class are held out, or None and why not; as training does it."""
+    if set(folder.labels) != set(range(len(folder.class_names))):
+        return None, []  # a problem anyway
+    labels = np.asarray(folder.labels)
+    contents = [file.path if file.fault else file.sha256 for file in folder.files]
+    if why := why_not_split(labels, contents, [folder.directory / name for name in folder.class_names]):
+        return None, [why]
+    held = hold_out(labels, contents, share, seed)[1]
+    counts = np.bincount(labels[held], minlength=len(folder.class_names))
+    return dict(zip(folder.class_names, counts.tolist(), strict=True)), []
 
 
 def _problems(folders: Sequence[_Folder]) -> list[str]:

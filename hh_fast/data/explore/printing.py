@@ -15,6 +15,8 @@ def to_text(report: Report) -> str:
         lines.append(printable(report.note))
     for split in report.splits:
         lines += ["", *_split_lines(split)]
+    if report.held_out is not None:
+        lines += ["", *_held_out_lines(report.held_out, len(report.duplicates))]
     lines += ["", *_cache_lines(report), "", *_fault_lines(report)]
     return "\n".join(lines)
 
@@ -29,6 +31,14 @@ def _split_lines(split: SplitReport) -> list[str]:
     for title, counts in (("sizes", split.image_sizes), ("modes", split.modes), ("formats", split.formats)):
         lines.append(f"  {title:7} {_counts_text(counts)}")
     return lines
+
+
+def _held_out_lines(held_out: dict[str, int], num_groups: int) -> list[str]:
+    classes = ", ".join(f"{printable(name)} {count:,}" for name, count in held_out.items())
+    copies = "; byte-identical images stay on one side" if num_groups else ""
+    return [
+        f"Training would hold out {sum(held_out.values()):,} for validation (--validation_split, --seed): {classes}{copies}"
+    ]
 
 
 def _counts_text(counts: dict[str, int]) -> str:
