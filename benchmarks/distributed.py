@@ -81,7 +81,7 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
         if i == WARM_UP:
             sent = loopback_bytes()
         begin = time.perf_counter()
-        trainer.run_step(*next(batches), [])
+        trainer.finish_step(trainer.start_step(*next(batches), []), [])
         seconds.append(time.perf_counter() - begin)
     sent = loopback_bytes() - sent
     if replicas:

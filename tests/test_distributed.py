@@ -65,6 +65,38 @@ np.savez(out, *model.get_weights(), history=history, probabilities=progress.best
 if replicas:
     replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
 """
+# Two steps in float16's way, of which the first overflows on the second replica alone.
+OVERFLOW = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from hh_fast.config import TrainConfig
+from hh_fast.distributed.strategy import start
+from hh_fast.model import build_model
+from hh_fast.training.replica_step import ReplicaTrainer
+from hh_fast.training.step import make_optimizer
+
+class Overflowing(ReplicaTrainer):
+    def _loss_and_gradients(self, images, labels):
+        loss, right, gradients = super()._loss_and_gradients(images, labels)
+        return loss, right, [tf.where(tf.reduce_all(labels == 1), np.inf, gradient) for gradient in gradients]
+
+config = TrainConfig(strategy="mirrored", batch_size=4)
+replicas = start(config, None)
+with replicas.strategy.scope():
+    model = build_model((96, 96), num_classes=2, head="sigmoid")
+    optimizer = make_optimizer(config, "mixed_float16")
+trainer = Overflowing(model, optimizer, replicas, batch_size=4, jit_compile=False)
+before, scale = model.get_weights(), float(optimizer.dynamic_scale)
+images = tf.constant(np.random.default_rng(0).integers(0, 255, (4, 96, 96, 3), np.uint8))
+for labels in ([0, 0, 1, 1], [0, 1, 0, 1]):
+    trainer.start_step(trainer._split(images), trainer._split(tf.constant(labels)), [])
+    kept = all((a == b).all() for a, b in zip(before, model.get_weights()))
+    replicas_finite = all(np.isfinite(copy.numpy()).all() for variable in model.trainable_variables
+                          for copy in replicas.strategy.experimental_local_results(variable.value))
+    print("kept" if kept else "changed", replicas_finite, float(optimizer.dynamic_scale) / scale)
+"""
 ALONE = """
 import logging, os
 from hh_fast.config import TrainConfig
@@ -210,6 +242,11 @@ def test_mirrored_replicas_end_where_one_device_does(
         files = tmp_path / "0.npz", tmp_path / f"{count}.npz"
         assert 0 < largest_difference(*files, WEIGHTS) < 1e-4
         assert largest_difference(*files, ["history", "probabilities"]) < 1e-4
+
+
+def test_an_overflow_on_one_replica_alone_skips_the_step_on_all() -> None:
+    code, text = finish(child(OVERFLOW))
+    assert (code, text.splitlines()[-2:]) == (0, ["kept True 0.5", "changed True 0.5"]), text
 
 
 def test_two_processes_end_where_one_does_and_alike_to_the_bit(images: Path, tmp_path: Path) -> None:

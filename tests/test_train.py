@@ -14,12 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from hh_fast.cli.train import main
 from hh_fast.training import run_folder as run_dirs
 from hh_fast.training.loop import Loop
-from hh_fast.training.step import Trainer
+from hh_fast.training.step import Result, Trainer
 
 MakeImages = Callable[..., Path]
 TIMINGS = {"images_per_second", "input_wait", "seconds"}
@@ -174,7 +175,7 @@ def test_a_signal_whose_exception_was_lost_before_the_first_step_stops_the_run_t
 
     monkeypatch.setattr(Trainer, "_compile", passed_over)
     assert main([*flags, "--epochs=400"]) == 143
-    assert last_line(capsys).startswith("train: stopped by SIGTERM at epoch 1, step 1 of ")
+    assert last_line(capsys).startswith("train: stopped by SIGTERM at epoch 1, step 2 of ")
 
 
 def test_a_finished_run_is_kept_until_told_otherwise(
@@ -231,6 +232,49 @@ def test_a_loss_that_is_no_number_stops_the_run(
     line = last_line(capsys)
     assert "of epoch 1 (step " in line
     assert line.endswith("try a lower --learning_rate. The last checkpoint before it is kept")
+
+
+@pytest.mark.parametrize("diverged", [2, 3, 5])
+def test_the_step_that_diverged_is_named_though_losses_are_looked_at_late(
+    flags: list[str], diverged: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, started, looked = Trainer.start_step, [], []
+
+    def start_step(self: Trainer, *batch: Any) -> tf.Tensor:
+        started.append(len(looked))
+        loss = real(self, *batch)
+        return loss if len(started) != diverged else loss * float("nan")
+
+    finish = Trainer.finish_step
+    monkeypatch.setattr(Trainer, "start_step", start_step)
+    monkeypatch.setattr(Trainer, "finish_step", lambda self, *step: looked.append(step) or finish(self, *step))
+    assert main(flags) == 4
+    epoch, step = divmod(diverged - 1, 3)
+    assert last_line(capsys).startswith(
+        f"train: the loss is nan at step {step + 1} of epoch {epoch + 1} (step {diverged} of the run); try a lower"
+    )
+    assert started[:3] == [0, 0, 1]  # the second step starts before the first one's loss is waited for
+
+
+def test_a_last_step_that_diverged_does_not_replace_the_best_model(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = [flag for flag in flags if not flag.startswith("--validation_dir")]
+    real, started = Trainer.start_step, []
+
+    def start_step(self: Trainer, *batch: Any) -> tf.Tensor:
+        loss = real(self, *batch)
+        started.append(loss)
+        if len(started) == 6:
+            self.model.layers[-1].bias.assign([float("nan")])
+        return loss
+
+    monkeypatch.setattr(Trainer, "start_step", start_step)
+    monkeypatch.setattr(Trainer, "train_result", lambda self: Result(1 / len(started), len(started) / 100))
+    assert main([*plain, "--validation_split=0"]) == 4
+    assert "the weights are no finite numbers any more after step 3 of epoch 2" in last_line(capsys)
+    kept = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert all(np.isfinite(weight).all() for weight in kept.get_weights())
 
 
 @pytest.mark.parametrize(

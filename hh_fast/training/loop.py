@@ -1,5 +1,6 @@
 """The training loop: thin, under Keras' callbacks and progress bar, with exact resume and the time waited for input."""
 
+import collections
 import contextlib
 import dataclasses
 import gc
@@ -45,7 +46,10 @@ class StoppedError(HHFastError):
 
 @dataclasses.dataclass
 class Timing:
-    """Seconds of an epoch's steps: `steps` in all, of it `wait` for input; `num_images` of those steps."""
+    """Seconds of an epoch's steps: `steps` in all, of it `wait` for input; `num_images` of those steps.
+
+    A GPU may still be at the step before while the host waits, so there `wait` is what an idle GPU waited at most.
+    """
 
     steps: float = 0.0
     wait: float = 0.0
@@ -150,6 +154,7 @@ class Loop:
         self.progress = progress or Progress()
         self.steps = steps or steps_per_epoch(data, config)
         self._train_input = train_input or trainer.train_input
+        self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
         on_terminal = (
@@ -209,7 +214,7 @@ class Loop:
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches, noted)
                 gc.collect()  # iterators and saved models are cycles that hold megabytes until then
-            if number := self.trainer.stop_signal(noted):
+            if number := int(self.trainer.share_figures(noted[0] if noted else 0).max()):
                 self._stop(number)
             self._callbacks.on_train_end()
         return progress
@@ -222,9 +227,8 @@ class Loop:
         while progress.step < self.steps:
             self._run_step(batches, timing, noted)
             every = self.config.checkpoint_every_steps
-            if number := self.trainer.stop_signal(noted):
-                self._stop(number)
             if every and progress.step % every == 0:
+                self._finish_steps(noted)
                 self._save_sound()
         result = self.trainer.train_result()
         logs = dataclasses.asdict(result)
@@ -252,18 +256,26 @@ class Loop:
         start = time.perf_counter()
         images, labels = next(batches)
         arrived = time.perf_counter()
-        loss = self.trainer.run_step(images, labels, noted)
+        self._started.append((progress.step, self.trainer.start_step(images, labels, noted)))
+        progress.step += 1
+        self._finish_steps(noted, running=int(progress.step < self.steps))
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
         timing.num_images += self.config.batch_size
-        if not math.isfinite(loss):
-            progress.step += 1
-            raise self._diverged(f"the loss is {loss} at")
-        if self._callbacks.callbacks:  # reading the running result waits for the device
-            self._callbacks.on_train_batch_end(progress.step, dataclasses.asdict(self.trainer.train_result()))
-        progress.step += 1
+
+    def _finish_steps(self, noted: list[int], *, running: int = 0) -> None:
+        """Looks at the losses of all steps but the last `running`, which a GPU shall compute while the next is prepared."""
+        while len(self._started) > running:
+            step, started = self._started.popleft()
+            loss, number = self.trainer.finish_step(started, noted)
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss is {loss} at", step + 1)
+            self._callbacks.on_train_batch_end(step, {"loss": loss})
+            if number:
+                self._stop(number)
 
     def _stop(self, number: int) -> None:
+        self._finish_steps([])
         self._save_sound()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
         if self.progress.epoch == self.config.epochs:
@@ -290,6 +302,7 @@ class Loop:
         )
         prefix = "val_" if validated else ""
         score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])
+        self._require_finite_weights()
         progress.history.append(row)
         if progress.best is None or score > progress.best:
             progress.best, progress.best_epoch = score, progress.epoch + 1
@@ -298,16 +311,20 @@ class Loop:
             self._keep_best()
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()
-        self._save_sound()
+        self._save(progress)
 
     def _save_sound(self) -> None:
-        """Saves, unless a last update broke the weights, which only the next step's loss would show."""
-        if not all(np.isfinite(weight.numpy()).all() for weight in self.trainer.model.trainable_variables):
-            raise self._diverged("the weights are no finite numbers any more after")
+        self._require_finite_weights()
         self._save(self.progress)
 
-    def _diverged(self, what: str) -> DivergedError:
-        epoch, step = self.progress.epoch, self.progress.step
+    def _require_finite_weights(self) -> None:
+        """A last update may have broken the weights, which only the next step's loss would show."""
+        if not all(np.isfinite(weight.numpy()).all() for weight in self.trainer.model.trainable_variables):
+            raise self._diverged("the weights are no finite numbers any more after")
+
+    def _diverged(self, what: str, step: int | None = None) -> DivergedError:
+        """`step`, from 1, of this epoch; default: the last one started."""
+        epoch, step = self.progress.epoch, step or self.progress.step
         return DivergedError(
             f"{what} step {step} of epoch {epoch + 1} (step {epoch * self.steps + step} of the run); try a lower"
             " --learning_rate. The last checkpoint before it is kept"

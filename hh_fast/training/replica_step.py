@@ -31,6 +31,10 @@ class EvalInput:
     rows: np.ndarray
 
 
+def _all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors])
+
+
 class ReplicaTrainer(Trainer):
     """A `Trainer` whose steps all `replicas` take together. Model and optimizer were made in the strategy's scope.
 
@@ -51,7 +55,7 @@ class ReplicaTrainer(Trainer):
         self.replicas = replicas
         self._shard_steps = shard_steps
         self._batch_size = batch_size
-        self._stop_signal = 0
+        self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         with replicas.strategy.scope():
             optimizer.build(model.trainable_variables)
         super().__init__(model, optimizer, batch_size=batch_size, jit_compile=jit_compile)
@@ -90,9 +94,15 @@ class ReplicaTrainer(Trainer):
 
     def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, noted: tf.Tensor) -> tf.Tensor:
         loss, right, gradients = (self._gradients or self._loss_and_gradients)(images, labels)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        overflows = tf.cast(tf.logical_not(_all_finite(gradients)), tf.float32) if self._scales_loss else 0.0
         # Signals take the same trip, so that all workers stop after the same step.
-        return tf.distribute.get_replica_context().all_reduce(SUM, tf.concat([[loss, right], noted], 0))
+        own = tf.concat([[loss, right, overflows], noted], 0)
+        sums = tf.distribute.get_replica_context().all_reduce(SUM, own)
+        if self._scales_loss:
+            # Keras skips the update where it finds an overflow, and it looks at one replica's gradients alone: show it there.
+            gradients = [*gradients[:-1], tf.where(sums[2] > 0, float("nan"), gradients[-1])]
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return sums
 
     def _step_of_all(self, images: Any, labels: Any, noted: tf.Tensor) -> tf.Tensor:
         sums = self.replicas.strategy.run(self._replica_step, args=(images, labels, noted))
@@ -100,16 +110,14 @@ class ReplicaTrainer(Trainer):
         mean, accuracy = self._train_metrics
         mean.update_state(totals[0], sample_weight=float(self._batch_size))
         accuracy.update_state(totals[1] / self._batch_size, sample_weight=float(self._batch_size))
-        return totals
+        return tf.concat([totals[:1], totals[3:]], 0)
 
-    def run_step(self, images: Any, labels: Any, noted: Sequence[int]) -> float:
-        own = tf.constant([float(number in noted) for number in SIGNALS])
-        loss, _, *counts = self.train_step(images, labels, own).numpy().tolist()
-        self._stop_signal = next((number for number, count in zip(SIGNALS, counts, strict=True) if count), 0)
-        return loss
+    def start_step(self, images: Any, labels: Any, noted: Sequence[int]) -> tf.Tensor:
+        return self.train_step(images, labels, tf.constant([float(number in noted) for number in SIGNALS]))
 
-    def stop_signal(self, noted: Sequence[int]) -> int:  # noqa: ARG002
-        return self._stop_signal
+    def finish_step(self, started: tf.Tensor, noted: Sequence[int]) -> tuple[float, int]:  # noqa: ARG002
+        loss, *counts = started.numpy().tolist()
+        return loss, next((number for number, count in zip(SIGNALS, counts, strict=True) if count), 0)
 
     def share_figures(self, *figures: float) -> np.ndarray:
         return self.replicas.gather_figures(figures)

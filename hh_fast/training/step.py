@@ -168,13 +168,16 @@ class Trainer:
         """What `evaluate` takes, reusable: one ordered pass over `split`."""
         return eval_batches(split, batch_size=batch_size)
 
-    def run_step(self, images: tf.Tensor, labels: tf.Tensor, noted: Sequence[int]) -> float:  # noqa: ARG002
-        """Runs `train_step` and returns the loss; `noted` are the signals that this process has got."""
-        return float(self.train_step(images, labels))
+    def start_step(self, images: tf.Tensor, labels: tf.Tensor, noted: Sequence[int]) -> tf.Tensor:  # noqa: ARG002
+        """Starts `train_step` and returns what `finish_step` takes, without waiting for the device.
 
-    def stop_signal(self, noted: Sequence[int]) -> int:
-        """The signal that the run must stop for after this step, the same in all processes; 0 for none."""
-        return noted[0] if noted else 0
+        `noted` are the signals that this process has got.
+        """
+        return self.train_step(images, labels)
+
+    def finish_step(self, started: tf.Tensor, noted: Sequence[int]) -> tuple[float, int]:
+        """The step's loss, and the signal that the run must stop for, the same in all processes; 0 for none."""
+        return float(started), noted[0] if noted else 0
 
     def share_figures(self, *figures: float) -> np.ndarray:
         """These figures of each process that trains together, float64 (num_workers, n)."""
