@@ -15,13 +15,12 @@ from PIL import Image
 from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 
 from hh_fast.errors import DataError
-from hh_fast.export.metadata import embed
 from hh_fast.predict.classifier import Classifier, names_beside, open_classifier, score_per_class
 from hh_fast.predict.compare import compare, draw
 from hh_fast.predict.files import Found, find_images
 from hh_fast.predict.output import Summary
 from hh_fast.predict.stream import Prediction, image_reader, predict, predict_bytes, read_batches
-from hh_fast.predict.tflite_metadata import Metadata
+from hh_fast.predict.tflite_metadata import Metadata, embed
 
 pytest_plugins = ["small_run"]
 

@@ -12,10 +12,10 @@ from hh_fast.config import ExportConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import eval_batches
 from hh_fast.errors import CheckError, DataError
-from hh_fast.export import metadata, saved_model, tflite
+from hh_fast.export import saved_model, tflite
 from hh_fast.export.check import balanced
 from hh_fast.export.origin import Origin
-from hh_fast.predict.tflite_metadata import Metadata, read_metadata
+from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _write_tflite(
     folder: Path, number_format: str, content: bytes, wanted: Metadata, image_size: tuple[int, int]
 ) -> None:
     path = folder / file_name(number_format)
-    path.write_bytes(metadata.embed(content, wanted, image_size))
+    path.write_bytes(embed(content, wanted, image_size))
     if read_metadata(path) != wanted:
         raise CheckError(f"the metadata read back from {path.name} is not what was written: nothing was exported")
 

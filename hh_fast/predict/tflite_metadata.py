@@ -1,70 +1,73 @@
-"""What a `.tflite` file says of itself: the metadata record inside the model, and the labels in the zip behind it.
+"""What a `.tflite` file of an image classifier says of itself, read and written.
 
-The record is a FlatBuffer, "TFLite Model Metadata", which the Android, iOS and web libraries for classifiers read.
-The slot numbers below are the order of the fields in the two public schemas, `schema.fbs` (the model) and
-`metadata_schema.fbs` (the record). Loads no TensorFlow.
+It is a record inside the model, which the Android, iOS and web libraries for classifiers read, and the labels in a zip
+behind it. The record is a FlatBuffer, "TFLite Model Metadata". No kept package that is light enough for `bin/predict`
+ships its schema, so TABLES states what is used of it. Loads no TensorFlow.
 """
 
 import dataclasses
-import enum
+import io
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from flatbuffers import number_types  # type: ignore[import-untyped]
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from flatbuffers import number_types
 from flatbuffers.table import Table  # type: ignore[import-untyped]
 
 from hh_fast.errors import DataError
 from hh_fast.predict.classifier import read_labels
 
-METADATA_NAME = "TFLITE_METADATA"
-METADATA_IDENTIFIER = b"M001"
-AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
-NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
-IMAGE_PROPERTIES = 2  # ContentProperties.ImageProperties
-RGB = 1  # ColorSpaceType.RGB
+RECORD_NAME, RECORD_IDENTIFIER, MODEL_IDENTIFIER = "TFLITE_METADATA", b"M001", b"TFL3"
+MIN_PARSER_VERSION = "1.0.0"
+LABELS_FILE = "labels.txt"
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is made
+# LiteRT and XNNPACK read weights in place and want them aligned; the generated Python code does not see to it.
+BUFFER_ALIGNMENT = 16
+# AssociatedFileType, ProcessUnitOptions, ContentProperties and ColorSpaceType
+AXIS_LABELS, NORMALIZATION, IMAGE_PROPERTIES, RGB = 2, 1, 2, 1
 
-
-class Model(enum.IntEnum):
-    """Slots of the model's root table."""
-
-    BUFFERS = 4
-    METADATA = 6
-
-
-class ModelMetadata(enum.IntEnum):
-    NAME = 0
-    DESCRIPTION = 1
-    VERSION = 2
-    SUBGRAPHS = 3
-    AUTHOR = 4
-    LICENSE = 5
-    MIN_PARSER_VERSION = 7
-
-
-class Subgraph(enum.IntEnum):
-    INPUTS = 2
-    OUTPUTS = 3
-
-
-class Tensor(enum.IntEnum):
-    NAME = 0
-    DESCRIPTION = 1
-    CONTENT = 3
-    PROCESS_UNITS = 4
-    STATS = 5
-    FILES = 6
-
-
-class File(enum.IntEnum):
-    NAME = 0
-    DESCRIPTION = 1
-    TYPE = 2
+SCALARS = {"byte": number_types.Uint8Flags, "uint": number_types.Uint32Flags}
+# A table's fields by name: slot, and type: text, bytes, floats, a byte, a uint, a table, or, in brackets, a vector of
+# tables. The first three are from the public schema.fbs, the others from metadata_schema.fbs.
+TABLES: dict[str, dict[str, tuple[int, str]]] = {
+    "Model": {"buffers": (4, "[Buffer]"), "metadata": (6, "[Metadata]")},
+    "Buffer": {"data": (0, "bytes")},
+    "Metadata": {"name": (0, "text"), "buffer": (1, "uint")},
+    "ModelMetadata": {
+        "name": (0, "text"),
+        "description": (1, "text"),
+        "version": (2, "text"),
+        "subgraphs": (3, "[SubGraph]"),
+        "author": (4, "text"),
+        "license": (5, "text"),
+        "min_parser_version": (7, "text"),
+    },
+    "SubGraph": {"inputs": (2, "[Tensor]"), "outputs": (3, "[Tensor]")},
+    "Tensor": {
+        "name": (0, "text"),
+        "description": (1, "text"),
+        "content": (3, "Content"),
+        "process_units": (4, "[ProcessUnit]"),
+        "stats": (5, "Stats"),
+        "files": (6, "[AssociatedFile]"),
+    },
+    "Content": {"type": (0, "byte"), "properties": (1, "ImageProperties")},
+    "ImageProperties": {"color_space": (0, "byte"), "default_size": (1, "ImageSize")},
+    "ImageSize": {"width": (0, "uint"), "height": (1, "uint")},
+    "ProcessUnit": {"type": (0, "byte"), "normalization": (1, "Normalization")},
+    "Normalization": {"mean": (0, "floats"), "std": (1, "floats")},
+    "Stats": {"max": (0, "floats"), "min": (1, "floats")},
+    "AssociatedFile": {"name": (0, "text"), "description": (1, "text"), "type": (2, "byte")},
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What was read; empty where the file does not say. The input wants (pixel - mean) / std."""
+    """What is stated; empty where the file does not say. The input wants (pixel - mean) / std, from `input_min` to `input_max`."""
 
     name: str = ""
     description: str = ""
@@ -78,85 +81,141 @@ class Metadata:
     labels: tuple[str, ...] = ()
 
 
-class _Record:
-    """One FlatBuffer table, its fields read by slot."""
+class _Table:
+    """One table of a FlatBuffer; its fields by name. A field that is not there is empty, zero or None."""
 
-    def __init__(self, buffer: bytes, position: int):
-        self.table = Table(buffer, position)
+    def __init__(self, kind: str, buffer: bytes, position: int | None = None):
+        self.fields = TABLES[kind]
+        self.table = Table(buffer, struct.unpack_from("<I", buffer)[0] if position is None else position)
 
-    @classmethod
-    def root(cls, buffer: bytes) -> "_Record":
-        return cls(buffer, struct.unpack_from("<I", buffer)[0])
-
-    def _field(self, slot: int) -> int:
+    def __getitem__(self, name: str) -> Any:
+        slot, kind = self.fields[name]
         offset = self.table.Offset(4 + 2 * slot)
-        return self.table.Pos + offset if offset else 0
-
-    def number(self, slot: int, flags: type = number_types.Uint8Flags) -> int:
-        field = self._field(slot)
-        return self.table.Get(flags, field) if field else 0
-
-    def text(self, slot: int) -> str:
-        field = self._field(slot)
-        return self.table.String(field).decode("utf-8") if field else ""
-
-    def record(self, slot: int) -> "_Record | None":
-        field = self._field(slot)
-        return _Record(self.table.Bytes, self.table.Indirect(field)) if field else None
-
-    def _vector(self, slot: int) -> tuple[int, int]:
-        offset = self.table.Offset(4 + 2 * slot)
-        return (self.table.Vector(offset), self.table.VectorLen(offset)) if offset else (0, 0)
-
-    def records(self, slot: int) -> list["_Record"]:
-        start, length = self._vector(slot)
-        return [_Record(self.table.Bytes, self.table.Indirect(start + 4 * i)) for i in range(length)]
-
-    def floats(self, slot: int) -> tuple[float, ...]:
-        start, length = self._vector(slot)
-        return struct.unpack_from(f"<{length}f", self.table.Bytes, start)
-
-    def data(self, slot: int) -> bytes:
-        start, length = self._vector(slot)
-        return bytes(self.table.Bytes[start : start + length])
+        start = self.table.Pos + offset
+        if kind == "text":
+            return self.table.String(start).decode("utf-8") if offset else ""
+        if kind in SCALARS:
+            return self.table.Get(SCALARS[kind], start) if offset else 0
+        if kind in TABLES:
+            return _Table(kind, self.table.Bytes, self.table.Indirect(start)) if offset else None
+        first, length = (self.table.Vector(offset), self.table.VectorLen(offset)) if offset else (0, 0)
+        if kind == "bytes":
+            return bytes(self.table.Bytes[first : first + length])
+        if kind == "floats":
+            return struct.unpack_from(f"<{length}f", self.table.Bytes, first)
+        return [_Table(kind[1:-1], self.table.Bytes, self.table.Indirect(first + 4 * i)) for i in range(length)]
 
 
-def _metadata_buffer(model: bytes) -> bytes | None:
-    root = _Record.root(model)
-    buffers = root.records(Model.BUFFERS)
-    for entry in root.records(Model.METADATA):
-        if entry.text(0) == METADATA_NAME:
-            return buffers[entry.number(1, number_types.Uint32Flags)].data(0)
-    return None
+def _write(builder: flatbuffers.Builder, kind: str, value: Any) -> int:
+    """Writes a text, floats, a table (a dict) or a vector of tables; returns its offset."""
+    if kind == "text":
+        return int(builder.CreateString(value))
+    if kind == "floats":
+        return int(builder.CreateNumpyVector(np.array(value, np.float32)))
+    if kind.startswith("["):
+        offsets = [_write(builder, kind[1:-1], item) for item in value]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+    prepend = {"byte": builder.PrependUint8Slot, "uint": builder.PrependUint32Slot}
+    slots = []
+    for name, item in value.items():
+        slot, inner = TABLES[kind][name]
+        if inner in prepend:
+            slots.append((slot, prepend[inner], item))
+        else:
+            slots.append((slot, builder.PrependUOffsetTRelativeSlot, _write(builder, inner, item)))
+    builder.StartObject(max(slot for slot, *_ in slots) + 1)
+    for slot, prepend_slot, item in slots:
+        prepend_slot(slot, item, 0)
+    return int(builder.EndObject())
 
 
-def _labels(path: Path, tensor: _Record) -> tuple[str, ...]:
-    for file in tensor.records(Tensor.FILES):
-        if file.number(File.TYPE) == AXIS_LABELS and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return read_labels(archive.read(file.text(File.NAME)).decode("utf-8"))
-    return ()
+def _record(metadata: Metadata, image_size: tuple[int, int]) -> bytes:
+    height, width = image_size
+    image = {
+        "name": "image",
+        "description": f"RGB image of {height} x {width} pixels, values 0 to 255.",
+        "content": {
+            "type": IMAGE_PROPERTIES,
+            "properties": {"color_space": RGB, "default_size": {"width": width, "height": height}},
+        },
+        "process_units": [{"type": NORMALIZATION, "normalization": {"mean": metadata.mean, "std": metadata.std}}],
+        "stats": {"max": metadata.input_max, "min": metadata.input_min},
+    }
+    labels = {"name": LABELS_FILE, "description": "Class names, in the order of the scores.", "type": AXIS_LABELS}
+    scores = {
+        "name": "scores",
+        "description": "One score for each class, 0 to 1; together they are 1.",
+        "stats": {"max": [1.0], "min": [0.0]},
+        "files": [labels],
+    }
+    stated = {name: getattr(metadata, name) for name in ("name", "description", "version", "author", "license")}
+    subgraph = {"inputs": [image], "outputs": [scores]}
+    root = {**stated, "subgraphs": [subgraph], "min_parser_version": MIN_PARSER_VERSION}
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_write(builder, "ModelMetadata", root), RECORD_IDENTIFIER)
+    return bytes(builder.Output())
 
 
-def _parse(path: Path, buffer: bytes) -> Metadata:
-    root = _Record.root(buffer)
-    subgraph = root.records(ModelMetadata.SUBGRAPHS)[0]
-    image, scores = subgraph.records(Subgraph.INPUTS)[0], subgraph.records(Subgraph.OUTPUTS)[0]
-    normalization = next(
-        (unit.record(1) for unit in image.records(Tensor.PROCESS_UNITS) if unit.number(0) == NORMALIZATION), None
-    )
-    stats = image.record(Tensor.STATS)
+def _with_record(model_bytes: bytes, record: bytes) -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+
+    class AlignedBuffer(schema.BufferT):
+        def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
+            if self.data is not None:
+                builder.Prep(BUFFER_ALIGNMENT, len(self.data))
+            return int(super().Pack(builder))
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model_bytes))
+    model.buffers = [AlignedBuffer(buffer.data) for buffer in model.buffers]
+    model.buffers.append(AlignedBuffer(np.frombuffer(record, np.uint8)))
+    kept = [entry for entry in model.metadata or [] if entry.name != RECORD_NAME.encode()]
+    model.metadata = [*kept, schema.MetadataT(RECORD_NAME, len(model.buffers) - 1)]
+    builder = flatbuffers.Builder(len(model_bytes) + len(record) + 4096)
+    builder.Finish(model.Pack(builder), MODEL_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def embed(model_bytes: bytes, metadata: Metadata, image_size: tuple[int, int]) -> bytes:
+    """The `.tflite` file with `metadata` inside and its labels in a zip behind; it stays a model and becomes a zip too.
+
+    Args:
+        model_bytes: A `.tflite` file of one image input and one output.
+        metadata: What to write.
+        image_size: (height, width) in pixels.
+    """
+    labels = io.BytesIO()
+    with zipfile.ZipFile(labels, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE, ZIP_DATE), "".join(f"{name}\n" for name in metadata.labels))
+    return _with_record(model_bytes, _record(metadata, image_size)) + labels.getvalue()
+
+
+def _labels(path: Path, files: Sequence[_Table]) -> tuple[str, ...]:
+    names = [file["name"] for file in files if file["type"] == AXIS_LABELS]
+    if not names or not zipfile.is_zipfile(path):
+        return ()
+    with zipfile.ZipFile(path) as archive:
+        return read_labels(archive.read(names[0]).decode("utf-8"))
+
+
+def _read(path: Path) -> Metadata:
+    model = _Table("Model", path.read_bytes())
+    found = [entry["buffer"] for entry in model["metadata"] if entry["name"] == RECORD_NAME]
+    if not found:
+        return Metadata()
+    root = _Table("ModelMetadata", model["buffers"][found[0]]["data"])
+    image, scores = root["subgraphs"][0]["inputs"][0], root["subgraphs"][0]["outputs"][0]
+    units = [unit["normalization"] for unit in image["process_units"] if unit["type"] == NORMALIZATION]
+    stats = image["stats"]
     return Metadata(
-        name=root.text(ModelMetadata.NAME),
-        description=root.text(ModelMetadata.DESCRIPTION),
-        version=root.text(ModelMetadata.VERSION),
-        author=root.text(ModelMetadata.AUTHOR),
-        license=root.text(ModelMetadata.LICENSE),
-        mean=normalization.floats(0) if normalization else (),
-        std=normalization.floats(1) if normalization else (),
-        input_max=stats.floats(0) if stats else (),
-        input_min=stats.floats(1) if stats else (),
-        labels=_labels(path, scores),
+        **{name: root[name] for name in ("name", "description", "version", "author", "license")},
+        mean=units[0]["mean"] if units else (),
+        std=units[0]["std"] if units else (),
+        input_min=stats["min"] if stats else (),
+        input_max=stats["max"] if stats else (),
+        labels=_labels(path, scores["files"]),
     )
 
 
@@ -167,8 +226,7 @@ def read_metadata(path: Path) -> Metadata:
         DataError: the file's tables or its zip point outside of it.
     """
     try:
-        buffer = _metadata_buffer(path.read_bytes())
-        return Metadata() if buffer is None else _parse(path, buffer)
+        return _read(path)
     except OSError:
         raise
     except Exception as e:  # damage makes FlatBuffers, struct and zipfile raise nearly anything

@@ -35,7 +35,7 @@ def plain(bundle: Path) -> bytes:
 
 @pytest.fixture
 def embedded(plain: bytes, tmp_path: Path) -> Path:
-    from hh_fast.export.metadata import embed
+    from hh_fast.predict.tflite_metadata import embed
 
     path = tmp_path / "model.tflite"
     path.write_bytes(embed(plain, WRITTEN, (96, 128)))
@@ -47,14 +47,14 @@ def test_reads_back_what_was_written(embedded: Path) -> None:
 
 
 def test_writing_again_replaces_it(embedded: Path, plain: bytes) -> None:
-    from hh_fast.export.metadata import embed
+    from hh_fast.predict.tflite_metadata import embed
 
     embedded.write_bytes(embed(plain, Metadata(name="other", labels=("a", "b")), (96, 96)))
     assert read_metadata(embedded) == Metadata(name="other", labels=("a", "b"))
 
 
 def test_the_same_bytes_each_time(embedded: Path, plain: bytes) -> None:
-    from hh_fast.export.metadata import embed
+    from hh_fast.predict.tflite_metadata import embed
 
     assert embed(plain, WRITTEN, (96, 128)) == embedded.read_bytes()
 
