@@ -10,18 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.errors import DataError
+from hh_fast.model import in_float32
 from hh_fast.predict.classifier import Classifier, name_classes, score_per_class
 
 logger = logging.getLogger(__name__)
-
-
-def _in_float32(model: keras.Model) -> keras.Model:
-    def rebuild(layer: keras.Layer) -> keras.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=rebuild)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def load(path: Path) -> keras.Model:
@@ -34,7 +26,7 @@ def load(path: Path) -> keras.Model:
     """
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-        model = _in_float32(model)
+        model = in_float32(model)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, zipfile.BadZipFile) as e:
         # Keras puts the reason behind the whole config of the layer.
         reason = str(e).rpartition("Exception encountered:")[2].partition("Full object config")[0]

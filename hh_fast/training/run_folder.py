@@ -16,7 +16,7 @@ import tensorflow as tf
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import atomic_path, exclusive, remove_leftovers, write_text
-from hh_fast.model import build_model
+from hh_fast.model import in_float32
 from hh_fast.training import checkpoint, run_report
 
 logger = logging.getLogger(__name__)
@@ -153,17 +153,9 @@ def write_history(run_dir: Path, history: list[dict[str, float]]) -> None:
     write_text(run_dir / HISTORY, text.getvalue())
 
 
-def save_portable(model: keras.Sequential, identity: dict[str, Any], path: Path) -> None:
+def save_portable(model: keras.Sequential, path: Path) -> None:
     """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
-    config = identity["train"]
-    portable = build_model(
-        tuple(identity["data"]["image_size"]),
-        num_classes=len(identity["class_names"]),
-        head=identity["head"],
-        augment=config["augment"],
-        seed=identity["data"]["seed"],
-    )
-    portable.set_weights(model.get_weights())
+    portable = in_float32(model)
     with atomic_path(path) as temporary:
         named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
         try:

@@ -255,7 +255,7 @@ def _train(
             board.add(now.history[-1])
 
     def keep_best() -> None:
-        save_portable(trainer.model, identity, run_dir / BEST_MODEL)
+        save_portable(trainer.model, run_dir / BEST_MODEL)
 
     start_time = time.perf_counter()
     Loop(
@@ -281,7 +281,7 @@ def _finish(
     run_dir: Path, identity: dict[str, Any], data: Data, model: keras.Sequential, progress: Progress, seconds: float
 ) -> None:
     write_history(run_dir, progress.history)
-    save_portable(model, identity, run_dir / LAST_MODEL)
+    save_portable(model, run_dir / LAST_MODEL)
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
     peak = peak_memory()
     decoded = predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0
