@@ -12,7 +12,12 @@ from hh_fast.training.checkpoint import Progress, restore, save
 
 
 def variables(value: float) -> list[keras.Variable]:
+    """Unnamed, so that Keras numbers them on from call to call."""
     return [keras.Variable(np.full((3, 2), value, np.float32)), keras.Variable(np.int64(value), dtype="int64")]
+
+
+def named(**values: float) -> list[keras.Variable]:
+    return [keras.Variable(np.float32(value), name=name) for name, value in values.items()]
 
 
 def progress(epoch: int, step: int) -> Progress:
@@ -72,7 +77,41 @@ def test_all_damaged_is_an_error(tmp_path: Path) -> None:
         restore(tmp_path, variables(0))
 
 
-def test_another_model_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, variables(1), progress(0, 1))
-    with pytest.raises(DataError, match="is of another model: use another --run_dir, or --overwrite"):
-        restore(tmp_path, [keras.Variable(np.zeros((9,), np.float32)), variables(0)[1]])
+def test_each_array_goes_to_the_variable_of_its_name(tmp_path: Path) -> None:
+    save(tmp_path, named(kernel=1, bias=2), progress(0, 1))
+    bias, kernel = named(bias=0, kernel=0)
+    assert restore(tmp_path, [bias, kernel]) is not None
+    assert (float(kernel.numpy()), float(bias.numpy())) == (1, 2)
+
+
+def test_the_names_of_a_model_do_not_depend_on_what_was_made_before(tmp_path: Path) -> None:
+    def made() -> list[keras.Variable]:
+        layers = [keras.layers.Dense(2), keras.layers.Dense(2), keras.layers.RandomFlip(seed=1)]
+        model = keras.Sequential([keras.Input((2,)), *layers])
+        optimizer = keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        return [*model.variables, *optimizer.variables]
+
+    first, second = made(), made()
+    assert [variable.path for variable in first] != [variable.path for variable in second]
+    save(tmp_path, first, progress(0, 1))
+    assert restore(tmp_path, second) is not None
+    for mine, theirs in zip(first, second, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (named(kernel=0, scale=0), "bias is () in it and missing in the model"),
+        (named(kernel=0), "bias is () in it and missing in the model"),
+        (named(kernel=0, bias=0, scale=0), "scale is missing in it and () in the model"),
+        ([keras.Variable(np.zeros(9, np.float32), name="kernel")], "kernel is () in it and (9,) in the model"),
+    ],
+)
+def test_another_model_is_refused(tmp_path: Path, other: list[keras.Variable], difference: str) -> None:
+    path = save(tmp_path, named(kernel=1, bias=2), progress(0, 1))
+    with pytest.raises(DataError) as caught:
+        restore(tmp_path, other)
+    message = f"the checkpoint {path} is of another model: {difference}. Use another --run_dir, or --overwrite"
+    assert str(caught.value) == message

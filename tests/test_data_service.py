@@ -125,6 +125,18 @@ def test_a_service_that_falls_silent_is_stood_in_for(
     assert caplog.text.count("The tf.data service has sent nothing for 0.3 s: decoding here until it does") == 1
 
 
+def test_a_run_that_stopped_at_an_epochs_last_step_goes_on_with_the_next(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def served(_: Split, rows: np.ndarray, __: str) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((np.arange(len(rows)), tf.gather(split.images, rows)))
+
+    monkeypatch.setattr(service_module, "_served", served)
+    plan: dict[str, Any] = {"batch_size": 8, "seed": 3, "epochs": 2, "first_epoch": 0, "first_step": 6}
+    batches = service_batches(split, address="grpc://x:1", timeout_s=20, share=Share(0, 1), **plan)
+    assert identify(split, batches) == identify(split, train_batches(split, **plan))
+
+
 def test_no_service_is_one_line() -> None:
     with pytest.raises(DataError) as caught:
         require_service("grpc://127.0.0.1:1")

@@ -231,6 +231,16 @@ def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
     )
 
 
+def test_an_internal_error_that_names_no_other_worker_is_ones_own() -> None:
+    replicas = Replicas(Strategy(), Cluster(("h:1", "h:2"), 0))
+    own = tf.errors.InternalError(None, None, "cuDNN failed at /job:worker/replica:0/task:0/device:GPU:0")
+    with pytest.raises(tf.errors.InternalError), replicas.losses_named():
+        raise own
+    for text in ("lost /job:worker/replica:0/task:1", "Collective ops is aborted by: Socket closed"):
+        with pytest.raises(ClusterError), replicas.losses_named():
+            raise tf.errors.InternalError(None, None, text)
+
+
 @pytest.mark.parametrize(("head", "counts"), [("sigmoid", (2, 4)), ("softmax", (2,))])
 def test_mirrored_replicas_end_where_one_device_does(
     images: Path, tmp_path: Path, head: str, counts: tuple[int, ...]

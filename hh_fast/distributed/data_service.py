@@ -235,7 +235,10 @@ def service_batches(
             first_step=first_step if epoch == first_epoch else 0,
             **plan,
         )
-        rows = np.stack(list(batches.as_numpy_iterator()))[:, share.rows(batch_size)]
+        whole_batches = list(batches.as_numpy_iterator())
+        if not whole_batches:  # the run was stopped at the end of this epoch
+            continue
+        rows = np.stack(whole_batches)[:, share.rows(batch_size)]
         counts = Counts()
         images_in_order = in_order(
             split, rows, _served(split, rows, address), counts, address=address, timeout_s=timeout_s

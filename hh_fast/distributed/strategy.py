@@ -164,16 +164,23 @@ class Replicas:
         except LOST as e:
             if self.cluster is None:
                 raise
-            raise ClusterError(_lost_text(self.cluster, e)) from e
+            lost = _lost_worker(self.cluster, e)
+            if lost is None and isinstance(e, tf.errors.InternalError) and "ollective" not in str(e):
+                raise  # of this worker's own device, say
+            raise ClusterError(_lost_text(self.cluster, lost)) from e
 
 
-def _lost_text(cluster: Cluster, error: Exception) -> str:
+def _lost_worker(cluster: Cluster, error: Exception) -> int | None:
     # Where one loss has brought others about, the first that is named is the one behind them.
     tasks = re.findall(r"/job:(chief|worker)/(?:replica:\d+/)?task:(\d+)", str(error))
     behind_chief = any(job == "chief" for job, _ in tasks)
     numbers = [0 if job == "chief" else int(index) + behind_chief for job, index in tasks]
     others = [number for number in numbers if number != cluster.worker and number < cluster.num_workers]
-    who = cluster.name(others[0]) if others else "another worker"
+    return others[0] if others else None
+
+
+def _lost_text(cluster: Cluster, lost: int | None) -> str:
+    who = "another worker" if lost is None else cluster.name(lost)
     return (
         f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with the"
         " same commands: they go on from the last checkpoint"

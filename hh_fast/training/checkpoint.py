@@ -1,10 +1,11 @@
 """Where a run stands, kept so that it goes on as if it had never stopped.
 
-A checkpoint is one .npz: every variable that a step reads or changes, and the position and history as JSON. The images'
+A checkpoint is one .npz: every variable that a step reads or changes, under its path, and the position and history as JSON. The images'
 order needs no state: (seed, epoch) fixes it. Each member of the file carries a CRC-32, which reading it checks, so a
 damaged file is noticed and the one before it is used.
 """
 
+import collections
 import dataclasses
 import io
 import json
@@ -24,6 +25,7 @@ from hh_fast.io.files import atomic_path
 logger = logging.getLogger(__name__)
 
 KEPT = 2
+_AUTOMATIC_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
 _NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
 
 
@@ -52,11 +54,27 @@ def _in_order(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("epoch*.npz") if _NAME.fullmatch(path.name)), key=_position)
 
 
+def _names(variables: Sequence[keras.Variable]) -> list[str]:
+    """Each variable's path without the numbers that Keras gives what was not named, which count what the process made before.
+
+    What is then named alike is told apart by a number of its own, in the variables' order.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    names = []
+    for variable in variables:
+        stem = _AUTOMATIC_NUMBER.sub("", variable.path)
+        counts[stem] += 1
+        names.append(f"variables/{stem}" + (f"#{counts[stem]}" if counts[stem] > 1 else ""))
+    return names
+
+
 def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> Path:
     """Writes the checkpoint of this position, whole or not at all, and keeps the one before it."""
     path = folder / f"epoch{progress.epoch:04d}-step{progress.step:06d}.npz"
     state = {key: value for key, value in vars(progress).items() if key != "best_probabilities"}
-    arrays: dict[str, Any] = {f"variable{i}": variable.numpy() for i, variable in enumerate(variables)}
+    arrays: dict[str, Any] = {
+        name: variable.numpy() for name, variable in zip(_names(variables), variables, strict=True)
+    }
     arrays["best_probabilities"] = progress.best_probabilities
     arrays["progress"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
@@ -85,6 +103,21 @@ def remove_leftovers(folder: Path) -> None:
         left.unlink()
 
 
+def _assign(path: Path, arrays: dict[str, np.ndarray], variables: dict[str, keras.Variable]) -> None:
+    stored = {name: value.shape for name, value in arrays.items() if name.startswith("variables/")}
+    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    differing = [name for name in stored | expected if stored.get(name) != expected.get(name)]
+    if differing:
+        name = differing[0]
+        raise DataError(
+            f"the checkpoint {path} is of another model: {name.removeprefix('variables/')} is"
+            f" {stored.get(name, 'missing')} in it and {expected.get(name, 'missing')} in the model. Use another --run_dir, or"
+            " --overwrite"
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
 def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:
     """Sets `variables` to the newest whole checkpoint and returns its progress; None where there is none.
 
@@ -96,17 +129,12 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
         try:
             arrays = _read(path)
             progress = _progress(arrays)
-            values = [arrays[f"variable{i}"] for i in range(len(variables))]
-            same = [value.shape == tuple(variable.shape) for value, variable in zip(values, variables, strict=True)]
         except Exception as e:  # damage makes zipfile, NumPy and json raise nearly anything
             # It may quote the damage, at length.
             reason = " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]
             logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, reason)
             continue
-        if not all(same):
-            raise DataError(f"the checkpoint {path} is of another model: use another --run_dir, or --overwrite")
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        _assign(path, arrays, dict(zip(_names(variables), variables, strict=True)))
         return progress
     if found:
         raise DataError(f"no checkpoint in {folder} can be read: start anew with --overwrite")
