@@ -184,15 +184,36 @@ def test_a_finished_run_is_kept_until_told_otherwise(
     run_dir = tmp_path / "run"
     assert main([*flags, "--epochs=1"]) == 0
     before = (run_dir / "model.keras").read_bytes()
-    assert main([*flags, "--epochs=1"]) == 1
-    message = f"train: `run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
-    assert last_line(capsys) == message
+    assert main([*flags, "--epochs=1"]) == 0
+    assert last_line(capsys) == f"The run in {run_dir} is finished, nothing to do; --overwrite trains anew"
     assert main([*flags, "--epochs=1", "--seed=3", "--learning_rate=0.01"]) == 1
     message = f"train: `run_dir` {run_dir} holds a run with other settings: seed was 0 and is 3; learning_rate was 0.001 and is"
     assert last_line(capsys).startswith(message)
     assert (run_dir / "model.keras").read_bytes() == before
     assert main([*flags, "--epochs=1", "--seed=3", "--overwrite"]) == 0
     assert (run_dir / "model.keras").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("extra", "code"),
+    [
+        (["--train_dir=/nowhere/at/all"], 2),
+        (["--batch_size=27"], 1),
+        (["--head=softmax", "--validation_dir=/nowhere/at/all"], 2),
+        (["extra"], 1),
+    ],
+)
+def test_a_refused_command_overwrites_nothing_and_leaves_nothing(
+    flags: list[str], tmp_path: Path, extra: list[str], code: int
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for name in ("model.keras", "result.json", "config.json"):
+        (run_dir / name).write_text("{}")
+    assert main([*flags, "--overwrite", *extra]) == code
+    assert {path.name for path in run_dir.iterdir()} == {"model.keras", "result.json", "config.json"}
+    assert main([*elsewhere(flags, tmp_path / "runs" / "new"), *extra]) == code
+    assert not (tmp_path / "runs").exists()
 
 
 def test_other_images_cannot_go_on_with_a_run(

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def read_config(run_dir: Path) -> dict[str, Any] | None:
     return config
 
 
-def _clear(run_dir: Path) -> None:
+def clear(run_dir: Path) -> None:
     """Removes what a run leaves, and nothing else."""
     for name in FILES:
         path = run_dir / name
@@ -99,12 +99,21 @@ def _clear(run_dir: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those of a folder and its parents that a refused command left empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 @contextlib.contextmanager
 def own(run_dir: Path) -> Iterator[None]:
     """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"`run_dir` must be a folder. Received: {run_dir}, a file")
+    new = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, new)
         try:
             stack.enter_context(exclusive(run_dir / LOCK, None))
         except BlockingIOError as e:
@@ -115,30 +124,32 @@ def own(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def refuse_or_clear(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> dict[str, Any] | None:
-    """The config of the run to go on with, or None for a new one."""
+def is_finished(run_dir: Path) -> bool:
+    if not (run_dir / RESULT).exists():
+        return False
+    shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)  # killed at the very end
+    return True
+
+
+def find_run(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> dict[str, Any] | None:
+    """The config of the run that this command goes on with, or None for a new one.
+
+    Raises:
+        UsageError: the folder holds other things, or a run with other settings that is not to be overwritten.
+        DataError: the run's config cannot be read.
+    """
     foreign = [
         path.name for path in run_dir.iterdir() if path.name not in (*FILES, LOCK) and not path.name.startswith(".")
     ]
     known = any((run_dir / name).exists() for name in FILES)
     if foreign and not known:
         raise UsageError(f"`run_dir` must be new, empty or a run folder. Received: {run_dir}, which holds {foreign[0]}")
-    if config.overwrite:
-        _clear(run_dir)
-        return None
-    old = read_config(run_dir)
-    if old is None:
-        return None
-    differences = _differences(old, data_config, config)
+    old = None if config.overwrite else read_config(run_dir)
+    differences = _differences(old, data_config, config) if old else []
     if differences:
         raise UsageError(
             f"`run_dir` {run_dir} holds a run with other settings: {'; '.join(differences)}. Give another --run_dir, the same"
             " settings, or --overwrite"
-        )
-    if (run_dir / RESULT).exists():
-        shutil.rmtree(run_dir / CHECKPOINTS, ignore_errors=True)  # killed at the very end
-        raise UsageError(
-            f"`run_dir` {run_dir} holds a finished run: give another --run_dir, or --overwrite to train anew"
         )
     return old
 

@@ -41,9 +41,11 @@ from hh_fast.training.run_folder import (
     RESULT,
     TENSORBOARD,
     TensorBoard,
+    clear,
+    find_run,
+    is_finished,
     own,
     refuse_changes,
-    refuse_or_clear,
     save_portable,
     write_history,
 )
@@ -146,13 +148,20 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
     with contextlib.ExitStack() as stack:
         if replicas:
             stack.enter_context(replicas.losses_named())
-        old = None
+        old, finished = None, False
         with _together(replicas):
             if config.data_service is not None:
                 require_service(config.data_service)
             if replicas is None or replicas.is_chief:
                 stack.enter_context(own(run_dir))
-                old = refuse_or_clear(run_dir, data_config, config)
+                old = find_run(run_dir, data_config, config)
+                finished = old is not None and is_finished(run_dir)
+        if replicas:
+            finished = bool(replicas.gather_figures([finished]).any())
+        if finished:
+            logger.info("The run in %s is finished, nothing to do; --overwrite trains anew", run_dir)
+            return run_dir
+        with _together(replicas):
             shard = (replicas.worker, replicas.num_workers) if replicas and config.shard_data else None
             data = load_data(data_config, shard)
             _check_images(data, config)
@@ -242,6 +251,8 @@ def _train(
     progress = Progress()
     with _together(replicas):
         if writes:
+            if config.overwrite:
+                clear(run_dir)
             progress = _restore(run_dir, identity, trainer)
             board = TensorBoard(run_dir / TENSORBOARD, progress.history)
     if replicas:
