@@ -63,7 +63,7 @@ def convert_plainly(model_path: Path, to: Path) -> None:
 
 def latency_rounds(paths: dict[str, Path], repeats: int) -> list[dict[str, float]]:
     """Median milliseconds of an image on all cores, of each file, in each of `repeats` rounds."""
-    from hh_fast.export.measure import measure_latency
+    from hh_fast.export.latency import measure_latency
 
     return [
         {name: latencies[-1].median_ms for name, latencies in measure_latency(paths).items()} for _ in range(repeats)

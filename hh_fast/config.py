@@ -17,6 +17,8 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 HEADS = ("auto", "sigmoid", "softmax")
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
+# Files of a run folder that other commands read.
+RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
 # Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
 MIN_IMAGE_SIDE = 94
 

@@ -15,9 +15,11 @@ from PIL import Image
 from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 
 from hh_fast.errors import DataError
-from hh_fast.predict.classifier import Classifier, names_beside, open_classifier, score_per_class
+from hh_fast.evaluation.metrics import class_probabilities
+from hh_fast.predict.classifier import Classifier, name_classes
 from hh_fast.predict.compare import compare, draw
 from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.opening import open_classifier
 from hh_fast.predict.output import Summary
 from hh_fast.predict.stream import Prediction, image_reader, predict, predict_bytes, read_batches
 from hh_fast.predict.tflite_metadata import Metadata, embed
@@ -65,8 +67,8 @@ def test_cores_share_a_batch_in_order(threads: int, bundle: Path, images: np.nda
 
 
 def test_a_sigmoids_one_output_is_two_scores() -> None:
-    np.testing.assert_allclose(score_per_class(np.array([[0.3], [1.0]])), [[0.7, 0.3], [0, 1]], atol=1e-6)
-    np.testing.assert_allclose(score_per_class(np.array([[0.3, 0.7]])), [[0.3, 0.7]])
+    np.testing.assert_allclose(class_probabilities(np.array([[0.3], [1.0]])), [[0.7, 0.3], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(class_probabilities(np.array([[0.3, 0.7]])), [[0.3, 0.7]])
 
 
 def with_metadata(bundle: Path, to: Path, **fields: object) -> Path:
@@ -129,7 +131,7 @@ def test_class_names_where_the_model_has_none(bundle: Path, tmp_path: Path, capl
 def test_damaged_names_beside(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(DataError, match=f"^cannot read the class names in {tmp_path / 'config.json'}: "):
-        names_beside(tmp_path / "model.keras")
+        name_classes(tmp_path / "model.keras", 1)
 
 
 def test_an_unfinished_run_predicts_with_a_warning(

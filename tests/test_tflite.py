@@ -60,7 +60,7 @@ def test_built_in_operators_only(name: str, bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", LITE_FORMATS)
 def test_scores_are_those_of_keras(name: str, bundle: Path, images: np.ndarray, scores: np.ndarray) -> None:
-    from hh_fast.predict.classifier import open_classifier
+    from hh_fast.predict.opening import open_classifier
 
     made = open_classifier(str(bundle / f"model_{name}.tflite")).score(images)
     assert made.dtype == np.float32
@@ -91,7 +91,7 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     from hh_fast.export import saved_model, tflite
     from hh_fast.model import build_model
     from hh_fast.predict import keras_model
-    from hh_fast.predict.classifier import open_classifier
+    from hh_fast.predict.opening import open_classifier
 
     mixed = build_model((96, 96), num_classes=2, head="sigmoid", augment=True, dtype=policy)
     mixed.set_weights(keras.models.load_model(run.model).get_weights())

@@ -41,7 +41,7 @@ def judge(paths: Sequence[str]) -> None:
     import numpy as np
 
     from hh_fast.errors import HHFastError
-    from hh_fast.predict.classifier import open_classifier
+    from hh_fast.predict.opening import open_classifier
 
     for path in paths:
         print(json.dumps({"begin": path}), flush=True)

@@ -79,8 +79,8 @@ def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str]
 
 
 def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.classifier import open_classifier
     from hh_fast.predict.files import find_images
+    from hh_fast.predict.opening import open_classifier
     from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
     classifier = open_classifier(str(config.model))
@@ -96,9 +96,9 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
 
 
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.classifier import open_classifier
     from hh_fast.predict.compare import compare, draw
     from hh_fast.predict.files import find_images
+    from hh_fast.predict.opening import open_classifier
     from hh_fast.predict.stream import image_reader
 
     one, other = open_classifier(str(config.model)), open_classifier(str(config.compare))

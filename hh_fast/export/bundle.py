@@ -15,7 +15,7 @@ from hh_fast.export.describe import SUMS, describe_files, metadata_json, write_s
 from hh_fast.export.formats import BATCH, SAVED_MODEL, file_name, write_formats
 from hh_fast.export.origin import Origin, find_origin
 from hh_fast.io.files import atomic_dir, write_json, write_text
-from hh_fast.predict.classifier import open_classifier
+from hh_fast.predict.opening import open_classifier
 
 logger = logging.getLogger(__name__)
 

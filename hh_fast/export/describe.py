@@ -13,11 +13,12 @@ import numpy as np
 from hh_fast.config import ExportConfig
 from hh_fast.export.check import Check
 from hh_fast.export.formats import SAVED_MODEL, file_name
-from hh_fast.export.measure import Latency, measure_latency, measure_memory
+from hh_fast.export.latency import Latency, measure_latency
 from hh_fast.export.origin import Origin
 from hh_fast.export.saved_model import IMAGE, SCORES
 from hh_fast.io.files import write_text
 from hh_fast.predict.tflite import TensorForm, forms, new_interpreter
+from hh_fast.predict.trial import trial_run
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def describe_files(folder: Path, checks: Mapping[str, Check]) -> list[ExportedFi
             described.append(ExportedFile(*common))
         else:
             tensors = forms(new_interpreter(path, 1), path)
-            described.append(ExportedFile(*common, *tensors, latency[name], measure_memory(path)))
+            described.append(ExportedFile(*common, *tensors, latency[name], trial_run(path)))
     return described
 
 

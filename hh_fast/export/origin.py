@@ -8,14 +8,13 @@ from typing import Any
 
 import keras
 
-from hh_fast.config import DataConfig, ExportConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
 from hh_fast.data.load import Data, load_data
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import image_size_of, of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
-from hh_fast.predict.classifier import Classifier, kind_of
-
-CONFIG, RESULT, MODEL = "config.json", "result.json", "model.keras"
+from hh_fast.predict.classifier import Classifier
+from hh_fast.predict.opening import kind_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +50,18 @@ class Origin:
 def _read_run(run_dir: Path) -> dict[str, Any]:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
-    missing = [name for name in (CONFIG, MODEL, RESULT) if not (run_dir / name).is_file()]
+    missing = [name for name in (RUN_CONFIG, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
     if missing:
         raise DataError(
             f"{run_dir} is not a finished run, it has no {missing[0]}: let bin/train --run_dir={run_dir} finish it"
-            + (f", or export its best model so far by --model={run_dir / MODEL}" if missing == [RESULT] else "")
+            + (f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else "")
         )
     try:
-        config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((run_dir / RUN_CONFIG).read_text(encoding="utf-8"))
         if not isinstance(config, dict) or not {"data", "class_names"} <= set(config):
             raise ValueError("it lacks data or class_names")
     except ValueError as e:
-        raise DataError(f"{run_dir / CONFIG} is damaged ({e}): train again, or copy the run folder again") from e
+        raise DataError(f"{run_dir / RUN_CONFIG} is damaged ({e}): train again, or copy the run folder again") from e
     return config
 
 
@@ -86,7 +85,7 @@ def find_origin(config: ExportConfig, flags: DataConfig) -> Origin:
     """
     if config.run_dir is not None:
         run_dir = Path(config.run_dir).expanduser()
-        run, path, name = _read_run(run_dir), run_dir / MODEL, run_dir.resolve().name
+        run, path, name = _read_run(run_dir), run_dir / RUN_MODEL, run_dir.resolve().name
         data_config = _overruled(DataConfig.from_json(run["data"]), flags)
     else:
         path = Path(str(config.model)).expanduser()

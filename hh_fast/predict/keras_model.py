@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.errors import DataError
+from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.model import in_float32
-from hh_fast.predict.classifier import Classifier, name_classes, score_per_class
+from hh_fast.predict.classifier import Classifier, name_classes
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def _scales_pixels(layers: Sequence[keras.Layer]) -> bool:
     return any(isinstance(layer, scaling) or _scales_pixels(getattr(layer, "layers", ())) for layer in layers)
 
 
-def classifier(model: keras.Model, path: Path, class_names: Sequence[str] | None) -> Classifier:
+def classifier(model: keras.Model, path: Path, class_names: Sequence[str] = ()) -> Classifier:
     """The loaded model as a classifier; it is fed the pixels as they are, 0 to 255, as float32.
 
     Raises:
@@ -67,14 +68,14 @@ def classifier(model: keras.Model, path: Path, class_names: Sequence[str] | None
     if not _scales_pixels(model.layers):
         logger.warning("%s has no layer that scales pixels: it is given values 0 to 255 as they are", path)
     height, width = model.inputs[0].shape[1:3]
-    num_outputs = model.outputs[0].shape[1]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
     def forward(images: tf.Tensor) -> tf.Tensor:
         return model(tf.cast(images, tf.float32), training=False)
 
     def score(images: np.ndarray) -> np.ndarray:
-        return score_per_class(forward(tf.constant(images)).numpy())
+        return class_probabilities(forward(tf.constant(images)).numpy())
 
-    names = name_classes(class_names, 2 if num_outputs == 1 else num_outputs, str(path))
-    return Classifier(str(path), "keras", names, (height, width), score)
+    return Classifier(
+        str(path), "keras", name_classes(path, model.outputs[0].shape[1], class_names), (height, width), score
+    )

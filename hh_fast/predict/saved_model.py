@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.errors import DataError
-from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
+from hh_fast.evaluation.metrics import class_probabilities
+from hh_fast.predict.classifier import Classifier, name_classes
 
 PIXELS_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "serving_bytes"
@@ -62,7 +63,7 @@ def open_saved_model(path: Path) -> Classifier:
         return pixels(**{name: tf.cast(images, spec.dtype)})
 
     def score(images: np.ndarray) -> np.ndarray:
-        return score_per_class(_scores_of(run(tf.constant(images))).numpy())
+        return class_probabilities(_scores_of(run(tf.constant(images))).numpy())
 
     score_bytes: Callable[[Sequence[bytes]], np.ndarray] | None = None
     if BYTES_SIGNATURE in signatures:
@@ -70,12 +71,10 @@ def open_saved_model(path: Path) -> Classifier:
         encoded_name = next(iter(encoded.structured_input_signature[1]))
 
         def score_bytes(files: Sequence[bytes]) -> np.ndarray:
-            return score_per_class(_scores_of(encoded(**{encoded_name: tf.constant(list(files))})).numpy())
+            return class_probabilities(_scores_of(encoded(**{encoded_name: tf.constant(list(files))})).numpy())
 
     image_size = (spec.shape[1], spec.shape[2])
     probe = run(tf.zeros((1, *image_size, 3), tf.uint8))
-    num_scores = score_per_class(_scores_of(probe).numpy()).shape[1]
-    names = [text.decode("utf-8") for text in probe["classes"].numpy()[0]] if "classes" in probe else names_beside(path)
-    return Classifier(
-        str(path), "saved_model", name_classes(names, num_scores, str(path)), image_size, score, score_bytes
-    )
+    names = [text.decode("utf-8") for text in probe["classes"].numpy()[0]] if "classes" in probe else []
+    class_names = name_classes(path, _scores_of(probe).shape[-1], names)
+    return Classifier(str(path), "saved_model", class_names, image_size, score, score_bytes)

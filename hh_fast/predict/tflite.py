@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 
 from hh_fast.errors import DataError
+from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.io.cores import num_cores
 from hh_fast.io.quiet import native_stderr_logged
-from hh_fast.predict.classifier import Classifier, name_classes, names_beside, score_per_class
-from hh_fast.predict.rehearsal import rehearse
+from hh_fast.predict.classifier import Classifier, name_classes
 from hh_fast.predict.tflite_metadata import Metadata, read_metadata
 
 NO_SCALE = (0.0, 0)
@@ -66,8 +67,6 @@ def new_interpreter(path: Path, num_threads: int) -> Any:
     Raises:
         DataError: the file is cut off, is no model, or needs operators that LiteRT does not have built in.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
     try:
         with native_stderr_logged():
             interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
@@ -120,20 +119,7 @@ class _Runner:
             self.interpreter.set_tensor(self.image.index, batch)
             self.interpreter.invoke()
             parts.append(self.interpreter.get_tensor(self.scores.index))
-        return score_per_class(self.scores.real(np.concatenate(parts)))
-
-
-def score_once(path: Path) -> None:
-    """Opens the file and scores one black image, for `rehearsal`.
-
-    Raises:
-        DataError: as `new_interpreter` and `forms` say, or LiteRT fails on the image.
-    """
-    runner = _Runner(path, Metadata())
-    try:
-        runner(np.zeros((1, *runner.image.shape[1:]), np.uint8))
-    except (ValueError, RuntimeError, MemoryError) as e:
-        raise DataError(f"LiteRT cannot run {path}: {' '.join(str(e).split())}; export or copy it again") from e
+        return class_probabilities(self.scores.real(np.concatenate(parts)))
 
 
 def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
@@ -143,10 +129,9 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     gets the pixels, 0 to 255; a uint8 input gets them as they are, whatever its scale.
 
     Raises:
-        DataError: as `rehearse`, `new_interpreter`, `forms` and `read_metadata` say.
+        DataError: as `new_interpreter`, `forms` and `read_metadata` say.
     """
     metadata = read_metadata(path)
-    rehearse(path)
     cores = num_threads or num_cores()
     runners = [_Runner(path, metadata)]
     first = runners[0]
@@ -159,5 +144,5 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
         return np.concatenate(list(pool.map(lambda runner, part: runner(part), runners, parts)))
 
     num_outputs = int(np.prod(first.scores.shape[1:]))
-    names = name_classes(metadata.labels or names_beside(path), 2 if num_outputs == 1 else num_outputs, str(path))
+    names = name_classes(path, num_outputs, metadata.labels)
     return Classifier(str(path), "tflite", names, (first.image.shape[1], first.image.shape[2]), score)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hh_fast.config import Config, DataConfig, TrainConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, Config, DataConfig, TrainConfig
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import atomic_path, exclusive, remove_leftovers, write_text
 from hh_fast.model import in_float32
@@ -21,8 +21,8 @@ from hh_fast.training import checkpoint, run_report
 
 logger = logging.getLogger(__name__)
 
-CONFIG, RESULT, HISTORY, LOCK = "config.json", "result.json", "history.csv", ".lock"
-BEST_MODEL, LAST_MODEL = "model.keras", "last.keras"
+CONFIG, RESULT, HISTORY, LOCK = RUN_CONFIG, RUN_RESULT, "history.csv", ".lock"
+BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *run_report.FILES, CHECKPOINTS, TENSORBOARD, CONFIG)
 # What may differ between the parts of one run: it decides where things are and when, not what comes out.

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from hh_fast.errors import DataError
-from hh_fast.predict import rehearsal
+from hh_fast.predict import trial
 
 
 def test_what_ends_the_child_is_an_error_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
     child = "kill -SEGV $$"
-    real = rehearsal.subprocess.run
-    monkeypatch.setattr(rehearsal.subprocess, "run", lambda command, **how: real(["/bin/sh", "-c", child], **how))
+    real = trial.subprocess.run
+    monkeypatch.setattr(trial.subprocess, "run", lambda command, **how: real(["/bin/sh", "-c", child], **how))
     with pytest.raises(DataError) as caught:
-        rehearsal.rehearse(path)
+        trial.trial_run(path)
     assert str(caught.value) == (
         f"LiteRT cannot run {path}: a process that tried it was ended by signal {int(signal.SIGSEGV)};"
         " export or copy it again"
@@ -25,11 +25,11 @@ def test_what_ends_the_child_is_an_error_here(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_hang_is_an_error_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "MAX_SECONDS", 0.1)
-    real = rehearsal.subprocess.run
-    monkeypatch.setattr(rehearsal.subprocess, "run", lambda command, **how: real(["sleep", "9"], **how))
+    monkeypatch.setattr(trial, "MAX_SECONDS", 0.1)
+    real = trial.subprocess.run
+    monkeypatch.setattr(trial.subprocess, "run", lambda command, **how: real(["sleep", "9"], **how))
     with pytest.raises(DataError) as caught:
-        rehearsal.rehearse(tmp_path / "a.tflite")
+        trial.trial_run(tmp_path / "a.tflite")
     assert str(caught.value) == (
         f"LiteRT did not score an image with {tmp_path / 'a.tflite'} in 0.1 s: export or copy it again"
     )
@@ -39,6 +39,6 @@ def test_what_the_child_says_is_the_error(tmp_path: Path) -> None:
     path = tmp_path / "a b.tflite"
     path.write_bytes(struct.pack("<I4s", 1 << 30, b"TFL3") + bytes(400))
     with pytest.raises(DataError, match="export or copy it again$") as caught:
-        rehearsal.rehearse(path)
-    assert str(caught.value).startswith(f"LiteRT cannot run {path}: ")
+        trial.trial_run(path)
+    assert str(caught.value).startswith(f"{path} is cut off or damaged (")
     assert "a process that tried it" not in str(caught.value)

@@ -10,44 +10,56 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from hh_fast.errors import DataError
+from hh_fast.io.memory import peak_memory
+from hh_fast.predict.tflite import open_tflite
 
 # An image classifier for phones takes some 100 MB.
 MAX_MEMORY_BYTES = 8 << 30
 MAX_SECONDS = 120
 
 
-def rehearse(path: Path) -> None:
-    """Opens the file and scores one black image, elsewhere.
+def trial_run(path: Path) -> int:
+    """Opens the file and scores one black image, elsewhere; returns by how many bytes that process grew at its peak.
 
     Raises:
         DataError: that ended in an error or a crash, took more than 8 GiB, or took longer than two minutes.
     """
     # The same import path as here: by itself, Python would look into the working folder first.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from hh_fast.predict.rehearsal import main; sys.exit(main())"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from hh_fast.predict.trial import main; sys.exit(main())"
     command = [sys.executable, "-c", code, str(path)]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=MAX_SECONDS, check=False)
     except subprocess.TimeoutExpired as e:
         raise DataError(f"LiteRT did not score an image with {path} in {MAX_SECONDS} s: export or copy it again") from e
     if ended.returncode == 0:
-        return
+        return int(ended.stdout)
     if ended.returncode == DataError.exit_code:
         raise DataError(ended.stdout.decode("utf-8", "surrogateescape"))
     how = f"was ended by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
     raise DataError(f"LiteRT cannot run {path}: a process that tried it {how}; export or copy it again")
 
 
+def _score_once(path: Path) -> None:
+    classifier = open_tflite(path, num_threads=1)
+    try:
+        classifier.score(np.zeros((1, *classifier.image_size, 3), np.uint8))
+    except (ValueError, RuntimeError, MemoryError) as e:
+        raise DataError(f"LiteRT cannot run {path}: {' '.join(str(e).split())}; export or copy it again") from e
+
+
 def main() -> int:
-    """The child: its exit code says how it went, and its standard output why."""
+    """The child: its exit code says how it went, and its standard output how much memory it took, or what went wrong."""
     for limit, amount in ((resource.RLIMIT_AS, MAX_MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):  # a lower limit is set already, or the system has none
             resource.setrlimit(limit, (amount, amount))
-    from hh_fast.predict.tflite import score_once
-
+    before = peak_memory()
     try:
-        score_once(Path(sys.argv[1]))
+        _score_once(Path(sys.argv[1]))
     except DataError as e:
         sys.stdout.buffer.write(str(e).encode("utf-8", "surrogateescape"))
         return DataError.exit_code
+    sys.stdout.write(str(peak_memory() - before))
     return 0

@@ -1,17 +1,13 @@
-"""What a `.tflite` file costs: latency, the files timed in turn, and memory, in a process of its own."""
+"""How long `.tflite` files take for one image, timed in turn."""
 
 import dataclasses
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 from hh_fast.predict.tflite import forms, new_interpreter
 
@@ -20,22 +16,6 @@ MAX_RUNS = 50
 MIN_RUNS = 5
 # A file as slow as int16x8 gets MIN_RUNS, one that takes 10 ms gets MAX_RUNS.
 SECONDS_A_FILE = 0.5
-
-_CHILD = """
-import sys
-from pathlib import Path
-import numpy as np
-import ai_edge_litert.interpreter
-from hh_fast.io.memory import peak_memory
-from hh_fast.predict.tflite import forms, new_interpreter
-before = peak_memory()
-path = Path(sys.argv[1])
-interpreter = new_interpreter(path, num_threads=1)
-image, _ = forms(interpreter, path)
-interpreter.set_tensor(image.index, np.zeros(image.shape, image.dtype))
-interpreter.invoke()
-print(peak_memory() - before)
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +63,3 @@ def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
         for one in order.sample(waiting, len(waiting)):
             one.run()
     return {name: [one.result() for one in group] for name, group in timed.items()}
-
-
-def measure_memory(path: Path) -> int:
-    """Bytes by which a process grows at its peak when it opens the file and classifies one image, on one thread.
-
-    Raises:
-        DataError: the process failed.
-    """
-    command: list[Any] = [sys.executable, "-c", _CHILD, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DataError(f"a process that opens {path} failed: {done.stderr.strip().splitlines()[-1:]}")
-    return int(done.stdout)

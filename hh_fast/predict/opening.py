@@ -1,0 +1,84 @@
+"""Which kind of artifact a path holds, and the `Classifier` that it becomes."""
+
+import logging
+import sys
+import zipfile
+from pathlib import Path
+
+from hh_fast.config import RUN_MODEL, RUN_RESULT
+from hh_fast.errors import DataError, UsageError
+from hh_fast.io.quiet import import_tensorflow
+from hh_fast.predict.classifier import Classifier
+
+logger = logging.getLogger(__name__)
+
+MODEL_IDENTIFIER = b"TFL3"
+
+
+def kind_of(path: Path) -> str:
+    """`tflite`, `keras`, `run` or `saved_model`, by content rather than by name.
+
+    Raises:
+        DataError: nothing there, or something else.
+    """
+    if not path.exists():
+        raise DataError(f"no model {path}: check the path")
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "saved_model"
+        if (path / RUN_MODEL).is_file():
+            return "run"
+        inside = sorted(entry.name for entry in path.glob("*.tflite"))
+        hint = f"name one of the files in it: {', '.join(inside)}" if inside else "give a model file, or such a folder"
+        raise DataError(f"{path} is neither a run folder with a model.keras nor a SavedModel: {hint}")
+    if not path.is_file():
+        raise DataError(f"{path} is not a regular file: give a model file")
+    with path.open("rb") as file:
+        if file.read(8)[4:] == MODEL_IDENTIFIER:
+            return "tflite"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if {"config.json", "model.weights.h5"} <= set(archive.namelist()):
+                return "keras"
+    raise DataError(f"{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again")
+
+
+def open_classifier(model: str, *, num_threads: int | None = None) -> Classifier:
+    """Opens the artifact at `model`; TensorFlow loads only for a `.keras` file, a run folder or a SavedModel.
+
+    A SavedModel is a program that runs with the user's rights: open only one that you trust.
+
+    Args:
+        model: Path of a `.tflite` or `.keras` file, a run folder, or a SavedModel folder.
+        num_threads: Cores to share among the images of a batch (`.tflite` only). Default: all.
+
+    Raises:
+        DataError: a path that holds no model of these kinds, or one that does not fit, or brings code of its own.
+        UsageError: TensorFlow is needed and not installed.
+    """
+    path = Path(model).expanduser()
+    kind = kind_of(path)
+    if kind == "tflite":
+        from hh_fast.predict.tflite import open_tflite
+        from hh_fast.predict.trial import trial_run
+
+        trial_run(path)
+        return open_tflite(path, num_threads=num_threads)
+    if "tensorflow" not in sys.modules:
+        logger.info("%s needs TensorFlow: loading it (a .tflite would not)", path)
+    try:
+        import_tensorflow()
+    except ImportError as e:
+        raise UsageError(
+            "`model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the model."
+            f" Received: {path}"
+        ) from e
+    from hh_fast.predict import keras_model, saved_model
+
+    if kind == "saved_model":
+        return saved_model.open_saved_model(path)
+    if kind == "run":
+        if not (path / RUN_RESULT).is_file():
+            logger.warning("%s has not finished training: using its best model so far", path)
+        path = path / RUN_MODEL
+    return keras_model.classifier(keras_model.load(path), path)
