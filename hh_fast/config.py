@@ -456,3 +456,37 @@ class DataServiceConfig(Config):
         if self.dispatcher is not None:
             host, _, port = self.dispatcher.rpartition(":")
             require(bool(host) and port.isdigit() and 0 < int(port) < 65536, "dispatcher", "HOST:PORT", self.dispatcher)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServeConfig(Config):
+    """Which bundle becomes a page, and how the page reaches a phone."""
+
+    export_dir: str | None = option(None, "Bundle of bin/export whose int8 file the page runs.")
+    site_dir: str | None = option(
+        None, "Instead of serving: write the page as a static site for any https host to this folder, and end."
+    )
+    runtime_dir: str | None = option(
+        None,
+        "Folder with the npm packages @litertjs/core and @litertjs/wasm-utils, for machines without npm. Default: npm"
+        " fetches them once, to ~/.cache/hh_fast.",
+    )
+    https: str = option(
+        "auto",
+        "auto: https with a certificate of this machine's own, since a phone gives its camera to nothing less; off: plain"
+        " http, where photos work and the camera only on this machine.",
+        ("auto", "off"),
+    )
+    cert: str | None = option(None, "A certificate (PEM, with its chain) that browsers trust, instead of the own one.")
+    key: str | None = option(None, "The private key of --cert (PEM).")
+    host: str = option(
+        "0.0.0.0", "Address to listen at; 0.0.0.0: all of this machine's, 127.0.0.1: this machine alone."
+    )
+    port: int = option(8443, "Port to listen at; 0: a free one.")
+    qr: bool = option(True, "Print the address as a QR code too.")
+
+    def check(self) -> None:
+        require(bool(self.export_dir), "export_dir", "a folder that bin/export wrote", self.export_dir)
+        require((self.cert is None) == (self.key is None), "cert", "given together with --key", self.cert)
+        require(self.https == "auto" or self.cert is None, "cert", "left out with --https=off", self.cert)
+        require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)

@@ -1,0 +1,127 @@
+"""The static site: the page, its runtime and one exported model, as files in memory with relative paths only."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hh_fast.errors import DataError, UsageError
+from hh_fast.io.files import atomic_dir
+
+PAGE = Path(__file__).parent / "site"
+INDEX, WORKER, MANIFEST, MODEL = "index.html", "sw.js", "manifest.webmanifest", "model.json"
+RESIZES = ("squeeze", "crop", "pad")
+MAX_NAMES_IN_TITLE = 4
+
+
+def _read_metadata(export_dir: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((export_dir / "metadata.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as e:
+        raise DataError(f"`export_dir` must be a bundle that bin/export wrote. Received: {export_dir}") from e
+    except ValueError as e:
+        raise DataError(f"{export_dir / 'metadata.json'} is damaged ({e}): export again") from e
+
+
+def _title(metadata: Mapping[str, Any]) -> str:
+    names = metadata["class_names"]
+    title = metadata["name"] if len(names) > MAX_NAMES_IN_TITLE else f"{', '.join(names[:-1])} or {names[-1]}?"
+    return str(title[:1].upper() + title[1:])
+
+
+def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Path) -> dict[str, Any]:
+    """What the page needs to know of the model, and nothing else: no path, nothing of the machine that exported."""
+    if number_format not in metadata["files"]:
+        raise DataError(
+            f"{export_dir} has no {number_format} file for the page: export it with --formats=saved_model,{number_format}"
+        )
+    image, file = metadata["input"], metadata["files"][number_format]
+    stored = file["input"]["quantization"] or {"scale": 1, "zero_point": 0}
+    resize = image["resize"]
+    if (
+        resize["method"] not in RESIZES
+        or resize["interpolation"] != "bilinear"
+        or stored != {"scale": 1, "zero_point": 0}
+    ):
+        raise DataError(
+            f"{export_dir}: the page cannot make this model's input ({resize}, {stored}): export it by bin/export"
+        )
+    return {
+        "file": Path(file["file"]).name,
+        "class_names": metadata["class_names"],
+        "height": image["height"],
+        "width": image["width"],
+        "resize": resize["method"],
+        "dtype": file["input"]["dtype"],
+        "output": file["output"]["quantization"] or {"scale": 1, "zero_point": 0},
+    }
+
+
+def _integrity(content: bytes) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}"
+
+
+def _worker(template: bytes, files: Mapping[str, bytes]) -> bytes:
+    hashes = {"./" if name == INDEX else name: _integrity(content) for name, content in sorted(files.items())}
+    listing = json.dumps(hashes, indent=2).encode()
+    version = hashlib.sha256(listing).hexdigest()[:16].encode()
+    return template.replace(b"{/* files */}", listing).replace(b"/* version */", version)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """What the page takes of a bundle: its title, what it must know of the model, and the model's file."""
+
+    title: str
+    model: Mapping[str, Any]
+    content: bytes
+
+
+def read_bundle(export_dir: Path, *, number_format: str = "int8") -> Bundle:
+    """The page's part of a bundle of bin/export; `number_format` says which of its `.tflite` files the page runs.
+
+    Raises:
+        DataError: `export_dir` is no bundle, has no such file, or one that is cut off.
+    """
+    metadata = _read_metadata(export_dir)
+    try:
+        model = _model_json(metadata, number_format, export_dir)
+        num_bytes, title = metadata["files"][number_format]["bytes"], _title(metadata)
+    except (KeyError, TypeError) as e:
+        raise DataError(f"{export_dir} is a bundle of an older hh_fast (metadata.json: {e}): export again") from e
+    path = export_dir / model["file"]
+    content = path.read_bytes()
+    if len(content) != num_bytes:
+        raise DataError(f"{path} is cut off: it should have {num_bytes} bytes; export or copy it again")
+    return Bundle(title, model, content)
+
+
+def build(bundle: Bundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of the site by their paths, `index.html` and all; `runtime`: LiteRT.js by file name, from `read_runtime`."""
+    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.is_file()}
+    files |= {f"litert/{name}": content for name, content in runtime.items()}
+    files |= {bundle.model["file"]: bundle.content, MODEL: json.dumps(bundle.model, ensure_ascii=False).encode()}
+    files[INDEX] = files[INDEX].replace(b"<!-- title -->", html.escape(bundle.title).encode())
+    manifest = json.loads(files[MANIFEST]) | {"name": bundle.title, "short_name": bundle.title}
+    files[MANIFEST] = json.dumps(manifest, ensure_ascii=False).encode()
+    template = files.pop(WORKER)
+    return files | {WORKER: _worker(template, files)}
+
+
+def write(files: Mapping[str, bytes], site_dir: Path) -> None:
+    """Writes the site to a folder, atomically.
+
+    Raises:
+        UsageError: the folder holds something else than an older site.
+        OSError: it cannot be written; what stood there before still does.
+    """
+    if site_dir.exists() and not (site_dir.is_dir() and ((site_dir / WORKER).is_file() or not any(site_dir.iterdir()))):
+        raise UsageError(f"`site_dir` must be new, empty or an older site. Received: {site_dir}")
+    with atomic_dir(site_dir) as folder:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)

@@ -1,0 +1,288 @@
+// The page: camera, photos, and the result of the newest picture.
+
+import { PageError, openClassifier } from "./classifier.js";
+import { readPixels, region } from "./pixels.js";
+
+const $ = (id) => document.getElementById(id);
+const MAX_BARS = 8;
+const PREVIEW_PIXELS = 1024;
+const HOW = { squeeze: "squeezed to", crop: "the middle, at", pad: "padded to" };
+const CAMERA_ERRORS = {
+  NotAllowedError: "The camera was refused: allow it for this page in the browser's settings, or choose a photo.",
+  NotFoundError: "No camera was found: connect one, or choose a photo.",
+  NotReadableError: "The camera is in use elsewhere: close the other app or page, then start it again.",
+  OverconstrainedError: "No camera was found that fits: connect another, or choose a photo.",
+};
+
+let classifier;
+let stream = null; // of the camera, also while paused
+let facing = "environment";
+let paused = false;
+let turn = 0; // counts what was begun; whoever finds it changed has been overtaken
+
+function showError(text) {
+  $("error").textContent = text;
+  $("error").hidden = !text;
+}
+
+function fail(error) {
+  showError(error instanceof PageError ? error.message : `Something went wrong: reload the page. (${error?.message ?? error})`);
+}
+
+// Runs what a person asked for, after loading; an error becomes the page's one line.
+function asked(action) {
+  return async (event) => {
+    showError("");
+    try {
+      await action(event);
+    } catch (error) {
+      fail(error);
+    }
+  };
+}
+
+function stage(shown, width, height) {
+  for (const id of ["video", "photo", "empty"]) $(id).hidden = id !== shown;
+  $("stage").style.setProperty("--ratio", width / height);
+  const { model } = classifier;
+  const part = region(width, height, model);
+  $("crop").hidden = model.resize !== "crop";
+  Object.assign($("crop").style, { width: `${(100 * part.width) / width}%`, height: `${(100 * part.height) / height}%` });
+}
+
+function showResult(pixels, scores, milliseconds) {
+  const { model } = classifier;
+  const image = new ImageData(model.width, model.height);
+  for (let i = 0, j = 0; i < pixels.length; i += 3, j += 4) {
+    image.data.set([pixels[i], pixels[i + 1], pixels[i + 2], 255], j);
+  }
+  $("seen").getContext("2d").putImageData(image, 0, 0);
+  const percent = (i) => `${(100 * scores[i]).toFixed(1)}%`;
+  const ranked = scores.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
+  $("name").textContent = model.class_names[ranked[0]];
+  $("score").textContent = percent(ranked[0]);
+  const rows = scores.length > MAX_BARS ? ranked.slice(0, MAX_BARS) : scores.keys();
+  for (const [place, i] of [...rows].entries()) {
+    const row = $("bars").children[place];
+    row.children[0].textContent = model.class_names[i];
+    row.children[1].textContent = percent(i);
+    row.style.setProperty("--share", scores[i]);
+  }
+  $("time").textContent = `${Math.round(milliseconds)} ms an image`;
+  $("result").hidden = false;
+  speak(`${model.class_names[ranked[0]]}, ${Math.round(100 * scores[ranked[0]])}%`);
+}
+
+// A screen reader hears of a new class, at most every two seconds, and not of every frame.
+let spokenAt = 0;
+function speak(text) {
+  const isNew = text.split(",")[0] !== $("spoken").textContent.split(",")[0] || !stream;
+  if (!isNew || performance.now() - spokenAt < (stream ? 2000 : 0)) return;
+  spokenAt = performance.now();
+  $("spoken").textContent = text;
+}
+
+async function classify(source, width, height) {
+  const start = performance.now();
+  const pixels = readPixels(source, width, height, classifier.model);
+  const scores = await classifier.classify(pixels);
+  return [pixels, scores, performance.now() - start];
+}
+
+function stopCamera() {
+  turn++;
+  for (const track of stream?.getTracks() ?? []) track.stop();
+  stream = null;
+  $("camera").textContent = "Start the camera";
+}
+
+function nextFrame() {
+  const video = $("video");
+  return new Promise((resolve) => {
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
+    else requestAnimationFrame(resolve);
+  });
+}
+
+async function follow(mine) {
+  const video = $("video");
+  while (turn === mine && !paused) {
+    await nextFrame();
+    if (turn !== mine || paused || !video.videoWidth) continue;
+    const { videoWidth: width, videoHeight: height } = video;
+    const result = await classify(video, width, height);
+    if (turn !== mine || paused) return;
+    stage("video", width, height);
+    showResult(...result);
+  }
+}
+
+async function startCamera() {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new PageError("The camera needs an https address, or localhost: open that, or take or choose a photo.");
+  }
+  stopCamera();
+  const mine = turn;
+  let opened;
+  const video = { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, resizeMode: "none" }; // the whole frame
+  try {
+    opened = await navigator.mediaDevices.getUserMedia({ video });
+  } catch (error) {
+    throw new PageError(CAMERA_ERRORS[error.name] ?? `The camera did not start: try again, or choose a photo. (${error.message})`);
+  }
+  if (turn !== mine) {
+    for (const track of opened.getTracks()) track.stop();
+    return;
+  }
+  stream = opened;
+  paused = false;
+  const [track] = stream.getVideoTracks();
+  track.addEventListener("ended", () => {
+    stopCamera();
+    showError("The camera stopped: start it again, or choose a photo.");
+  });
+  $("video").srcObject = stream;
+  $("video").classList.toggle("mirrored", track.getSettings().facingMode === "user");
+  await $("video").play();
+  $("camera").textContent = "Pause";
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  $("flip").hidden = devices.filter((device) => device.kind === "videoinput").length < 2;
+  follow(mine).catch(fail);
+}
+
+async function toggleCamera() {
+  if (!stream) return startCamera();
+  paused = !paused;
+  $("camera").textContent = paused ? "Go on" : "Pause";
+  if (paused) return $("video").pause();
+  await $("video").play();
+  return follow(turn);
+}
+
+async function classifyFile(file) {
+  if (!file) return;
+  stopCamera();
+  const mine = turn;
+  let bitmap;
+  try {
+    // The file's own pixels, upright, as training reads them: a colour profile is not applied.
+    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  } catch {
+    throw new PageError(`${file.name || "This"} is no picture that this browser can read: choose a JPEG, PNG, WebP or GIF.`);
+  }
+  const { width, height } = bitmap;
+  const result = await classify(bitmap, width, height);
+  if (turn === mine) {
+    const scale = Math.min(1, PREVIEW_PIXELS / Math.max(width, height));
+    const photo = $("photo");
+    Object.assign(photo, { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) });
+    photo.getContext("2d").drawImage(bitmap, 0, 0, photo.width, photo.height);
+    stage("photo", width, height);
+    showResult(...result);
+  }
+  bitmap.close();
+}
+
+function fileOf(transfer) {
+  const file = [...(transfer?.files ?? [])][0];
+  if (!file) throw new PageError("That is no picture file: choose, drop or paste a JPEG, PNG, WebP or GIF.");
+  return file;
+}
+
+function listen() {
+  $("camera").addEventListener("click", asked(toggleCamera));
+  $("flip").addEventListener("click", asked(() => {
+    facing = facing === "user" ? "environment" : "user";
+    return startCamera();
+  }));
+  for (const id of ["file", "shot"]) {
+    $(id).addEventListener("change", asked(async ({ target }) => {
+      const [file] = target.files;
+      target.value = ""; // the same file can be chosen again
+      await classifyFile(file);
+    }));
+  }
+  addEventListener("paste", asked(({ clipboardData }) => classifyFile(fileOf(clipboardData))));
+  for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+    addEventListener(type, (event) => {
+      event.preventDefault();
+      $("stage").classList.toggle("over", type === "dragenter" || type === "dragover");
+    });
+  }
+  addEventListener("drop", asked(({ dataTransfer }) => classifyFile(fileOf(dataTransfer))));
+  for (const id of ["camera", "file", "shot"]) $(id).disabled = false;
+}
+
+function describe({ class_names: names, width, height, resize }) {
+  Object.assign($("seen"), { width, height });
+  $("how").textContent = `What the model sees: ${HOW[resize]} ${width} × ${height}`;
+  for (let i = 0; i < Math.min(names.length, MAX_BARS); i++) {
+    const row = document.createElement("li");
+    row.append(document.createElement("span"), document.createElement("span"));
+    $("bars").append(row);
+  }
+  $("hint").textContent = "Start the camera, or choose a photo.";
+}
+
+// A version that was fetched during the last visit takes over now, before this page has loaded anything.
+async function takeNewVersion() {
+  const registration = await navigator.serviceWorker?.getRegistration();
+  if (!registration?.waiting || !navigator.serviceWorker.controller) return false;
+  const taken = new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve));
+  registration.waiting.postMessage("activate");
+  await taken;
+  location.reload();
+  return true;
+}
+
+// Resolves when a service worker has come as far as `state`; rejects where it fails before.
+function reached(worker, state) {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      if (worker.state === state || worker.state === "activated") resolve();
+      else if (worker.state === "redundant") reject(new Error("redundant"));
+    };
+    worker.addEventListener("statechange", look);
+    look();
+  });
+}
+
+async function keepOffline() {
+  if (!navigator.serviceWorker) throw new Error("not offered at this address");
+  const registration = await navigator.serviceWorker.register("sw.js");
+  if (registration.active) {
+    registration.addEventListener("updatefound", async () => {
+      await reached(registration.installing, "installed");
+      $("update").hidden = false;
+    });
+  } else {
+    await reached(registration.installing ?? registration.waiting, "activated");
+  }
+  $("offline").textContent = "Ready for use without a network.";
+  $("offline").classList.add("ready");
+}
+
+addEventListener("beforeinstallprompt", (event) => {
+  event.preventDefault();
+  $("install").hidden = false;
+  $("install").onclick = () => {
+    $("install").hidden = true;
+    event.prompt();
+  };
+});
+
+try {
+  if (!(await takeNewVersion())) {
+    classifier = await openClassifier();
+    describe(classifier.model);
+    listen();
+    keepOffline().catch(() => {
+      $("offline").textContent = "Needs a network: offline use is for https with a trusted certificate, and for localhost.";
+    });
+    const permission = await navigator.permissions?.query({ name: "camera" }).catch(() => null);
+    if (permission?.state === "granted" && navigator.mediaDevices) await asked(startCamera)();
+  }
+} catch (error) {
+  $("hint").textContent = "This page could not start.";
+  fail(error);
+}
