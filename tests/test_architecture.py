@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "predict": BELOW | {"data", "model", "evaluation"},
     "export": BELOW | {"data", "model", "evaluation", "training", "predict"},
     "bench": BELOW | {"data", "model", "evaluation", "training", "predict", "distributed"},
-    "cli": BELOW | {"data", "model", "training", "predict", "export", "bench", "distributed", "stopping"},
+    "serve": BELOW,
+    "cli": BELOW | {"data", "model", "training", "predict", "export", "bench", "serve", "distributed", "stopping"},
 }
 
 
@@ -60,7 +61,9 @@ def test_only_the_commands_know_flags() -> None:
     assert users == []
 
 
-@pytest.mark.parametrize("module", ["hh_fast", "hh_fast.config", "hh_fast.cli.train", "hh_fast.predict"])
+@pytest.mark.parametrize(
+    "module", ["hh_fast", "hh_fast.config", "hh_fast.cli.train", "hh_fast.predict", "hh_fast.serve.run"]
+)
 def test_these_load_no_tensorflow(module: str) -> None:
     code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
