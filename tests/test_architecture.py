@@ -16,7 +16,6 @@ BELOW = FLOOR | {"config"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "io": {"errors"},
-    "stopping": FLOOR,
     "config": FLOOR,
     "sample": FLOOR,
     "model": BELOW,
@@ -24,12 +23,12 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": BELOW,
     "data": BELOW | {"sample", "augmentation", "evaluation"},
     "distributed": BELOW | {"data"},
-    "training": BELOW | {"data", "model", "evaluation", "distributed", "stopping"},
+    "training": BELOW | {"data", "model", "evaluation", "distributed"},
     "predict": BELOW | {"data", "model", "evaluation"},
     "export": BELOW | {"data", "model", "evaluation", "training", "predict"},
     "bench": BELOW | {"data", "model", "evaluation", "training", "predict", "distributed"},
     "serve": BELOW,
-    "cli": BELOW | {"data", "model", "training", "predict", "export", "bench", "serve", "distributed", "stopping"},
+    "cli": BELOW | {"data", "model", "training", "predict", "export", "bench", "serve", "distributed"},
 }
 
 

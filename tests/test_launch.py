@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,36 @@ def test_signals_reach_all_workers_once(number: signal.Signals) -> None:
     code, out, _ = finish(process)
     assert code == 128 + number
     assert out.count(f"0| got {number.name}") == out.count(f"1| got {number.name}") == 1
+
+
+def test_a_signal_while_workers_start_reaches_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_and_interrupt(*_: object) -> "subprocess.Popen[bytes]":
+        sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+        started.append(subprocess.Popen(sleeping, **options))
+        if len(started) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(launch, "_start", start_and_interrupt)
+    assert launch.main(["--workers=2", "--grace_s=0", "--", "train"]) == 128 + signal.SIGINT
+    assert [worker.poll() for worker in started] == [-signal.SIGINT] * 2
+
+
+def test_an_ignored_interrupt_is_ignored_by_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_and_interrupt(*_: object) -> "subprocess.Popen[bytes]":
+        os.kill(os.getpid(), signal.SIGINT)
+        waiting = [sys.executable, "-c", "import time; time.sleep(0.5)"]
+        return subprocess.Popen(waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    monkeypatch.setattr(launch, "_start", start_and_interrupt)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert launch.main(["--workers=2", "--", "train"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

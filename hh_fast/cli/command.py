@@ -23,7 +23,7 @@ from absl import flags
 import hh_fast
 from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
-from hh_fast.stopping import in_time
+from hh_fast.io.signals import in_time
 
 EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
 REMEDIES = {
@@ -163,10 +163,6 @@ def help_text(command: _Command) -> str:
     return "\n".join(lines)
 
 
-def _stop_on_sigterm(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 def _set_up_logging(verbosity: int) -> None:
     if verbosity < 1:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -204,19 +200,18 @@ def run(
     words = list(sys.argv[1:] if arguments is None else arguments)
     own_words = words[: words.index("--")] if "--" in words else words
     show_traceback = False
-    previous = signal.signal(signal.SIGTERM, _stop_on_sigterm)
     try:
-        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
-            print(help_text(command), flush=True)
-            return 0
-        if "--version" in own_words:
-            print(f"hh_fast {hh_fast.__version__}", flush=True)
-            return 0
-        made, free = parse(command.configs, words)
-        verbosity = made.pop().verbosity
-        show_traceback = verbosity > 0
-        _set_up_logging(verbosity)
         with in_time(name):
+            if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
+                print(help_text(command), flush=True)
+                return 0
+            if "--version" in own_words:
+                print(f"hh_fast {hh_fast.__version__}", flush=True)
+                return 0
+            made, free = parse(command.configs, words)
+            verbosity = made.pop().verbosity
+            show_traceback = verbosity > 0
+            _set_up_logging(verbosity)
             return body(*made, free) or 0
     except BrokenPipeError:
         # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
@@ -238,8 +233,6 @@ def run(
             raise
         print(f"{name}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def no_arguments(free: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import IO
 from hh_fast.cli import command
 from hh_fast.config import LaunchConfig
 from hh_fast.errors import UsageError
-from hh_fast.stopping import orderly
+from hh_fast.io.signals import noted
 
 logger = logging.getLogger(__name__)
 
@@ -75,41 +76,41 @@ def _signal_all(workers: "Sequence[subprocess.Popen[bytes]]", number: int) -> No
             worker.send_signal(number)
 
 
-def _wait(workers: "Sequence[subprocess.Popen[bytes]]", seconds: float | None = None, *, stop_at_failure: bool) -> bool:
-    """Waits for all, at most so long, or until one has failed where that is asked for; says whether all have ended."""
-    end = time.monotonic() + seconds if seconds is not None else None
-    while any(worker.poll() is None for worker in workers):
-        if end is not None and time.monotonic() > end:
-            return False
-        if stop_at_failure and any(worker.poll() for worker in workers):
-            return False
-        time.sleep(POLL_S)
-    return True
+class _Supervisor:
+    """Waits for the workers, and passes each signal that this process got, `signals`, on to all of them."""
 
+    def __init__(self, workers: "Sequence[subprocess.Popen[bytes]]", signals: Sequence[int]) -> None:
+        self._workers = workers
+        self._signals = signals
+        self._num_passed_on = 0
 
-def _end(workers: "Sequence[subprocess.Popen[bytes]]", grace_s: float) -> None:
-    if _wait(workers, grace_s, stop_at_failure=False):
-        return
-    _signal_all(workers, signal.SIGTERM)
-    if not _wait(workers, KILL_S, stop_at_failure=False):
-        _signal_all(workers, signal.SIGKILL)
-        _wait(workers, stop_at_failure=False)
+    def wait(self, seconds: float = math.inf, *, stop_at_failure: bool = False) -> bool:
+        """Waits for all, at most so long, or until one has failed where that is asked for; says whether all have ended."""
+        end = time.monotonic() + seconds
+        while any(worker.poll() is None for worker in self._workers):
+            for number in self._signals[self._num_passed_on :]:
+                _signal_all(self._workers, number)
+                self._num_passed_on += 1
+            if time.monotonic() > end or (stop_at_failure and any(worker.poll() for worker in self._workers)):
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def run(self, grace_s: float) -> int:
+        """Waits for the workers; when one fails, ends all. Returns 0, or the exit code of the first that failed."""
+        if self.wait(stop_at_failure=True):
+            return next((_exit_code(worker.returncode) for worker in self._workers if worker.returncode), 0)
+        first = next(number for number, worker in enumerate(self._workers) if worker.poll())
+        code = _exit_code(self._workers[first].returncode)
+        logger.warning("Worker %d ended with exit code %d: ending all (within %d s)", first, code, grace_s + KILL_S)
+        if not self.wait(grace_s):
+            _signal_all(self._workers, signal.SIGTERM)
+            self.wait(KILL_S)
+        return code
 
 
 def _exit_code(code: int) -> int:
     return code if code >= 0 else 128 - code
-
-
-def supervise(workers: "Sequence[subprocess.Popen[bytes]]", grace_s: float) -> int:
-    """Waits for the workers; when one fails, ends all. Returns 0, or the exit code of the first that failed."""
-    if _wait(workers, stop_at_failure=True):
-        failed = [worker.returncode for worker in workers if worker.returncode]
-        return _exit_code(failed[0]) if failed else 0
-    first = next(number for number, worker in enumerate(workers) if worker.poll())
-    code = _exit_code(workers[first].returncode)
-    logger.warning("Worker %d ended with exit code %d: ending all (within %d s)", first, code, grace_s + KILL_S)
-    _end(workers, grace_s)
-    return code
 
 
 def body(launch: LaunchConfig, free: Sequence[str]) -> int:
@@ -117,26 +118,20 @@ def body(launch: LaunchConfig, free: Sequence[str]) -> int:
         given = " ".join(free) or "nothing"
         raise UsageError(f"a command must follow --: one of {', '.join(COMMANDS)}. Received: {given}; see --help")
     addresses = free_addresses(launch.workers)
-    workers = [_start(free, addresses, worker) for worker in range(launch.workers)]
-    signals_seen = 0
-
-    def forward(number: int, _: object) -> None:
-        nonlocal signals_seen
-        signals_seen += 1
-        _signal_all(workers, number if signals_seen < 3 else signal.SIGKILL)
-
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with orderly():
+    workers: list[subprocess.Popen[bytes]] = []
+    with noted(most=2) as signals:  # a third one ends all at once
+        try:
+            for number in range(launch.workers):
+                workers.append(_start(free, addresses, number))  # noqa: PERF401, all that started are ended if one does not
             threads = _copy_output(workers)
-            code = supervise(workers, launch.grace_s)
-            for thread in threads:
-                thread.join(KILL_S)
-            return code
-    finally:
-        _signal_all(workers, signal.SIGKILL)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+            code = _Supervisor(workers, signals).run(launch.grace_s)
+        finally:
+            _signal_all(workers, signal.SIGKILL)
+            for worker in workers:
+                worker.wait()
+        for thread in threads:
+            thread.join(KILL_S)
+        return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

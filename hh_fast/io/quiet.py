@@ -10,6 +10,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
+from hh_fast.io.signals import handled_by
+
 logger = logging.getLogger(__name__)
 
 _captured: list[str] = []
@@ -47,21 +49,10 @@ def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
     return _native_stderr_to(log)
 
 
-@contextlib.contextmanager
-def _signals_end_at_once() -> Iterator[None]:
+def _signals_end_at_once() -> contextlib.AbstractContextManager[None]:
     """Python hears of a signal only when its import of seconds is over, and nothing has been begun that needs an end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in previous.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return handled_by(signal.SIG_DFL) if in_main_thread else contextlib.nullcontext()
 
 
 def import_tensorflow() -> None:

@@ -20,7 +20,7 @@ from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
 from hh_fast.data.pipeline import whole_steps
 from hh_fast.errors import DataError, HHFastError, UsageError
-from hh_fast.stopping import orderly, received
+from hh_fast.io import signals
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
 
@@ -79,25 +79,6 @@ def input_verdict(wait_share: float, cache: str) -> str:
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
     return f"{degree} input-bound: {remedy}"
-
-
-@contextlib.contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Collects SIGTERM and Ctrl-C instead of dying of them, so that the step at hand is finished; a second one kills."""
-    noted = received()
-
-    def note(number: int, _: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with orderly():
-            yield noted
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -209,7 +190,7 @@ class Loop:
             first_step=progress.step,
             steps_per_epoch=self.steps,
         )
-        with _signals_noted() as noted, _old_objects_set_aside():
+        with signals.noted() as noted, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches, noted)

@@ -1,5 +1,6 @@
 """Signals end a command in time."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,9 +8,11 @@ import time
 
 import pytest
 
+from hh_fast.io.signals import in_time, noted
+
 DEAF = """
 import signal, sys, time
-from hh_fast.stopping import in_time
+from hh_fast.io.signals import in_time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 with in_time("deaf"):
     ready = False
@@ -23,11 +26,12 @@ with in_time("deaf"):
 """
 BUSY = """
 import signal, time
-from hh_fast.stopping import in_time, orderly
-with in_time("busy"), orderly():
-    signal.signal(signal.SIGTERM, lambda *_: None)
+from hh_fast.io.signals import in_time, noted
+with in_time("busy"), noted():
     print("ready", flush=True)
-    time.sleep(5)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        time.sleep(0.1)
 print("saved")
 """
 
@@ -82,15 +86,15 @@ def test_what_comes_out_as_another_exception_is_a_stop_all_the_same(number: sign
 
 LOST = """
 import signal, time
-from hh_fast.stopping import in_time, orderly, received
+from hh_fast.io.signals import in_time, noted
 with in_time("lost"):
     try:
         print("ready", flush=True)
         time.sleep(60)
     except BaseException:
         pass
-    with orderly():
-        print(received())
+    with noted() as numbers:
+        print(numbers)
 """
 
 
@@ -119,3 +123,23 @@ def test_the_import_of_tensorflow_ends_at_once() -> None:
     code, _, _, seconds = signalled(IMPORTING, signal.SIGTERM)
     assert code == -signal.SIGTERM
     assert seconds < 2
+
+
+def test_signals_are_noted_until_one_too_many() -> None:
+    with pytest.raises(KeyboardInterrupt), noted(most=2) as numbers:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert numbers == [signal.SIGINT, signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with in_time("deaf"), noted() as numbers:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert numbers == []
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -11,17 +11,27 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 GRACE_S = 3.0
 POLL_S = 0.1
+STOPS = (signal.SIGINT, signal.SIGTERM)
 _busy = threading.Event()
 _received: list[int] = []
 
 
-def received() -> list[int]:
-    """The first SIGTERM or Ctrl-C in this `in_time` block, or none: also where its exception was lost on its way."""
-    return _received[:1]
+@contextlib.contextmanager
+def handled_by(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
+    """SIGTERM and Ctrl-C go to `handler` while the block runs; one that is ignored, as in a shell's background, stays so."""
+    previous = {number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        for number in previous:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 def _stop_of(number: int) -> BaseException:
@@ -34,18 +44,29 @@ def _stop(number: int, _: object) -> None:
 
 
 @contextlib.contextmanager
-def orderly() -> Iterator[None]:
-    """While the block runs, it looks after signals by itself, and is given the time that it takes."""
-    _busy.set()
-    try:
-        yield
-    finally:
-        _busy.clear()
+def noted(most: int = 1) -> Iterator[list[int]]:
+    """The block looks after signals by itself, as long as it takes: in this list, up to `most`; one more interrupts it.
+
+    A signal that came before, in this `in_time` block, is in it, also where its exception was lost on its way.
+    """
+    numbers = _received[:1]
+
+    def note(number: int, _: object) -> None:
+        if len(numbers) >= most:
+            raise KeyboardInterrupt
+        numbers.append(number)
+
+    with handled_by(note):
+        _busy.set()
+        try:
+            yield numbers
+        finally:
+            _busy.clear()
 
 
 def _watch(end: int, name: str, finished: threading.Event) -> None:
     number = 0
-    while number not in (signal.SIGINT, signal.SIGTERM):
+    while number not in STOPS:
         number = os.read(end, 1)[0]
         if finished.is_set():
             break
@@ -63,29 +84,23 @@ def _watch(end: int, name: str, finished: threading.Event) -> None:
 def in_time(name: str) -> Iterator[None]:
     """Makes SIGTERM and Ctrl-C end the block, by SystemExit and KeyboardInterrupt, and the process if that takes `GRACE_S`.
 
-    Main thread only. A Ctrl-C that is ignored, as in a shell's background, stays so.
+    Main thread only.
     """
     _received.clear()
     end, start = os.pipe()
     os.set_blocking(start, False)
     finished = threading.Event()
     previous = signal.set_wakeup_fd(start, warn_on_full_buffer=False)
-    before = {
-        number: signal.signal(number, _stop)
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
     threading.Thread(target=_watch, args=(end, name, finished), daemon=True).start()
     try:
-        yield
+        with handled_by(_stop):
+            yield
     except Exception as e:
         if not _received or getattr(e, "exit_code", 0) > 128:  # who was stopped in order says so
             raise
         raise _stop_of(_received[0]) from e
     finally:
         finished.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
         signal.set_wakeup_fd(previous)
         _received.clear()
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
