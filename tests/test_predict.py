@@ -17,7 +17,7 @@ from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 from hh_fast.errors import DataError
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.predict.classifier import Classifier, name_classes
-from hh_fast.predict.compare import compare, draw
+from hh_fast.predict.disagreement import compare, draw
 from hh_fast.predict.files import Found, find_images
 from hh_fast.predict.opening import open_classifier
 from hh_fast.predict.output import Summary
@@ -432,15 +432,15 @@ def test_compare_shows_the_worst_first(tmp_path: Path) -> None:
 
     comparison = compare(one, other, [Found(path) for path in (*pixels, "bad")], read, batch_size=3)
     assert [item.path for item in comparison.worst] == ["flips", "far", "near", "same"]
-    assert (comparison.num_images, comparison.num_agreeing) == (4, 3)
-    assert comparison.largest == pytest.approx(100 / 255)
-    assert comparison.faults == ["bad: not an image"]
-    assert comparison.to_text().splitlines()[:2] == [
+    assert (comparison.num_images, comparison.agreement) == (4, 0.75)
+    assert comparison.largest_difference == pytest.approx(100 / 255)
+    assert comparison.unreadable == ["bad: not an image"]
+    assert comparison.lines()[:2] == [
         "fake and folder/other name the same class on 3 of 4 images (0.7500); scores differ by 0.392157 at most and"
         " 0.112745 on average. The largest differences:",
         "flips: humans 0.510 | horses 0.529",
     ]
-    assert comparison.to_json()["worst"][0]["classes"] == ["humans", "horses"]
+    assert comparison.worst[0].classes == ("humans", "horses")
     draw(comparison, read, tmp_path / "compare.png")
     with Image.open(tmp_path / "compare.png") as picture:
         assert (picture.format, picture.width > 500) == ("PNG", True)
@@ -458,7 +458,7 @@ def test_the_largest_difference_counts_where_it_is_not_shown() -> None:
     found = [Found("128")] * 20 + [Found("153")]
     comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
     assert {item.path for item in comparison.worst} == {"128"}
-    assert comparison.largest == pytest.approx(0.4)
+    assert comparison.largest_difference == pytest.approx(0.4)
 
 
 def test_compare_keeps_only_the_worst(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
 
 
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.compare import compare, draw
+    from hh_fast.io.typed_json import to_json
+    from hh_fast.predict.disagreement import compare, draw
     from hh_fast.predict.files import find_images
     from hh_fast.predict.opening import open_classifier
     from hh_fast.predict.stream import image_reader
@@ -109,15 +110,15 @@ def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
     )
     found = _counted(_non_empty(find_images(arguments, one.class_names, sys.stdin.buffer), arguments))
     comparison = compare(one, other, found, read, batch_size=config.batch_size)
-    for fault in comparison.faults:
+    for fault in comparison.unreadable:
         _report_fault(fault)
     if config.json:
-        print(json.dumps(comparison.to_json()))
+        print(json.dumps(to_json(comparison)))
     else:
-        print("\n".join(map(command.one_line, comparison.to_text().split("\n"))))
+        print("\n".join(map(command.one_line, comparison.lines())))
     draw(comparison, read, Path(config.picture))
     print(f"Drawn to {config.picture}", file=sys.stderr)
-    return 2 if comparison.faults else 0
+    return 2 if comparison.unreadable else 0
 
 
 def body(config: PredictConfig, arguments: Sequence[str]) -> int:

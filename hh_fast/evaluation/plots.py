@@ -1,6 +1,6 @@
 """The pictures of a run: curves, confusion matrix, and the validation images that it gets most wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from hh_fast.io.files import atomic_path
 
-MAX_WORST = 16
 TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
 
 
@@ -61,35 +60,28 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *
     save_figure(figure, path)
 
 
-def draw_worst(
-    images: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    names: Sequence[str],
-    class_names: Sequence[str],
+def draw_images(
+    images: Sequence[np.ndarray] | np.ndarray,
+    titles: Sequence[str],
+    wrong: Iterable[bool],
     path: Path,
+    *,
+    heading: str = "",
 ) -> None:
-    """The images of lowest probability for their true class, worst first, as a PNG.
-
-    Args:
-        images: uint8 (k, height, width, 3), the worst first, at most 16.
-        labels: (k,) true classes. probabilities: float (k, num_classes). names: k file names.
-    """
+    """Images uint8 (height, width, 3) in rows of four, as a PNG, each under its title, which is red where it is `wrong`."""
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.8 * columns, 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(2.8 * max(columns, 2), 3.2 * rows + 0.7 * bool(heading)), layout="constrained")
+    figure.suptitle(heading, fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, image, label, chances, name in zip(grid, images, labels, probabilities, names, strict=False):
-        guess = int(np.argmax(chances))
+    for axes, image, title, is_wrong in zip(grid, images, titles, wrong, strict=False):
         axes.imshow(image)
-        wrong = guess != label
-        text = f"{class_names[label]}, taken for {class_names[guess]}" if wrong else class_names[label]
-        short = name if len(name) <= 30 else f"…{name[-29:]}"
-        axes.set_title(
-            f"{text}\np({class_names[label]}) = {chances[label]:.3f}\n{short}",
-            fontsize=8,
-            color="#b2182b" if wrong else "black",
-        )
+        axes.set_title(title, fontsize=8, color="#b2182b" if is_wrong else "black")
     save_figure(figure, path)
+
+
+def shortened(name: str) -> str:
+    """The end of a file name, as much as fits over an image."""
+    return name if len(name) <= 30 else f"…{name[-29:]}"

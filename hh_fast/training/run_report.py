@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import images_at
 from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
-from hh_fast.evaluation.plots import MAX_WORST, draw_confusion, draw_curves, draw_worst
+from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
 from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.io.files import write_text
 from hh_fast.training.checkpoint import Progress
@@ -19,6 +20,7 @@ from hh_fast.training.checkpoint import Progress
 logger = logging.getLogger(__name__)
 
 CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
+MAX_WORST = 16
 FILES = (CURVES, CONFUSION, WORST, README)
 
 
@@ -35,9 +37,16 @@ def command_line(program: str, *configs: Config) -> str:
     return shlex.join(words)
 
 
-def _worst(split: Split, chances: np.ndarray) -> np.ndarray:
-    of_true = chances[np.arange(len(split.labels)), split.labels]
-    return np.argsort(of_true, kind="stable")[:MAX_WORST]
+def _draw_worst(split: Split, chances: np.ndarray, class_names: Sequence[str], path: Path) -> None:
+    """The images of lowest probability for their true class, worst first."""
+    of_true, predicted = chances[np.arange(len(split.labels)), split.labels], chances.argmax(axis=1)
+    worst = np.argsort(of_true, kind="stable")[:MAX_WORST]
+    titles = []
+    for i in worst:
+        name, guess = class_names[split.labels[i]], class_names[predicted[i]]
+        text = name if guess == name else f"{name}, taken for {guess}"
+        titles.append(f"{text}\np({name}) = {of_true[i]:.3f}\n{shortened(Path(split.paths[i]).name)}")
+    draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
 
 def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], progress: Progress) -> list[str]:
@@ -47,9 +56,7 @@ def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], 
     right = int(np.trace(matrix))
     low, high = wilson_interval(right, split.num_images)
     draw_confusion(matrix, class_names, run_dir / CONFUSION, title=f"Validation, epoch {progress.best_epoch}")
-    worst = _worst(split, chances)
-    names = [Path(split.paths[i]).name for i in worst]
-    draw_worst(images_at(split, worst), split.labels[worst], chances[worst], names, class_names, run_dir / WORST)
+    _draw_worst(split, chances, class_names, run_dir / WORST)
     return [
         f"Validation accuracy of `model.keras` (epoch {progress.best_epoch}, the best): **{right / split.num_images:.4f}**,"
         f" {right} of {split.num_images} images; 95% interval {low:.3f} to {high:.3f}."
