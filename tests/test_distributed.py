@@ -223,7 +223,7 @@ def test_the_batch_must_divide() -> None:
 )
 def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
     replicas = Replicas(Strategy(), Cluster(("h:1", "h:2", "h:3"), 0))
-    with pytest.raises(ClusterError) as caught, replicas.losses_named():
+    with pytest.raises(ClusterError) as caught, replicas.lost_workers_reported():
         raise tf.errors.UnavailableError(None, None, text)
     assert str(caught.value) == (
         f"worker 0 stops: {who} failed or cannot be reached. See its log, then start all workers again with the same commands:"
@@ -234,10 +234,10 @@ def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
 def test_an_internal_error_that_names_no_other_worker_is_ones_own() -> None:
     replicas = Replicas(Strategy(), Cluster(("h:1", "h:2"), 0))
     own = tf.errors.InternalError(None, None, "cuDNN failed at /job:worker/replica:0/task:0/device:GPU:0")
-    with pytest.raises(tf.errors.InternalError), replicas.losses_named():
+    with pytest.raises(tf.errors.InternalError), replicas.lost_workers_reported():
         raise own
     for text in ("lost /job:worker/replica:0/task:1", "Collective ops is aborted by: Socket closed"):
-        with pytest.raises(ClusterError), replicas.losses_named():
+        with pytest.raises(ClusterError), replicas.lost_workers_reported():
             raise tf.errors.InternalError(None, None, text)
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hh_fast.io.signals import in_time, noted
+from hh_fast.io.signals import in_time, pending_signals
 
 DEAF = """
 import signal, sys, time
@@ -26,8 +26,8 @@ with in_time("deaf"):
 """
 BUSY = """
 import signal, time
-from hh_fast.io.signals import in_time, noted
-with in_time("busy"), noted():
+from hh_fast.io.signals import in_time, pending_signals
+with in_time("busy"), pending_signals():
     print("ready", flush=True)
     end = time.monotonic() + 5
     while time.monotonic() < end:
@@ -86,14 +86,14 @@ def test_what_comes_out_as_another_exception_is_a_stop_all_the_same(number: sign
 
 LOST = """
 import signal, time
-from hh_fast.io.signals import in_time, noted
+from hh_fast.io.signals import in_time, pending_signals
 with in_time("lost"):
     try:
         print("ready", flush=True)
         time.sleep(60)
     except BaseException:
         pass
-    with noted() as numbers:
+    with pending_signals() as numbers:
         print(numbers)
 """
 
@@ -126,7 +126,7 @@ def test_the_import_of_tensorflow_ends_at_once() -> None:
 
 
 def test_signals_are_noted_until_one_too_many() -> None:
-    with pytest.raises(KeyboardInterrupt), noted(most=2) as numbers:
+    with pytest.raises(KeyboardInterrupt), pending_signals(most=2) as numbers:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         assert numbers == [signal.SIGINT, signal.SIGTERM]
@@ -137,7 +137,7 @@ def test_signals_are_noted_until_one_too_many() -> None:
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with in_time("deaf"), noted() as numbers:
+        with in_time("deaf"), pending_signals() as numbers:
             os.kill(os.getpid(), signal.SIGINT)
             assert numbers == []
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN

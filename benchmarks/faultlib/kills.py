@@ -18,7 +18,6 @@ from faultlib.tally import Tally
 
 MEASURED = ("images_per_second", "input_wait", "seconds")
 MAX_STOP_S = 5.0
-RESUMES = 6
 
 
 def _flags(work: Path, trial: Path, cache: str, every: int | None) -> list[str]:
@@ -100,13 +99,9 @@ def _disturb(
 
 
 def _resume(work: Path, trial: Path, cache: str, every: int | None) -> str | None:
-    """Runs the same command until it says that the run is finished; the reason where it does not."""
-    for _ in range(RESUMES):
-        code, _, err = finish(_train(work, trial, cache, every))
-        if code == 0 or "holds a finished run" in err:
-            return None
-        return f"the same command ended with {code}: {err.strip()[-300:]}"
-    return None
+    """Runs the same command to the run's end; the reason where it does not come to it."""
+    code, _, err = finish(_train(work, trial, cache, every))
+    return None if code == 0 else f"the same command ended with {code}: {err.strip()[-300:]}"
 
 
 def one_trial(work: Path, number: int, seed: int, whole: dict[str, Any], tally: Tally) -> None:

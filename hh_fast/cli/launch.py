@@ -16,7 +16,7 @@ from typing import IO
 from hh_fast.cli import command
 from hh_fast.config import LaunchConfig
 from hh_fast.errors import UsageError
-from hh_fast.io.signals import noted
+from hh_fast.io.signals import pending_signals
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def body(launch: LaunchConfig, free: Sequence[str]) -> int:
         raise UsageError(f"a command must follow --: one of {', '.join(COMMANDS)}. Received: {given}; see --help")
     addresses = free_addresses(launch.workers)
     workers: list[subprocess.Popen[bytes]] = []
-    with noted(most=2) as signals:  # a third one ends all at once
+    with pending_signals(most=2) as signals:  # a third one ends all at once
         try:
             for number in range(launch.workers):
                 workers.append(_start(free, addresses, number))  # noqa: PERF401, all that started are ended if one does not

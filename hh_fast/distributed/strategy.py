@@ -157,7 +157,7 @@ class Replicas:
                 variable.assign(arrays[f"arr_{i}"])
 
     @contextlib.contextmanager
-    def losses_named(self) -> Iterator[None]:
+    def lost_workers_reported(self) -> Iterator[None]:
         """Turns TensorFlow's errors about a worker that is gone into a `ClusterError` that names it."""
         try:
             yield

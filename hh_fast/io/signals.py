@@ -44,7 +44,7 @@ def _stop(number: int, _: object) -> None:
 
 
 @contextlib.contextmanager
-def noted(most: int = 1) -> Iterator[list[int]]:
+def pending_signals(most: int = 1) -> Iterator[list[int]]:
     """The block looks after signals by itself, as long as it takes: in this list, up to `most`; one more interrupts it.
 
     A signal that came before, in this `in_time` block, is in it, also where its exception was lost on its way.

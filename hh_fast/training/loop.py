@@ -136,6 +136,7 @@ class Loop:
         self.steps = steps or steps_per_epoch(data, config)
         self._train_input = train_input or trainer.train_input
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
+        self._pending_signals: list[int] = []
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
         on_terminal = (
@@ -190,65 +191,68 @@ class Loop:
             first_step=progress.step,
             steps_per_epoch=self.steps,
         )
-        with signals.noted() as noted, _old_objects_set_aside():
+        with signals.pending_signals() as self._pending_signals, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
-                self._run_epoch(batches, noted)
+                self._run_epoch(batches)
                 gc.collect()  # iterators and saved models are cycles that hold megabytes until then
-            if number := int(self.trainer.share_figures(noted[0] if noted else 0).max()):
+            if number := int(self.trainer.share_figures(self._pending_signal()).max()):
                 self._stop(number)
             self._callbacks.on_train_end()
         return progress
 
-    def _run_epoch(self, batches: Iterator[Batch], noted: list[int]) -> None:
+    def _run_epoch(self, batches: Iterator[Batch]) -> None:
         progress = self.progress
         self._callbacks.on_epoch_begin(progress.epoch)
         timing = Timing()
         start = time.perf_counter()
         while progress.step < self.steps:
-            self._run_step(batches, timing, noted)
+            self._run_step(batches, timing)
             every = self.config.checkpoint_every_steps
             if every and progress.step % every == 0:
-                self._finish_steps(noted)
+                self._finish_steps()
                 self._save_sound()
         result = self.trainer.train_result()
         logs = dataclasses.asdict(result)
         validated: tuple[Result, np.ndarray] | None = None
         if self._validation is not None:
-            validated = self.trainer.evaluate(self._validation, noted)
+            validated = self.trainer.evaluate(self._validation, self._pending_signals)
             if not math.isfinite(validated[0].loss):
                 raise self._diverged(f"the validation loss is {validated[0].loss} after")
             logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
-        timing, number = self._together(timing, noted)
+        timing, number = self._together(timing)
         if number:
             self._stop(number)
         self._finish_epoch(logs, timing, time.perf_counter() - start, validated)
 
-    def _together(self, timing: Timing, noted: list[int]) -> tuple[Timing, int]:
+    def _pending_signal(self) -> int:
+        return self._pending_signals[0] if self._pending_signals else 0
+
+    def _together(self, timing: Timing) -> tuple[Timing, int]:
         """The timing of the worker that waited longest for input, and so held up all; and a signal that any of them got."""
-        figures = self.trainer.share_figures(timing.steps, timing.wait, noted[0] if noted else 0)
+        figures = self.trainer.share_figures(timing.steps, timing.wait, self._pending_signal())
         slowest = int(figures[:, 1].argmax())
         steps, wait = figures[slowest, :2].tolist()
         return Timing(steps, wait, timing.num_images), int(figures[:, 2].max())
 
-    def _run_step(self, batches: Iterator[Batch], timing: Timing, noted: list[int]) -> None:
+    def _run_step(self, batches: Iterator[Batch], timing: Timing) -> None:
         progress = self.progress
         self._callbacks.on_train_batch_begin(progress.step)
         start = time.perf_counter()
         images, labels = next(batches)
         arrived = time.perf_counter()
-        self._started.append((progress.step, self.trainer.start_step(images, labels, noted)))
+        self._started.append((progress.step, self.trainer.start_step(images, labels, self._pending_signals)))
         progress.step += 1
-        self._finish_steps(noted, running=int(progress.step < self.steps))
+        self._finish_steps(running=int(progress.step < self.steps))
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
         timing.num_images += self.config.batch_size
 
-    def _finish_steps(self, noted: list[int], *, running: int = 0) -> None:
+    def _finish_steps(self, running: int = 0) -> None:
         """Looks at the losses of all steps but the last `running`, which a GPU shall compute while the next is prepared."""
         while len(self._started) > running:
             step, started = self._started.popleft()
-            loss, number = self.trainer.finish_step(started, noted)
+            loss, number = self.trainer.finish_step(started, self._pending_signals)
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss is {loss} at", step + 1)
             self._callbacks.on_train_batch_end(step, {"loss": loss})
@@ -256,7 +260,7 @@ class Loop:
                 self._stop(number)
 
     def _stop(self, number: int) -> None:
-        self._finish_steps([])
+        self._finish_steps()
         self._save_sound()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
         if self.progress.epoch == self.config.epochs:

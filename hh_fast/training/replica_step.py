@@ -92,11 +92,11 @@ class ReplicaTrainer(Trainer):
         right = tf.reduce_sum(self._hits(targets, probabilities))
         return loss, right, tape.gradient(scaled, weights)
 
-    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, noted: tf.Tensor) -> tf.Tensor:
+    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, pending_signals: tf.Tensor) -> tf.Tensor:
         loss, right, gradients = (self._gradients or self._loss_and_gradients)(images, labels)
         overflows = tf.cast(tf.logical_not(_all_finite(gradients)), tf.float32) if self._scales_loss else 0.0
         # Signals take the same trip, so that all workers stop after the same step.
-        own = tf.concat([[loss, right, overflows], noted], 0)
+        own = tf.concat([[loss, right, overflows], pending_signals], 0)
         sums = tf.distribute.get_replica_context().all_reduce(SUM, own)
         if self._scales_loss:
             # Keras skips the update where it finds an overflow, and it looks at one replica's gradients alone: show it there.
@@ -104,18 +104,18 @@ class ReplicaTrainer(Trainer):
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return sums
 
-    def _step_of_all(self, images: Any, labels: Any, noted: tf.Tensor) -> tf.Tensor:
-        sums = self.replicas.strategy.run(self._replica_step, args=(images, labels, noted))
+    def _step_of_all(self, images: Any, labels: Any, pending_signals: tf.Tensor) -> tf.Tensor:
+        sums = self.replicas.strategy.run(self._replica_step, args=(images, labels, pending_signals))
         totals = self.replicas.strategy.experimental_local_results(sums)[0]
         mean, accuracy = self._train_metrics
         mean.update_state(totals[0], sample_weight=float(self._batch_size))
         accuracy.update_state(totals[1] / self._batch_size, sample_weight=float(self._batch_size))
         return tf.concat([totals[:1], totals[3:]], 0)
 
-    def start_step(self, images: Any, labels: Any, noted: Sequence[int]) -> tf.Tensor:
-        return self.train_step(images, labels, tf.constant([float(number in noted) for number in SIGNALS]))
+    def start_step(self, images: Any, labels: Any, pending_signals: Sequence[int]) -> tf.Tensor:
+        return self.train_step(images, labels, tf.constant([float(number in pending_signals) for number in SIGNALS]))
 
-    def finish_step(self, started: tf.Tensor, noted: Sequence[int]) -> tuple[float, int]:  # noqa: ARG002
+    def finish_step(self, started: tf.Tensor, pending_signals: Sequence[int]) -> tuple[float, int]:  # noqa: ARG002
         loss, *counts = started.numpy().tolist()
         return loss, next((number for number, count in zip(SIGNALS, counts, strict=True) if count), 0)
 
@@ -161,7 +161,7 @@ class ReplicaTrainer(Trainer):
     def _eval_step(self, images: Any, labels: Any) -> Any:  # noqa: ARG002
         return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
 
-    def evaluate(self, batches: EvalInput, noted: Sequence[int] = ()) -> tuple[Result, np.ndarray]:  # noqa: ARG002
+    def evaluate(self, batches: EvalInput, pending_signals: Sequence[int] = ()) -> tuple[Result, np.ndarray]:  # noqa: ARG002
         """As `Trainer.evaluate`, but to the end, as all must; each replica predicts its own rows, and all get all."""
         num_rounds, num_replicas, size = batches.rows.shape
         parts = self.replicas.share.num_parts

@@ -168,16 +168,16 @@ class Trainer:
         """What `evaluate` takes, reusable: one ordered pass over `split`."""
         return eval_batches(split, batch_size=batch_size)
 
-    def start_step(self, images: tf.Tensor, labels: tf.Tensor, noted: Sequence[int]) -> tf.Tensor:  # noqa: ARG002
+    def start_step(self, images: tf.Tensor, labels: tf.Tensor, pending_signals: Sequence[int]) -> tf.Tensor:  # noqa: ARG002
         """Starts `train_step` and returns what `finish_step` takes, without waiting for the device.
 
-        `noted` are the signals that this process has got.
+        `pending_signals` are the signals that this process has got.
         """
         return self.train_step(images, labels)
 
-    def finish_step(self, started: tf.Tensor, noted: Sequence[int]) -> tuple[float, int]:
+    def finish_step(self, started: tf.Tensor, pending_signals: Sequence[int]) -> tuple[float, int]:
         """The step's loss, and the signal that the run must stop for, the same in all processes; 0 for none."""
-        return float(started), noted[0] if noted else 0
+        return float(started), pending_signals[0] if pending_signals else 0
 
     def share_figures(self, *figures: float) -> np.ndarray:
         """These figures of each process that trains together, float64 (num_workers, n)."""
@@ -191,17 +191,17 @@ class Trainer:
         for metric in self._train_metrics:
             metric.reset_state()
 
-    def evaluate(self, batches: tf.data.Dataset, noted: Sequence[int] = ()) -> tuple[Result, np.ndarray]:
+    def evaluate(self, batches: tf.data.Dataset, pending_signals: Sequence[int] = ()) -> tuple[Result, np.ndarray]:
         """The result over all images of `batches`, and their probabilities, float32 (n, 1) or (n, num_classes).
 
-        Over a part of them once a signal is `noted`: the run then stops, and validates again when it goes on.
+        Over a part of them once a signal is pending: the run then stops, and validates again when it goes on.
         """
         for metric in self._eval_metrics:
             metric.reset_state()
         parts = []
         for images, labels in batches:
             parts.append(self.eval_step(images, labels))
-            if noted:
+            if pending_signals:
                 break
         return self._result(self._eval_metrics), np.concatenate([part.numpy() for part in parts])
 

@@ -147,7 +147,7 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
     run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
     with contextlib.ExitStack() as stack:
         if replicas:
-            stack.enter_context(replicas.losses_named())
+            stack.enter_context(replicas.lost_workers_reported())
         old, finished = None, False
         with _together(replicas):
             if config.data_service is not None:
