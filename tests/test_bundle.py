@@ -120,9 +120,9 @@ def test_the_examples_are_a_picture(bundle: Path) -> None:
 
 
 def test_a_file_that_fails_is_left_out(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hh_fast.export import check
+    from hh_fast.export import parity
 
-    monkeypatch.setitem(check.MAX_DIFFERENCE, "float16", 1e-12)
+    monkeypatch.setitem(parity.MAX_DIFFERENCE, "float16", 1e-12)
     target = tmp_path / "bundle"
     with pytest.raises(CheckError) as caught:
         export(run, target)
@@ -157,11 +157,11 @@ def test_a_format_that_cannot_be_made_is_left_out(run: Run, tmp_path: Path, monk
 
 
 def test_if_all_fail_the_older_bundle_stays(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hh_fast.export import check
+    from hh_fast.export import parity
 
     target = export(run, tmp_path / "bundle", formats=("float32",))
     before = (target / "SHA256SUMS").read_text()
-    monkeypatch.setitem(check.MAX_DIFFERENCE, "float32", -1.0)
+    monkeypatch.setitem(parity.MAX_DIFFERENCE, "float32", -1.0)
     with pytest.raises(
         CheckError, match=r"^nothing was exported: float32: scores differ by up to .*, more than -1, most on "
     ):
@@ -191,12 +191,12 @@ def test_formats_of_an_older_bundle_are_not_lost(run: Run, tmp_path: Path) -> No
 
 
 def test_a_broken_export_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hh_fast.export import card
+    from hh_fast.export import model_card
 
     def write(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(card, "write", write)
+    monkeypatch.setattr(model_card, "write", write)
     with pytest.raises(KeyboardInterrupt):
         export(run, tmp_path / "bundle")
     assert names_in(tmp_path) == set()

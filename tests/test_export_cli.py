@@ -69,9 +69,9 @@ def test_a_model_from_elsewhere(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_failed_gate_is_exit_code_3(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
-    from hh_fast.export import check
+    from hh_fast.export import parity
 
-    monkeypatch.setitem(check.MAX_DIFFERENCE, "float16", 1e-12)
+    monkeypatch.setitem(parity.MAX_DIFFERENCE, "float16", 1e-12)
     target = tmp_path / "bundle"
     assert main([f"--run_dir={run.run_dir}", f"--export_dir={target}", "--formats=float32,float16"]) == 3
     assert last_line(capsys).startswith(f"export: left out of {target}: float16: scores differ by up to ")

@@ -2,28 +2,20 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import psutil
 
 from hh_fast.io.cores import num_cores
+from hh_fast.io.versions import package_versions
 from hh_fast.training.precision import cpu_flags, cpu_name
 
-PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy", "pillow", "scipy", "torch")
 NOTED_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def versions() -> dict[str, str | None]:
     """Of Python and the packages that take part; None for one that is not installed."""
-    return {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
+    return package_versions("pillow", "scipy", "torch")
 
 
 def gpu_names() -> list[str]:

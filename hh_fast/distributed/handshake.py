@@ -10,13 +10,13 @@ import json
 import logging
 import socket
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import hh_fast
 from hh_fast.config import Config
 from hh_fast.distributed.tf_config import Cluster, ClusterError
+from hh_fast.io.versions import package_versions
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 LOCAL_FIELDS = frozenset(
     {"run_dir", "overwrite", "train_dir", "validation_dir", "cache", "cache_dir", "tfds_manual_dir", "worker_timeout_s"}
 )
-PACKAGES = ("hh-fast", "tensorflow", "keras", "numpy")
 RETRY_S = 0.2
 MAX_LINE = 1 << 20
 MISSING_REMEDY = "see that it was started, and that its address can be reached from here"
@@ -45,7 +44,7 @@ def introduction(cluster: Cluster, *configs: Config) -> dict[str, Any]:
     flags = {
         f"--{name}": value for config in configs for name, value in config.to_json().items() if name not in LOCAL_FIELDS
     }
-    versions = {f"the version of {name}": version(name) for name in PACKAGES}
+    versions = {f"the version of {name}": number for name, number in package_versions().items() if name != "python"}
     return {
         "the cluster in TF_CONFIG": list(cluster.addresses),
         **versions,

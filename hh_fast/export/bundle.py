@@ -2,29 +2,37 @@
 
 import logging
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
+import hh_fast
 from hh_fast.config import FORMATS, DataConfig, ExportConfig
-from hh_fast.data.pipeline import eval_batches
-from hh_fast.errors import CheckError, UsageError
-from hh_fast.export import card
-from hh_fast.export.check import Check, compare, describe_failure, positions_to_check, score_all, score_files
-from hh_fast.export.describe import SUMS, describe_files, metadata_json, write_sums
-from hh_fast.export.formats import BATCH, SAVED_MODEL, file_name, write_formats
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import eval_batches, images_at
+from hh_fast.errors import CheckError, DataError, UsageError
+from hh_fast.export import model_card, saved_model, tflite
+from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
 from hh_fast.export.origin import Origin, find_origin
+from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
 from hh_fast.io.files import atomic_dir, write_json, write_text
+from hh_fast.predict.classifier import Classifier
+from hh_fast.predict.files import Found
 from hh_fast.predict.opening import open_classifier
+from hh_fast.predict.stream import predict_bytes
+from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
 logger = logging.getLogger(__name__)
 
 LABELS, METADATA = "labels.txt", "metadata.json"
+BATCH = 32
 
 
-def _target(config: ExportConfig, origin_name: str) -> Path:
-    """The bundle's folder; raises `UsageError` where something else stands that a bundle must not replace."""
-    target = Path(config.export_dir).expanduser() if config.export_dir else Path("exports") / origin_name
+def _target(config: ExportConfig, name: str) -> Path:
+    """The bundle's folder; raises `UsageError` where something else stands, or what the new bundle would not have."""
+    target = Path(config.export_dir).expanduser() if config.export_dir else Path("exports") / name
     if target.exists() and not target.is_dir():
         raise UsageError(f"`export_dir` must be a folder. Received: {target}, a file")
     if target.is_dir() and any(target.iterdir()) and not (target / SUMS).is_file():
@@ -40,31 +48,99 @@ def _target(config: ExportConfig, origin_name: str) -> Path:
     return target
 
 
-def _check(folder: Path, config: ExportConfig, origin: Origin) -> tuple[dict[str, Check], np.ndarray]:
+def _calibration_images(config: ExportConfig, origin: Origin) -> np.ndarray | None:
+    if not set(config.formats) & set(tflite.CALIBRATED):
+        return None
+    train = origin.data.train
+    if train.num_images < config.calibration_images:
+        raise DataError(
+            f"{train.num_images} training images in {origin.data.source.train_dir}, fewer than"
+            f" --calibration_images={config.calibration_images}: add images, or give --calibration_images={train.num_images}"
+        )
+    seed = int(origin.run.get("data", {}).get("seed", 0))
+    return images_at(train, balanced(train.labels, config.calibration_images, seed))
+
+
+def _tflite_metadata(config: ExportConfig, origin: Origin, number_format: str) -> Metadata:
+    data = origin.data
+    return Metadata(
+        name=origin.name,
+        description=(
+            f"Classifies an image as {' or '.join(data.class_names)}. {number_format} form, made by hh_fast"
+            f" {hh_fast.__version__} from a Keras model (SHA-256 {origin.sha256}) trained on {data.train.num_images} images"
+            f" of {data.source.name} (fingerprint {data.fingerprint})."
+        ),
+        version=config.model_version,
+        author=config.author,
+        license=config.license,
+        mean=(0.0,),
+        std=(1.0,),
+        input_min=(0.0,),
+        input_max=(255.0,),
+        labels=data.class_names,
+    )
+
+
+def _write_formats(folder: Path, config: ExportConfig, origin: Origin) -> dict[str, str]:
+    """Writes each format's file, not yet checked; returns what could not be converted, and why, by format."""
+    model = origin.exported()
+    calibration = _calibration_images(config, origin)
+    if SAVED_MODEL in config.formats:
+        saved_model.save(model, origin.data.class_names, folder / SAVED_MODEL)
+    faults: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
+        saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
+        for name in (name for name in config.formats if name != SAVED_MODEL):
+            logger.info("Converting to %s", name)
+            try:
+                content = tflite.convert(Path(scratch), name, calibration)
+            except CheckError as e:
+                faults[name] = str(e)
+                continue
+            path, wanted = folder / file_name(name), _tflite_metadata(config, origin, name)
+            path.write_bytes(embed(content, wanted, saved_model.image_size_of(model)))
+            if read_metadata(path) != wanted:
+                raise CheckError(f"the metadata read back from {path.name} is not what was written")
+    return faults
+
+
+def _farther(classifier: Classifier, paths: list[str], scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Of the scores of pixels and those of the files as they are, each time the one that is farther from the reference.
+
+    Files that the artifact does not decode itself keep the former.
+    """
+    predictions = list(predict_bytes(classifier, map(Found, paths), max_image_pixels=sys.maxsize))
+    refused = sum(prediction.scores is None for prediction in predictions)
+    if refused:
+        logger.info("Of %d images, the SavedModel decodes %d not itself", len(paths), refused)
+    encoded = np.stack(
+        [row if item.scores is None else item.scores for item, row in zip(predictions, scores, strict=True)]
+    )
+    return np.where(np.abs(encoded - reference) > np.abs(scores - reference), encoded, scores)
+
+
+def _check(
+    folder: Path, config: ExportConfig, origin: Origin, split: Split
+) -> tuple[dict[str, ParityCheck], np.ndarray]:
     """The check of each file that was written, and the Keras model's scores on all validation images."""
-    split = origin.data.validation
-    if split is None:
-        raise ValueError("find_origin lets no data without validation images through")
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
     logger.info("Checking %s on up to %d validation images", ", ".join(names), split.num_images)
-    positions = {name: positions_to_check(name, split.labels, config.check_images, 0) for name in names}
+    positions = {name: positions_to_check(name, split.labels, config.check_images) for name in names}
     classifiers = {name: open_classifier(str(folder / file_name(name))) for name in names}
-    everything = np.arange(split.num_images)
     scores = score_all(
         classifiers | {"": origin.reference()},
         eval_batches(split, batch_size=BATCH).as_numpy_iterator(),
-        positions | {"": everything},
+        positions | {"": np.arange(split.num_images)},
     )
     reference = scores.pop("")
     checks = {}
     for name, rows in positions.items():
         paths = [split.paths[i] for i in rows]
-        made = scores[name]
-        if name == SAVED_MODEL:  # both signatures must pass: take the worse of the two, score by score
-            encoded = score_files(classifiers[name], paths)
-            worse = np.abs(encoded - reference[rows]) > np.abs(made - reference[rows])
-            made = np.where(worse, encoded, made)
-        checks[name] = compare(name, made, reference[rows], split.labels[rows], paths, origin.data.class_names, config)
+        if name == SAVED_MODEL:  # both signatures must pass
+            scores[name] = _farther(classifiers[name], paths, scores[name], reference[rows])
+        checks[name] = check_parity(
+            name, scores[name], reference[rows], split.labels[rows], paths, origin.data.class_names, config
+        )
     return checks, reference
 
 
@@ -75,23 +151,29 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _fill(folder: Path, config: ExportConfig, origin: Origin) -> dict[str, str]:
-    """Writes the whole bundle into `folder`; returns what was left out, and why, by format."""
-    left_out = write_formats(folder, config, origin)
-    checks, reference = _check(folder, config, origin)
+def _fill(folder: Path, config: ExportConfig, origin: Origin) -> list[str]:
+    """Writes the whole bundle into `folder`; returns what was left out, and why."""
+    split = origin.data.validation
+    if split is None:
+        raise ValueError("find_origin lets no data without validation images through")
+    reasons = _write_formats(folder, config, origin)
+    messages = list(reasons.values())
+    checks, reference = _check(folder, config, origin, split)
     for name, check in checks.items():
         if not check.passed:
-            left_out[name] = describe_failure(name, check)
+            # What stands in the bundle names no images, which are of this machine.
+            reasons[name] = " and ".join(check.failures)
+            messages.append(describe_failure(name, check))
             _remove(folder / file_name(name))
     passed = {name: check for name, check in checks.items() if check.passed}
     if not passed:
-        raise CheckError(f"nothing was exported: {'; '.join(left_out.values())}")
+        raise CheckError(f"nothing was exported: {'; '.join(messages)}")
     files = describe_files(folder, passed)
     write_text(folder / LABELS, "".join(f"{name}\n" for name in origin.data.class_names))
-    write_json(folder / METADATA, metadata_json(config, origin, files, left_out))
-    card.write(folder, config, origin, files, left_out, reference)
+    write_json(folder / METADATA, metadata_json(config, origin, files, reasons))
+    model_card.write(folder, config, origin, split, files, reasons, reference)
     write_sums(folder)
-    return left_out
+    return messages
 
 
 def export(config: ExportConfig, flags: DataConfig) -> Path:
@@ -112,5 +194,5 @@ def export(config: ExportConfig, flags: DataConfig) -> Path:
         left_out = _fill(folder, config, origin)
     logger.info("Exported to %s", target)
     if left_out:
-        raise CheckError(f"left out of {target}: {'; '.join(left_out.values())}")
+        raise CheckError(f"left out of {target}: {'; '.join(left_out)}")
     return target

@@ -1,8 +1,8 @@
 """How to call the exported files from Kotlin, Swift, JavaScript and Python: code for the model card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from hh_fast.export.describe import ExportedFile
+from hh_fast.export.bundle_metadata import ExportedFile
 
 # What suits a phone or a page best comes first.
 MOBILE_ORDER = ("int8", "dynamic", "float16", "float32", "int16x8")
@@ -75,31 +75,30 @@ print(result["classes"].numpy(), result["scores"].numpy())
 ```"""
 
 
-def _first(files: dict[str, ExportedFile], order: Sequence[str]) -> ExportedFile | None:
-    return next((files[name] for name in order if name in files), None)
-
-
 def _python(file: ExportedFile, image_size: tuple[int, int]) -> str:
     height, width = image_size
-    quantized = file.output is not None and file.output.is_quantized
-    scale = f" * {file.output.scale:.8g}" if quantized and file.output is not None else ""
+    scale = file.output.quantization.scale if file.output and file.output.quantization else None
     return _PYTHON.format(
-        file=file.file, height=height, width=width, dtype="uint8" if quantized else "float32", dequantize=scale
+        file=file.file,
+        height=height,
+        width=width,
+        dtype="float32" if scale is None else "uint8",
+        dequantize="" if scale is None else f" * {scale:.8g}",
     )
 
 
-def text(files: Sequence[ExportedFile], image_size: tuple[int, int]) -> str:
+def text(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) -> str:
     """Markdown with a few lines of code for each platform that the bundle has a file for."""
-    by_name = {file.name: file for file in files}
     parts = []
-    mobile, python = _first(by_name, MOBILE_ORDER), _first(by_name, PYTHON_ORDER)
-    if mobile is not None and python is not None:
+    mobile, python = ([files[name] for name in order if name in files] for order in (MOBILE_ORDER, PYTHON_ORDER))
+    if mobile:
+        name = mobile[0].file
         parts += [
-            _KOTLIN.format(file=mobile.file),
-            _SWIFT.format(stem=mobile.file.removesuffix(".tflite")),
-            _JAVASCRIPT.format(file=mobile.file),
-            _python(python, image_size),
+            _KOTLIN.format(file=name),
+            _SWIFT.format(stem=name.removesuffix(".tflite")),
+            _JAVASCRIPT.format(file=name),
+            _python(python[0], image_size),
         ]
-    if "saved_model" in by_name:
+    if "saved_model" in files:
         parts.append(_SAVED_MODEL)
     return "\n\n".join(parts)

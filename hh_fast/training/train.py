@@ -5,11 +5,9 @@ import dataclasses
 import functools
 import logging
 import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
 from hh_fast.io.files import write_json
 from hh_fast.io.memory import peak_memory
+from hh_fast.io.versions import package_versions
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
@@ -52,8 +51,6 @@ from hh_fast.training.run_folder import (
 from hh_fast.training.step import Batch, Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
-
-PACKAGES = ("tensorflow", "keras", "numpy", "hh-fast")
 
 
 def default_run_dir(config: DataConfig) -> Path:
@@ -86,7 +83,7 @@ def _identity(
         "num_replicas": replicas.num_replicas if replicas else 1,
         "num_workers": replicas.num_workers if replicas else 1,
         "num_shards": shards.num_shards if shards else 0,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": package_versions(),
     }
 
 

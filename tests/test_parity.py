@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hh_fast.config import ExportConfig
-from hh_fast.export.check import balanced, compare, describe_failure, positions_to_check, score_all
+from hh_fast.export.parity import balanced, check_parity, describe_failure, positions_to_check, score_all
 from hh_fast.predict.classifier import Classifier
 
 CONFIG = ExportConfig(run_dir="run")
@@ -15,7 +15,7 @@ PATHS = ("a.png", "b.png", "c.png", "d.png")
 
 
 def check_of(name: str, scores: np.ndarray, config: ExportConfig = CONFIG):
-    return compare(name, scores, REFERENCE, LABELS, PATHS, NAMES, config)
+    return check_parity(name, scores, REFERENCE, LABELS, PATHS, NAMES, config)
 
 
 def moved(by: float) -> np.ndarray:
@@ -86,12 +86,12 @@ def test_balanced_draws_each_class_alike() -> None:
 
 def test_slow_formats_are_checked_on_fewer_images_unless_told() -> None:
     labels = np.arange(300) % 2
-    assert [len(positions_to_check(name, labels, None, 0)) for name in ("float32", "int8", "int16x8")] == [
+    assert [len(positions_to_check(name, labels, None)) for name in ("float32", "int8", "int16x8")] == [
         300,
         300,
         128,
     ]
-    assert [len(positions_to_check(name, labels, 200, 0)) for name in ("float32", "int16x8")] == [200, 200]
+    assert [len(positions_to_check(name, labels, 200)) for name in ("float32", "int16x8")] == [200, 200]
 
 
 def test_each_file_is_asked_about_its_own_positions() -> None:

@@ -1,29 +1,26 @@
 """The model card: README.md in the layout of the Hugging Face hub, and the picture of example predictions."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import hh_fast
 from hh_fast.config import ExportConfig
 from hh_fast.data.load import Split
-from hh_fast.data.pipeline import eval_batches
+from hh_fast.data.pipeline import images_at
 from hh_fast.evaluation.metrics import confusion_matrix, wilson_interval
-from hh_fast.evaluation.plots import save_figure
+from hh_fast.evaluation.plots import draw_images
 from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.export import snippets
-from hh_fast.export.check import SLOW_FORMATS, balanced
-from hh_fast.export.describe import ExportedFile
+from hh_fast.export.bundle_metadata import ExportedFile
 from hh_fast.export.origin import Origin
+from hh_fast.export.parity import SLOW_FORMATS, balanced
 from hh_fast.io.files import write_text
 
 README, EXAMPLES = "README.md", "examples.png"
 NUM_EXAMPLES = 12
-COLUMNS = 4
 PURPOSES = {
     "saved_model": "servers: TensorFlow, TensorFlow Serving",
     "float32": "reference; desktop and server without TensorFlow",
@@ -59,80 +56,56 @@ model-index:
 """
 
 
-def _formats_table(files: Sequence[ExportedFile]) -> str:
-    threads = max((latency.num_threads for file in files for latency in file.latency), default=1)
+def _formats_table(files: Mapping[str, ExportedFile]) -> str:
+    threads = sorted({latency.num_threads for file in files.values() for latency in file.latency})
     rows = []
-    for file in files:
-        by_threads = {
-            latency.num_threads: f"{latency.median_ms:.2f} ({latency.p95_ms:.2f})" for latency in file.latency
-        }
-        memory = "" if file.peak_memory_bytes is None else f"{file.peak_memory_bytes / 1e6:.1f}"
+    for name, file in files.items():
         check = file.check
+        ms = {latency.num_threads: f"{latency.median_ms:.2f} ({latency.p95_ms:.2f})" for latency in file.latency}
         rows.append(
             [
                 f"`{file.file}`",
-                PURPOSES[file.name],
-                f"{file.num_bytes / 1e6:.2f}",
-                by_threads.get(1, ""),
-                *([by_threads.get(threads, "")] if threads > 1 else []),
-                memory,
+                PURPOSES[name],
+                f"{file.bytes / 1e6:.2f}",
+                *(ms.get(count, "") for count in threads),
+                "" if file.peak_memory_bytes is None else f"{file.peak_memory_bytes / 1e6:.1f}",
                 f"{check.accuracy:.4f}",
                 f"{check.agreement:.4f}",
                 f"{check.largest_difference:.1e}",
                 str(check.num_images),
             ]
         )
-    many = [f"ms, {threads} threads"] if threads > 1 else []
-    header = [
-        "file",
-        "for",
-        "MB",
-        "ms, 1 thread",
-        *many,
-        "memory MB",
-        "accuracy",
-        "same class",
-        "largest difference",
-        "images",
-    ]
-    return markdown_table(header, rows)
+    latencies = [f"ms, {count} {'thread' if count == 1 else 'threads'}" for count in threads]
+    checks = ["accuracy", "same class", "largest difference", "images"]
+    return markdown_table(["file", "for", "MB", *latencies, "memory MB", *checks], rows)
 
 
-def _formats_notes(files: Sequence[ExportedFile], left_out: dict[str, str]) -> str:
+def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str]) -> str:
     lines = [
         "Milliseconds are the median (95th percentile) of one image through LiteRT on the exporting machine's CPU, without decoding;"
         " memory is how far a process grows at its peak, on one thread. `same class`: share of the images on which the file names the"
         " Keras model's class. `largest difference`: of any score from the Keras model's. `images`: how many it was checked on.",
     ]
-    slow = [file for file in files if file.name in SLOW_FORMATS]
-    if slow:
-        lines.append(
-            "\n`int16x8` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
-            f" was checked on {slow[0].check.num_images} validation images."
-        )
     lines += [
-        f"\nNot in this bundle: {name}, which failed its check: {_without_paths(why)}" for name, why in left_out.items()
+        f"\n`{name}` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
+        f" was checked on {files[name].check.num_images} validation images."
+        for name in SLOW_FORMATS
+        if name in files
     ]
+    lines += [f"\nNot in this bundle: {name}, which failed its check: {reason}" for name, reason in left_out.items()]
     return "\n".join(lines)
 
 
-def _without_paths(failure: str) -> str:
-    """A failure's text without the names of images, which are of the machine that exported."""
-    return failure.partition(": ")[2].partition(", most on ")[0] or failure
-
-
-def _evaluation(origin: Origin, reference: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
-    names = origin.data.class_names
-    matrix = confusion_matrix(labels, reference.argmax(axis=1), len(names))
-    right, total = int(np.trace(matrix)), int(matrix.sum())
+def _evaluation(class_names: Sequence[str], labels: np.ndarray, reference: np.ndarray) -> str:
+    matrix = confusion_matrix(labels, reference.argmax(axis=1), len(class_names))
+    right, total = int(np.trace(matrix)), len(labels)
     low, high = wilson_interval(right, total)
-    text = (
+    return (
         f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
         f" (95% interval {low:.4f} to {high:.4f}).\n\n"
-        f"{confusion_table(matrix, names)}\n\n"
+        f"{confusion_table(matrix, class_names)}\n\n"
         "The weights kept are those of the epoch that was best on these same images, so new images may do a little worse."
     )
-    return right / total, text
 
 
 def _training(origin: Origin) -> str:
@@ -171,12 +144,12 @@ def _limits(origin: Origin, num_validation: int) -> str:
 def _text(
     config: ExportConfig,
     origin: Origin,
-    files: Sequence[ExportedFile],
-    left_out: dict[str, str],
-    reference: np.ndarray,
+    files: Mapping[str, ExportedFile],
+    left_out: Mapping[str, str],
     labels: np.ndarray,
+    reference: np.ndarray,
 ) -> str:
-    accuracy, evaluation = _evaluation(origin, reference, labels)
+    accuracy = float((reference.argmax(axis=1) == labels).mean())
     height, width = origin.data.train.image_size
     names = ", ".join(origin.data.class_names)
     return f"""{_front_matter(config, origin, accuracy)}
@@ -212,7 +185,7 @@ Each `.tflite` file has its metadata and labels inside. `metadata.json` holds al
 
 ## Evaluation
 
-{evaluation}
+{_evaluation(origin.data.class_names, labels, reference)}
 
 ## Limits
 
@@ -220,48 +193,21 @@ Each `.tflite` file has its metadata and labels inside. `metadata.json` holds al
 """
 
 
-def _images_at(split: Split, positions: np.ndarray) -> list[np.ndarray]:
-    wanted, found, start = set(positions.tolist()), [], 0
-    for images, _ in eval_batches(split, batch_size=32).as_numpy_iterator():
-        found += [image for i, image in enumerate(images, start) if i in wanted]
-        start += len(images)
-    return found
-
-
-def draw_examples(
-    images: Sequence[np.ndarray], labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str], path: Path
-) -> None:
-    """A PNG of images uint8 (height, width, 3), each with the class named and its score; wrong ones in red."""
-    columns = min(COLUMNS, len(images))
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.5 * columns, 2.8 * rows), layout="constrained")
-    for place, image in enumerate(images):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        axes.set_axis_off()
-        axes.imshow(image)
-        named = int(scores[place].argmax())
-        title = f"{class_names[named]} {scores[place, named]:.3f}"
-        wrong = named != labels[place]
-        axes.set_title(
-            f"{title} (is {class_names[labels[place]]})" if wrong else title,
-            color="firebrick" if wrong else "black",
-            fontsize=9,
-        )
-    save_figure(figure, path)
-
-
 def write(
     folder: Path,
     config: ExportConfig,
     origin: Origin,
-    files: Sequence[ExportedFile],
-    left_out: dict[str, str],
+    split: Split,
+    files: Mapping[str, ExportedFile],
+    left_out: Mapping[str, str],
     reference: np.ndarray,
 ) -> None:
-    """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
-    split: Any = origin.data.validation
-    chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
-    draw_examples(
-        _images_at(split, chosen), split.labels[chosen], reference[chosen], origin.data.class_names, folder / EXAMPLES
-    )
-    write_text(folder / README, _text(config, origin, files, left_out, reference, split.labels))
+    """Writes README.md and examples.png. `reference`: the Keras model's scores on all images of `split`."""
+    names, chosen = origin.data.class_names, balanced(split.labels, NUM_EXAMPLES, seed=0)
+    predicted, labels = reference[chosen].argmax(axis=1), split.labels[chosen]
+    titles = [
+        f"{names[guess]} {reference[i, guess]:.3f}" + ("" if guess == label else f" (is {names[label]})")
+        for i, guess, label in zip(chosen, predicted, labels, strict=True)
+    ]
+    draw_images(images_at(split, chosen), titles, predicted != labels, folder / EXAMPLES)
+    write_text(folder / README, _text(config, origin, files, left_out, split.labels, reference))

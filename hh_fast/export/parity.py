@@ -1,17 +1,16 @@
-"""The proof: every file classifies the validation images beside the Keras model, and must stay close to it."""
+"""The parity check: every file classifies validation images beside the Keras model, and must stay close to it."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hh_fast.config import ExportConfig
+from hh_fast.evaluation.metrics import Agreement, compare_scores, confusion_matrix, largest_disagreements
 from hh_fast.predict.classifier import Classifier
 
 NUM_WORST = 5
-FILES_AT_ONCE = 32
 MAX_DIFFERENCE = {"saved_model": 1e-4, "float32": 1e-4, "float16": 5e-3}
 # 130 ms an image on a desktop core, where the other formats take about 1.
 SLOW_FORMATS = ("int16x8",)
@@ -37,32 +36,19 @@ class WorstImage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """How a file compares with the Keras model on `num_images` validation images.
+class ParityCheck(Agreement):
+    """How a file compares with the Keras model on validation images.
 
-    Accuracies and `agreement` (the share of images given the same class) are 0 to 1; differences are of single scores.
-    `failures` says by how much the file misses its gates; it passes if there are none. `confusion[i][j]` counts the
-    images of class i that the file calls j.
+    Accuracies are 0 to 1. `failures` says by how much the file misses its gates; it passes if there are none.
+    `confusion[i][j]` counts the images of class i that the file gives class j.
     """
 
-    num_images: int
     accuracy: float
     model_accuracy: float
-    agreement: float
-    largest_difference: float
-    mean_difference: float
     confusion: list[list[int]]
     worst: list[WorstImage]
     failures: list[str]
-
-    @property
-    def passed(self) -> bool:
-        return not self.failures
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it, without the names of this machine's folders: an image is named by class and file."""
-        worst = [dataclasses.asdict(image) | {"path": "/".join(Path(image.path).parts[-2:])} for image in self.worst]
-        return dataclasses.asdict(self) | {"worst": worst, "passed": self.passed}
+    passed: bool
 
 
 def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -77,10 +63,10 @@ def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(drawn[:count])
 
 
-def positions_to_check(name: str, labels: np.ndarray, check_images: int | None, seed: int) -> np.ndarray:
+def positions_to_check(name: str, labels: np.ndarray, check_images: int | None) -> np.ndarray:
     """Which validation images the file of format `name` is checked on; see `ExportConfig.check_images`."""
     default = SLOW_CHECK_IMAGES if name in SLOW_FORMATS else len(labels)
-    return balanced(labels, default if check_images is None else check_images, seed)
+    return balanced(labels, default if check_images is None else check_images, seed=0)
 
 
 def score_all(
@@ -101,21 +87,9 @@ def score_all(
     return {name: np.concatenate(scores) for name, scores in parts.items()}
 
 
-def score_files(classifier: Classifier, paths: Sequence[str]) -> np.ndarray:
-    """Scores float32 (n, num_classes) of image files that the artifact decodes itself."""
-    if classifier.score_bytes is None:
-        raise ValueError(f"{classifier.path} takes no encoded images")
-    return np.concatenate(
-        [
-            classifier.score_bytes([Path(path).read_bytes() for path in paths[start : start + FILES_AT_ONCE]])
-            for start in range(0, len(paths), FILES_AT_ONCE)
-        ]
-    )
-
-
-def _failures(name: str, config: ExportConfig, accuracy_drop: float, agreement: float, largest: float) -> list[str]:
+def _failures(name: str, config: ExportConfig, accuracy_drop: float, agreement: Agreement) -> list[str]:
     if name in MAX_DIFFERENCE:
-        limit = MAX_DIFFERENCE[name]
+        limit, largest = MAX_DIFFERENCE[name], agreement.largest_difference
         # not <=, so that NaN fails
         return [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
     found = []
@@ -124,12 +98,14 @@ def _failures(name: str, config: ExportConfig, accuracy_drop: float, agreement: 
         found.append(
             f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={config.max_accuracy_drop:g}"
         )
-    if not agreement >= config.min_agreement - 1e-9:
-        found.append(f"it agrees on {agreement:.4f} of the images, less than --min_agreement={config.min_agreement:g}")
+    if not agreement.agreement >= config.min_agreement - 1e-9:
+        found.append(
+            f"it agrees on {agreement.agreement:.4f} of the images, less than --min_agreement={config.min_agreement:g}"
+        )
     return found
 
 
-def compare(
+def check_parity(
     name: str,
     scores: np.ndarray,
     reference: np.ndarray,
@@ -137,35 +113,28 @@ def compare(
     paths: Sequence[str],
     class_names: Sequence[str],
     config: ExportConfig,
-) -> Check:
+) -> ParityCheck:
     """The check of one file. All arrays are of the same images: scores (n, num_classes), labels (n,), paths n."""
-    named, expected = scores.argmax(axis=1), reference.argmax(axis=1)
-    difference = np.abs(scores - reference)
-    # The images given another class come first; NaN counts as the largest difference.
-    order = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), named == expected))[:NUM_WORST]
-    confusion = np.zeros((len(class_names),) * 2, np.int64)
-    np.add.at(confusion, (labels, named), 1)
-    accuracy, model_accuracy = float((named == labels).mean()), float((expected == labels).mean())
-    agreement, largest = float((named == expected).mean()), float(difference.max())
-    return Check(
-        num_images=len(labels),
+    predicted, expected = scores.argmax(axis=1), reference.argmax(axis=1)
+    agreement = compare_scores(scores, reference)
+    accuracy, model_accuracy = float((predicted == labels).mean()), float((expected == labels).mean())
+    failures = _failures(name, config, model_accuracy - accuracy, agreement)
+    worst = []
+    for i in largest_disagreements(scores, reference, NUM_WORST):
+        k = expected[i]
+        worst.append(WorstImage(paths[i], class_names[k], float(reference[i, k]), float(scores[i, k])))
+    return ParityCheck(
+        **dataclasses.asdict(agreement),
         accuracy=accuracy,
         model_accuracy=model_accuracy,
-        agreement=agreement,
-        largest_difference=largest,
-        mean_difference=float(difference.mean()),
-        confusion=confusion.tolist(),
-        worst=[
-            WorstImage(
-                paths[i], class_names[expected[i]], float(reference[i, expected[i]]), float(scores[i, expected[i]])
-            )
-            for i in order
-        ],
-        failures=_failures(name, config, model_accuracy - accuracy, agreement, largest),
+        confusion=confusion_matrix(labels, predicted, len(class_names)).tolist(),
+        worst=worst,
+        failures=failures,
+        passed=not failures,
     )
 
 
-def describe_failure(name: str, check: Check) -> str:
+def describe_failure(name: str, check: ParityCheck) -> str:
     """What failed, by how much, on which images, and what to try."""
     images = ", ".join(
         f"{image.path} ({image.class_name} {image.model_score:.3f} -> {image.score:.3f})" for image in check.worst[:3]

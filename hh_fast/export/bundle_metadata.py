@@ -1,0 +1,143 @@
+"""What a bundle holds, as data: each file's size, tensors, cost and check; metadata.json and SHA256SUMS."""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hh_fast.config import ExportConfig
+from hh_fast.export.latency import Latency, measure_latency
+from hh_fast.export.origin import Origin
+from hh_fast.export.parity import ParityCheck
+from hh_fast.export.saved_model import IMAGE, SCORES
+from hh_fast.io.files import write_text
+from hh_fast.io.typed_json import to_json
+from hh_fast.io.versions import package_versions
+from hh_fast.predict.tflite import TensorForm, forms, new_interpreter
+from hh_fast.predict.trial import trial_run
+
+logger = logging.getLogger(__name__)
+
+SAVED_MODEL, SUMS = "saved_model", "SHA256SUMS"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """real = (stored - zero_point) * scale."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output; `shape` has None where the batch is free."""
+
+    shape: list[int | None]
+    dtype: str
+    quantization: Quantization | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """One format of the bundle, as metadata.json has it. Only a `.tflite` has the last four."""
+
+    file: str
+    bytes: int
+    check: ParityCheck
+    input: Tensor | None = None
+    output: Tensor | None = None
+    latency: list[Latency] = dataclasses.field(default_factory=list)
+    peak_memory_bytes: int | None = None
+
+
+def file_name(number_format: str) -> str:
+    return SAVED_MODEL if number_format == SAVED_MODEL else f"model_{number_format}.tflite"
+
+
+def _num_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+
+def _without_folders(check: ParityCheck) -> ParityCheck:
+    """Images named by class and file alone: their folders are this machine's."""
+    worst = [dataclasses.replace(image, path="/".join(Path(image.path).parts[-2:])) for image in check.worst]
+    return dataclasses.replace(check, worst=worst)
+
+
+def _tensor(form: TensorForm) -> Tensor:
+    quantization = Quantization(form.scale, form.zero_point) if form.is_quantized else None
+    return Tensor([None if form.has_dynamic_batch else 1, *form.shape[1:]], np.dtype(form.dtype).name, quantization)
+
+
+def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str, ExportedFile]:
+    """What `folder` holds of each format that has a check, measured here."""
+    paths = {name: folder / file_name(name) for name in checks}
+    logger.info("Measuring latency and memory")
+    latency = measure_latency({name: path for name, path in paths.items() if name != SAVED_MODEL})
+    files = {}
+    for name, path in paths.items():
+        files[name] = ExportedFile(path.name, _num_bytes(path), _without_folders(checks[name]))
+        if name != SAVED_MODEL:
+            image, scores = map(_tensor, forms(new_interpreter(path, 1), path))
+            files[name] = dataclasses.replace(
+                files[name], input=image, output=scores, latency=latency[name], peak_memory_bytes=trial_run(path)
+            )
+    return files
+
+
+def metadata_json(
+    config: ExportConfig, origin: Origin, files: Mapping[str, ExportedFile], left_out: Mapping[str, str]
+) -> dict[str, Any]:
+    data = origin.data
+    height, width = data.train.image_size
+    return {
+        "name": origin.name,
+        "version": config.model_version,
+        "author": config.author,
+        "license": config.license,
+        "class_names": list(data.class_names),
+        "input": {
+            "name": IMAGE,
+            "height": height,
+            "width": width,
+            "channels": "RGB",
+            "range": [0, 255],
+            # How an image of another aspect becomes height x width: squeeze, crop (its centre) or pad (with black).
+            "resize": {
+                "method": "squeeze",
+                "interpolation": "bilinear",
+                "half_pixel_centers": True,
+                "antialias": False,
+            },
+        },
+        "output": {"name": SCORES, "range": [0, 1], "order": "class_names"},
+        "made_from": {
+            "model_sha256": origin.sha256,
+            "data": data.source.name,
+            "data_fingerprint": data.fingerprint,
+            "num_train": data.train.num_images,
+            "num_validation": data.validation.num_images if data.validation else 0,
+            "training": {
+                name: value for name, value in origin.run.get("train", {}).items() if not name.endswith("_dir")
+            },
+            "versions": package_versions("ai-edge-litert"),
+        },
+        "calibration_images": config.calibration_images,
+        "files": to_json(files),
+        "left_out": left_out,
+    }
+
+
+def write_sums(folder: Path) -> None:
+    """`sha256sum --check SHA256SUMS` in the folder verifies every other file."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    write_text(folder / SUMS, "".join(lines))
