@@ -7,6 +7,7 @@ ships its schema, so TABLES states what is used of it. Loads no TensorFlow.
 
 import dataclasses
 import io
+import mmap
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ LABELS_FILE = "labels.txt"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is made
 # LiteRT and XNNPACK read weights in place and want them aligned; the generated Python code does not see to it.
 BUFFER_ALIGNMENT = 16
+STATED = ("name", "description", "version", "author", "license")
 # AssociatedFileType, ProcessUnitOptions, ContentProperties and ColorSpaceType
 AXIS_LABELS, NORMALIZATION, IMAGE_PROPERTIES, RGB = 2, 1, 2, 1
 
@@ -84,7 +86,7 @@ class Metadata:
 class _Table:
     """One table of a FlatBuffer; its fields by name. A field that is not there is empty, zero or None."""
 
-    def __init__(self, kind: str, buffer: bytes, position: int | None = None):
+    def __init__(self, kind: str, buffer: Any, position: int | None = None):
         self.fields = TABLES[kind]
         self.table = Table(buffer, struct.unpack_from("<I", buffer)[0] if position is None else position)
 
@@ -151,7 +153,7 @@ def _record(metadata: Metadata, image_size: tuple[int, int]) -> bytes:
         "stats": {"max": [1.0], "min": [0.0]},
         "files": [labels],
     }
-    stated = {name: getattr(metadata, name) for name in ("name", "description", "version", "author", "license")}
+    stated = {name: getattr(metadata, name) for name in STATED}
     subgraph = {"inputs": [image], "outputs": [scores]}
     root = {**stated, "subgraphs": [subgraph], "min_parser_version": MIN_PARSER_VERSION}
     builder = flatbuffers.Builder(1024)
@@ -200,8 +202,8 @@ def _labels(path: Path, files: Sequence[_Table]) -> tuple[str, ...]:
         return read_labels(archive.read(names[0]).decode("utf-8"))
 
 
-def _read(path: Path) -> Metadata:
-    model = _Table("Model", path.read_bytes())
+def _parse(path: Path, content: Any) -> Metadata:
+    model = _Table("Model", content)
     found = [entry["buffer"] for entry in model["metadata"] if entry["name"] == RECORD_NAME]
     if not found:
         return Metadata()
@@ -210,7 +212,7 @@ def _read(path: Path) -> Metadata:
     units = [unit["normalization"] for unit in image["process_units"] if unit["type"] == NORMALIZATION]
     stats = image["stats"]
     return Metadata(
-        **{name: root[name] for name in ("name", "description", "version", "author", "license")},
+        **{name: root[name] for name in STATED},
         mean=units[0]["mean"] if units else (),
         std=units[0]["std"] if units else (),
         input_min=stats["min"] if stats else (),
@@ -226,7 +228,9 @@ def read_metadata(path: Path) -> Metadata:
         DataError: the file's tables or its zip point outside of it.
     """
     try:
-        return _read(path)
+        # Mapped, not read: of the weights nothing is needed.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _parse(path, content)
     except OSError:
         raise
     except Exception as e:  # damage makes FlatBuffers, struct and zipfile raise nearly anything
