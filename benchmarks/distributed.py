@@ -48,10 +48,11 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
 
     from hh_fast.config import TrainConfig
     from hh_fast.data.load import Split
+    from hh_fast.distributed.inputs import train_input
+    from hh_fast.distributed.shards import whole
     from hh_fast.distributed.strategy import start
     from hh_fast.distributed.tf_config import find_cluster
     from hh_fast.model import build_model
-    from hh_fast.training.replica_step import ReplicaTrainer
     from hh_fast.training.step import Trainer, make_optimizer
 
     if kind == "mirrored":
@@ -65,27 +66,21 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
     labels = np.arange(2 * batch_size, dtype=np.int32) % 2
     split = Split("train", ("",) * len(labels), labels, images, (size, size))
 
-    def make() -> tuple[Any, Any]:
-        return build_model((size, size), num_classes=2, head="sigmoid"), make_optimizer(config, "float32")
-
-    if replicas:
-        with replicas.strategy.scope():
-            model, optimizer = make()
-        trainer: Trainer = ReplicaTrainer(model, optimizer, replicas, batch_size=batch_size, jit_compile=False)
-    else:
-        trainer = Trainer(*make(), batch_size=batch_size, jit_compile=False)
-        model = trainer.model
-    batches = trainer.train_input(split, batch_size=batch_size, seed=0, epochs=1, steps_per_epoch=WARM_UP + num_steps)
+    with replicas.strategy.scope():
+        model = build_model((size, size), num_classes=2, head="sigmoid")
+        optimizer = make_optimizer(config, "float32")
+    trainer = Trainer(model, optimizer, replicas, batch_size=batch_size, jit_compile=False)
+    plan = {"batch_size": batch_size, "seed": 0, "epochs": 1, "steps_per_epoch": WARM_UP + num_steps}
+    batches = train_input(replicas, whole(split), split, **plan)
     seconds, sent = [], 0
     for i in range(WARM_UP + num_steps):
         if i == WARM_UP:
             sent = loopback_bytes()
         begin = time.perf_counter()
-        trainer.finish_step(trainer.start_step(*next(batches), []), [])
+        trainer.train_step(*next(batches))
         seconds.append(time.perf_counter() - begin)
     sent = loopback_bytes() - sent
-    if replicas:
-        replicas.gather_figures([0])
+    replicas.gather_figures([0])
     return {"seconds": seconds[WARM_UP:], "bytes": sent, "model_bytes": 4 * model.count_params()}
 
 

@@ -37,7 +37,6 @@ from hh_fast.data.load import load_data
 from hh_fast.model import build_model
 from hh_fast.distributed.tf_config import find_cluster
 from hh_fast.training.loop import Loop
-from hh_fast.training.replica_step import ReplicaTrainer
 from hh_fast.distributed.strategy import start
 from hh_fast.training.step import Trainer, make_optimizer
 
@@ -46,24 +45,16 @@ config = TrainConfig(strategy="auto" if cluster else "mirrored" if count else "n
                      validation_batch_size=4, epochs=4, optimizer="sgd", learning_rate=0.01, precision="float32")
 replicas = start(config, cluster)
 data = load_data(DataConfig(train_dir=images, image_size=(96, 96), cache="memory", validation_split=0.2))
-def parts():
+assert replicas.num_replicas == max(count, 1)
+with replicas.strategy.scope():
     model = build_model((96, 96), num_classes=2, head=head, dtype="float32")
-    return model, make_optimizer(config, "float32")
-if count:
-    assert replicas.num_replicas == count
-    with replicas.strategy.scope():
-        model, optimizer = parts()
-    trainer = ReplicaTrainer(model, optimizer, replicas, batch_size=8, jit_compile="xla" in sys.argv)
-else:
-    assert replicas is None
-    model, optimizer = parts()
-    trainer = Trainer(model, optimizer, batch_size=8, jit_compile=False)
+    optimizer = make_optimizer(config, "float32")
+trainer = Trainer(model, optimizer, replicas, batch_size=8, jit_compile="xla" in sys.argv)
 progress = Loop(trainer, data, config, seed=3).run()
 assert len(progress.history) * (data.train.num_images // 8) == 16
 history = [[row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for row in progress.history]
 np.savez(out, *model.get_weights(), history=history, probabilities=progress.best_probabilities)
-if replicas:
-    replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
+replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
 """
 # Two steps in float16's way, of which the first overflows on the second replica alone.
 OVERFLOW = """
@@ -74,10 +65,9 @@ import numpy as np
 from hh_fast.config import TrainConfig
 from hh_fast.distributed.strategy import start
 from hh_fast.model import build_model
-from hh_fast.training.replica_step import ReplicaTrainer
-from hh_fast.training.step import make_optimizer
+from hh_fast.training.step import Trainer, make_optimizer
 
-class Overflowing(ReplicaTrainer):
+class Overflowing(Trainer):
     def _loss_and_gradients(self, images, labels):
         loss, right, gradients = super()._loss_and_gradients(images, labels)
         return loss, right, [tf.where(tf.reduce_all(labels == 1), np.inf, gradient) for gradient in gradients]
@@ -88,14 +78,19 @@ with replicas.strategy.scope():
     model = build_model((96, 96), num_classes=2, head="sigmoid")
     optimizer = make_optimizer(config, "mixed_float16")
 trainer = Overflowing(model, optimizer, replicas, batch_size=4, jit_compile=False)
-before, scale = model.get_weights(), float(optimizer.dynamic_scale)
+def split(rows):
+    parts = tf.split(rows, 2)
+    return replicas.strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group])
+
+before, scale = model.get_weights(), float(optimizer.dynamic_scale.numpy())
 images = tf.constant(np.random.default_rng(0).integers(0, 255, (4, 96, 96, 3), np.uint8))
 for labels in ([0, 0, 1, 1], [0, 1, 0, 1]):
-    trainer.start_step(trainer._split(images), trainer._split(tf.constant(labels)), [])
+    trainer.start_step(split(images), split(tf.constant(labels)))
     kept = all((a == b).all() for a, b in zip(before, model.get_weights()))
     replicas_finite = all(np.isfinite(copy.numpy()).all() for variable in model.trainable_variables
                           for copy in replicas.strategy.experimental_local_results(variable.value))
-    print("kept" if kept else "changed", replicas_finite, float(optimizer.dynamic_scale) / scale)
+    print("kept" if kept else "changed", replicas_finite, float(optimizer.dynamic_scale.numpy()) / scale)
 """
 ALONE = """
 import logging, os

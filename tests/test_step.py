@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
+from hh_fast.data.load import Split
 from hh_fast.model import FILTERS, build_model
 from hh_fast.training.step import Trainer, forward, make_optimizer
 
@@ -82,7 +83,7 @@ def test_sixteen_steps_of_sgd_give_the_losses_of_fit() -> None:
         batch_size=16,
         jit_compile=False,
     )
-    mine = [float(trainer.train_step(tf.constant(images), tf.constant(labels))) for images, labels in batches]
+    mine = [trainer.train_step(tf.constant(images), tf.constant(labels)) for images, labels in batches]
     stock.compile(optimizer=keras.optimizers.SGD(0.01), loss="binary_crossentropy")
     theirs = [
         stock.fit(scaled(images), labels, batch_size=16, shuffle=False, verbose=0).history["loss"][0]
@@ -121,7 +122,7 @@ def test_float16_runs_under_loss_scaling() -> None:
     model = build_model(SIZE, num_classes=2, head="sigmoid", dtype="mixed_float16")
     trainer = Trainer(model, make_optimizer(TrainConfig(), "mixed_float16"), batch_size=16, jit_compile=False)
     images, labels = batch(0)
-    losses = [float(trainer.train_step(tf.constant(images), tf.constant(labels))) for _ in range(3)]
+    losses = [trainer.train_step(tf.constant(images), tf.constant(labels)) for _ in range(3)]
     assert np.isfinite(losses).all()
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
@@ -140,8 +141,9 @@ def test_results_are_means_over_images() -> None:
     model = build_model(SIZE, num_classes=2, head="sigmoid")
     trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=16, jit_compile=False)
     images, labels = batch(4, count=21)
-    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
-    result, probabilities = trainer.evaluate(batches)
+    evaluated = trainer.evaluate(Split("validation", ("",) * 21, labels, tf.constant(images), SIZE), batch_size=16)
+    assert evaluated is not None
+    result, probabilities = evaluated
     assert probabilities.shape == (21, 1)
     p = np.where(labels == 1, probabilities[:, 0], 1 - probabilities[:, 0]).astype(np.float64)
     assert result.loss == pytest.approx(-np.log(p).mean(), abs=1e-5)

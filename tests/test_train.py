@@ -165,15 +165,15 @@ def test_a_signal_saves_a_checkpoint_and_says_where(
 def test_a_signal_whose_exception_was_lost_before_the_first_step_stops_the_run_too(
     flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = Trainer._compile
+    real = Trainer.describe_step
 
-    def passed_over(self: Trainer, batch_size: int) -> None:
+    def passed_over(self: Trainer) -> str:
         with contextlib.suppress(SystemExit):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
-        real(self, batch_size)
+        return real(self)
 
-    monkeypatch.setattr(Trainer, "_compile", passed_over)
+    monkeypatch.setattr(Trainer, "describe_step", passed_over)
     assert main([*flags, "--epochs=400"]) == 143
     assert last_line(capsys).startswith("train: stopped by SIGTERM at epoch 1, step 2 of ")
 

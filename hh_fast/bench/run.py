@@ -20,8 +20,8 @@ from hh_fast.bench.subset import link_images
 from hh_fast.bench.sweep import run_sweep
 from hh_fast.config import BenchConfig, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import Data, load_data
+from hh_fast.distributed.shards import whole
 from hh_fast.io.files import scratch_dir
-from hh_fast.training.loop import steps_per_epoch
 from hh_fast.training.precision import choose
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def run_bench(
     progress = Progress(show)
     progress.begin("looking at the images", 0.0)
     data = load_data(dataclasses.replace(data_config, cache="none"))
-    steps_per_epoch(data, train)
+    whole(data.train).steps_per_epoch(train)
     gpus = in_process(machine.gpu_names, use_gpu=True)
     about = machine.describe(gpus)
     precisions = _precisions(train, quick=bench.quick)

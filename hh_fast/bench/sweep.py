@@ -66,7 +66,7 @@ def _rate(trainer: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
     while num_steps < MIN_STEPS or now - start < MIN_S:
         images, labels = next(batches)
         wait_s += time.perf_counter() - now
-        float(trainer.train_step(images, labels))
+        trainer.train_step(images, labels)
         num_images += int(images.shape[0])
         num_steps += 1
         now = time.perf_counter()
@@ -88,7 +88,7 @@ def measure_step(job: Job, caches: Sequence[str]) -> dict[str, Any]:
     start = time.perf_counter()
     trainer, _ = make_trainer(job)
     zeros = tf.zeros((job.train.batch_size, *job.data.image_size, 3), tf.uint8)
-    float(trainer.train_step(zeros, tf.zeros((job.train.batch_size,), tf.int32)))
+    trainer.train_step(zeros, tf.zeros((job.train.batch_size,), tf.int32))
     compile_s = time.perf_counter() - start
     rates: dict[str, list[dict[str, float]]] = {cache: [] for cache in caches}
     inputs = {cache: _batches(job, cache) for cache in caches}

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.load import Data
+from hh_fast.data.load import Data, Split
 from hh_fast.distributed.strategy import Replicas
 from hh_fast.errors import UsageError
 
@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """A data set in fixed shards, image i in shard i modulo `num_shards`: each worker trains on its own alone."""
+    """A training set in fixed shards, image i in shard i modulo `num_shards`: each worker trains on its own alone.
+
+    One shard is the whole set, which all workers have. `smallest` is the number of images of the smallest shard.
+    """
 
     num_shards: int
     num_images: int
@@ -29,15 +32,23 @@ class Shards:
     def steps_per_epoch(self, config: TrainConfig) -> int:
         """Raises `UsageError` where the smallest shard does not fill one step."""
         if self.num_steps(config.batch_size) == 0:
-            raise UsageError(
-                f"`batch_size` must be at most {self.smallest * self.num_shards} for shards of {self.smallest} images."
-                f" Received: {config.batch_size}"
+            most = self.smallest * self.num_shards
+            rule = (
+                f"the number of training images, {most}"
+                if self.num_shards == 1
+                else f"{most} for shards of {self.smallest} images"
             )
+            raise UsageError(f"`batch_size` must be at most {rule}. Received: {config.batch_size}")
         return config.steps_per_epoch or self.num_steps(config.batch_size)
 
 
-def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, sharded: bool) -> Shards | None:
-    """Returns the shards, or None where every worker has all images.
+def whole(train: Split, fingerprint: str = "") -> Shards:
+    """One shard: this process has all training images."""
+    return Shards(1, train.num_images, train.num_images, fingerprint)
+
+
+def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, sharded: bool) -> Shards:
+    """The shards of the training set, once all workers have found that they have the same images and compute alike.
 
     Raises:
         ClusterError: workers have other images or compute otherwise; it names what differs.
@@ -51,7 +62,7 @@ def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, 
     facts |= {"the list of images (SHA-256)": data.listing} if sharded else {"the data fingerprint": data.fingerprint}
     replicas.require_same(facts)
     if not sharded:
-        return None
+        return whole(data.train, data.fingerprint)
     counts = replicas.gather_figures([data.train.num_images])[:, 0].astype(int)
     fingerprint = hashlib.sha256(" ".join(replicas.gather_texts(data.fingerprint)).encode()).hexdigest()
     logger.info(

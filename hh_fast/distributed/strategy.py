@@ -30,9 +30,12 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledE
 
 @dataclasses.dataclass
 class Replicas:
-    """A strategy and the cluster it spans (None: this process alone). Every method is called by all workers alike."""
+    """A strategy and the cluster it spans (None: this process alone). Every method is called by all workers alike.
 
-    strategy: tf.distribute.Strategy
+    `Replicas()` is one device: the default strategy, with one replica.
+    """
+
+    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
     cluster: Cluster | None = None
 
     @property
@@ -207,8 +210,8 @@ def _in_time(timeout_s: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-def start(config: TrainConfig, cluster: Cluster | None) -> Replicas | None:
-    """The replicas that `config` asks for, or None for one device in one process, which needs no strategy.
+def start(config: TrainConfig, cluster: Cluster | None) -> Replicas:
+    """The replicas that `config` asks for.
 
     For a cluster this starts TensorFlow's server, so it must come before any operation runs.
     """
@@ -218,7 +221,7 @@ def start(config: TrainConfig, cluster: Cluster | None) -> Replicas | None:
     else:
         gpus = tf.config.get_visible_devices("GPU")
         if config.strategy == "none" or (config.strategy == "auto" and len(gpus) < 2):
-            return None
+            return Replicas()
         devices = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
         replicas = Replicas(tf.distribute.MirroredStrategy(devices))
     replicas.require_divisible(config.batch_size)

@@ -18,8 +18,9 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
-from hh_fast.data.pipeline import whole_steps
-from hh_fast.errors import DataError, HHFastError, UsageError
+from hh_fast.distributed.inputs import served_input, train_input
+from hh_fast.distributed.shards import Shards, whole
+from hh_fast.errors import DataError, HHFastError
 from hh_fast.io import signals
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
@@ -92,25 +93,12 @@ def _old_objects_set_aside() -> Iterator[None]:
         gc.unfreeze()
 
 
-def steps_per_epoch(data: Data, config: TrainConfig) -> int:
-    """Steps an epoch.
-
-    Raises:
-        UsageError: fewer training images than a batch.
-    """
-    if whole_steps(data.train, config.batch_size) == 0:
-        raise UsageError(
-            f"`batch_size` must be at most the number of training images, {data.train.num_images}. Received: {config.batch_size}"
-        )
-    return config.steps_per_epoch or whole_steps(data.train, config.batch_size)
-
-
 class Loop:
     """Trains `trainer` on `data` from where `progress` stands.
 
     `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
     signal stops the run. `keep_best()` is called when an epoch was the best so far. `save` and `keep_best` of None keep nothing.
-    `steps` an epoch and `train_input`, called as `Trainer.train_input` is, are given where the trainer's data is not whole here.
+    `shards` are given where this process has not all training images.
     """
 
     def __init__(
@@ -124,8 +112,7 @@ class Loop:
         save: Callable[[Progress], None] | None = None,
         keep_best: Callable[[], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        steps: int | None = None,
-        train_input: Callable[..., Iterator[Batch]] | None = None,
+        shards: Shards | None = None,
         show_progress: bool = True,
     ) -> None:
         self.trainer = trainer
@@ -133,8 +120,8 @@ class Loop:
         self.config = config
         self.seed = seed
         self.progress = progress or Progress()
-        self.steps = steps or steps_per_epoch(data, config)
-        self._train_input = train_input or trainer.train_input
+        self._shards = shards or whole(data.train)
+        self.steps = self._shards.steps_per_epoch(config)
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: list[int] = []
         self._save = save or (lambda _: None)
@@ -149,11 +136,6 @@ class Loop:
             verbose=1 if on_terminal else 0,
             epochs=config.epochs,
             steps=self.steps,
-        )
-        self._validation = (
-            trainer.eval_input(data.validation, batch_size=config.validation_batch_size)
-            if data.validation is not None
-            else None
         )
 
     def run(self) -> Progress:
@@ -180,23 +162,29 @@ class Loop:
         found = (first_undecodable(split.paths, split.image_size) for split in splits)
         return next((lost for lost in found if lost), None)
 
+    def _batches(self) -> Iterator[Batch]:
+        replicas, split, address = self.trainer.replicas, self.data.train, self.config.data_service
+        plan = {
+            "batch_size": self.config.batch_size,
+            "seed": self.seed,
+            "epochs": self.config.epochs,
+            "first_epoch": self.progress.epoch,
+            "first_step": self.progress.step,
+            "steps_per_epoch": self.steps,
+        }
+        if address is not None:
+            return served_input(replicas, split, address=address, timeout_s=self.config.worker_timeout_s, **plan)
+        return train_input(replicas, self._shards, split, **plan)
+
     def _run(self) -> Progress:
         progress = self.progress
-        batches = self._train_input(
-            self.data.train,
-            batch_size=self.config.batch_size,
-            seed=self.seed,
-            epochs=self.config.epochs,
-            first_epoch=progress.epoch,
-            first_step=progress.step,
-            steps_per_epoch=self.steps,
-        )
+        batches = self._batches()
         with signals.pending_signals() as self._pending_signals, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches)
                 gc.collect()  # iterators and saved models are cycles that hold megabytes until then
-            if number := int(self.trainer.share_figures(self._pending_signal()).max()):
+            if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
                 self._stop(number)
             self._callbacks.on_train_end()
         return progress
@@ -215,8 +203,13 @@ class Loop:
         result = self.trainer.train_result()
         logs = dataclasses.asdict(result)
         validated: tuple[Result, np.ndarray] | None = None
-        if self._validation is not None:
-            validated = self.trainer.evaluate(self._validation, self._pending_signals)
+        if self.data.validation is not None:
+            validated = self.trainer.evaluate(
+                self.data.validation,
+                batch_size=self.config.validation_batch_size,
+                pending_signals=self._pending_signals,
+            )
+        if validated is not None:
             if not math.isfinite(validated[0].loss):
                 raise self._diverged(f"the validation loss is {validated[0].loss} after")
             logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
@@ -230,7 +223,7 @@ class Loop:
 
     def _together(self, timing: Timing) -> tuple[Timing, int]:
         """The timing of the worker that waited longest for input, and so held up all; and a signal that any of them got."""
-        figures = self.trainer.share_figures(timing.steps, timing.wait, self._pending_signal())
+        figures = self.trainer.replicas.gather_figures([timing.steps, timing.wait, self._pending_signal()])
         slowest = int(figures[:, 1].argmax())
         steps, wait = figures[slowest, :2].tolist()
         return Timing(steps, wait, timing.num_images), int(figures[:, 2].max())
@@ -252,7 +245,7 @@ class Loop:
         """Looks at the losses of all steps but the last `running`, which a GPU shall compute while the next is prepared."""
         while len(self._started) > running:
             step, started = self._started.popleft()
-            loss, number = self.trainer.finish_step(started, self._pending_signals)
+            loss, number = self.trainer.finish_step(started)
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss is {loss} at", step + 1)
             self._callbacks.on_train_batch_end(step, {"loss": loss})

@@ -1,12 +1,16 @@
-"""One step: forward, loss, gradients, update, in the order of operations that is fastest and means the same.
+"""One step: forward, loss, gradients, their sum over the replicas, update.
 
 The model keeps Keras' stock layers. Here its convolution blocks run as Conv, MaxPool, ReLU: a bias is constant over a
 pooling window and ReLU is monotone, so both commute with max pooling, and both then touch a quarter of the values. In
 float32 the bias moves behind the pooling too; in bfloat16 it was measured faster before it (benchmarks/README.md).
+
+Keras' `fit` cannot train on several machines (Keras 3.15), so `tf.distribute` runs the step and the optimizer is applied in
+each replica, which sums the gradients. The loss is the mean over the global batch, so that this sum is the gradient of a
+single device. One device is the default strategy's one replica.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -15,11 +19,13 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
-from hh_fast.data.pipeline import Share, eval_batches, train_batches
-from hh_fast.distributed.data_service import service_batches
+from hh_fast.distributed.inputs import EvaluationRounds
+from hh_fast.distributed.strategy import Replicas
+from hh_fast.io import signals
 
-Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
+Batch: TypeAlias = tuple[Any, Any]
 CONVOLUTIONS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
+SUM = tf.distribute.ReduceOp.SUM
 
 
 def _pairs(layers: Sequence[keras.layers.Layer]) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer | None]]:
@@ -91,128 +97,141 @@ class Result:
     accuracy: float
 
 
-class Trainer:
-    """A model with its optimizer, metrics, and the two compiled functions that use them.
+def _all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors])
 
-    `train_step(images, labels)` updates the weights on one batch and returns its loss, a float32 scalar, that of the
-    batch before the update. `eval_step(images, labels)` returns probabilities float32 (batch, 1) or
-    (batch, num_classes). Images are uint8 (batch, height, width, 3) with values 0 to 255, labels int32 (batch,).
+
+class Trainer:
+    """A model with its optimizer, its running metrics, and the compiled functions that use them.
+
+    All replicas take each step together, each on its part of the batch. Model and optimizer are made in the scope of
+    `replicas.strategy`; the default is one device. Images are uint8 (n, height, width, 3) with values 0 to 255, labels int32 (n,).
     """
 
     def __init__(
-        self, model: keras.Sequential, optimizer: keras.optimizers.Optimizer, *, batch_size: int, jit_compile: bool
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        replicas: Replicas | None = None,
+        *,
+        batch_size: int,
+        jit_compile: bool,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.jit_compile = jit_compile
+        self.replicas = replicas = replicas or Replicas()
+        self._batch_size = batch_size
         binary = model.output_shape[-1] == 1
-        loss = keras.losses.BinaryCrossentropy if binary else keras.losses.SparseCategoricalCrossentropy
-        accuracy = keras.metrics.BinaryAccuracy if binary else keras.metrics.SparseCategoricalAccuracy
-        self._loss = loss()
-        self._train_metrics = (keras.metrics.Mean(name="loss"), accuracy(name="accuracy"))
-        self._eval_metrics = (keras.metrics.Mean(name="loss"), accuracy(name="accuracy"))
-        optimizer.build(model.trainable_variables)
-        self._compile(batch_size)
+        self._losses = keras.losses.binary_crossentropy if binary else keras.losses.sparse_categorical_crossentropy
+        self._hits = keras.metrics.binary_accuracy if binary else keras.metrics.sparse_categorical_accuracy
+        self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        with replicas.strategy.scope():
+            optimizer.build(model.trainable_variables)
+            # Of the steps since the last reset: their number, and the sums of their losses and accuracies.
+            self._running = keras.Variable(np.zeros(3, np.float32), trainable=False, name="running_metrics")
+        self._gradients: Callable[..., Any] = self._loss_and_gradients
+        if jit_compile:
+            self._gradients = tf.function(self._loss_and_gradients, autograph=False, jit_compile=True)
+        self._step = tf.function(self._step_of_all, autograph=False).get_concrete_function(
+            *self._batch_spec(), tf.TensorSpec((len(signals.STOPS),), tf.float32)
+        )
+        self._predict = tf.function(self._predict_by_all, autograph=False)
 
-    def _compile(self, batch_size: int) -> None:
+    def _batch_spec(self) -> Any:
+        size = self.replicas.share.part_size(self._batch_size)
         image_shape = self.model.input_shape[1:]
-        train_spec = tf.TensorSpec((batch_size, *image_shape), tf.uint8), tf.TensorSpec((batch_size,), tf.int32)
-        eval_spec = tf.TensorSpec((None, *image_shape), tf.uint8), tf.TensorSpec((None,), tf.int32)
-        self.train_step = tf.function(
-            self._train_step, autograph=False, jit_compile=self.jit_compile or None
-        ).get_concrete_function(*train_spec)
-        self.eval_step = tf.function(self._eval_step, autograph=False).get_concrete_function(*eval_spec)
+        zeros = tf.data.Dataset.range(1).map(
+            lambda _: (tf.zeros((size, *image_shape), tf.uint8), tf.zeros((size,), tf.int32))
+        )
+        return self.replicas.strategy.distribute_datasets_from_function(lambda _: zeros.repeat()).element_spec
 
-    def _train_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _loss_and_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         targets = labels[:, tf.newaxis]
         with tf.GradientTape() as tape:
             probabilities = forward(self.model, images, training=True)
-            loss = self._loss(targets, probabilities)
+            # Summed here: Keras' own mean is divided by the number of replicas, or not, by the place it is called from.
+            loss = tf.reduce_sum(self._losses(targets, probabilities)) / self._batch_size
             scaled = self.optimizer.scale_loss(loss)
         weights = [variable.value for variable in self.model.trainable_variables]
-        self.optimizer.apply(tape.gradient(scaled, weights), self.model.trainable_variables)
-        self._update(self._train_metrics, loss, targets, probabilities)
-        return loss
+        accuracy = tf.reduce_sum(self._hits(targets, probabilities)) / self._batch_size
+        return loss, accuracy, tape.gradient(scaled, weights)
 
-    def _eval_step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        targets = labels[:, tf.newaxis]
-        probabilities = forward(self.model, images, training=False)
-        self._update(self._eval_metrics, self._loss(targets, probabilities), targets, probabilities)
-        return probabilities
+    def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, pending_signals: tf.Tensor) -> tf.Tensor:
+        loss, accuracy, gradients = self._gradients(images, labels)
+        overflows = tf.cast(tf.logical_not(_all_finite(gradients)), tf.float32) if self._scales_loss else 0.0
+        # Signals take the same trip, so that all workers stop after the same step.
+        own = tf.concat([[loss, accuracy, overflows], pending_signals], 0)
+        sums = tf.distribute.get_replica_context().all_reduce(SUM, own)
+        if self._scales_loss:
+            # Keras skips the update where it finds an overflow, and it looks at one replica's gradients alone: show it there.
+            gradients[-1] = tf.where(sums[2] > 0, float("nan"), gradients[-1])
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return sums
 
-    @staticmethod
-    def _update(
-        metrics: Sequence[keras.metrics.Metric], loss: tf.Tensor, targets: tf.Tensor, probabilities: tf.Tensor
-    ) -> None:
-        mean, accuracy = metrics
-        mean.update_state(loss, sample_weight=tf.cast(tf.shape(targets)[0], tf.float32))
-        accuracy.update_state(targets, probabilities)
+    def _step_of_all(self, images: Any, labels: Any, pending_signals: tf.Tensor) -> tf.Tensor:
+        strategy = self.replicas.strategy
+        sums = strategy.run(self._replica_step, args=(images, labels, pending_signals))
+        totals = strategy.experimental_local_results(sums)[0]
+        self._running.assign_add(tf.stack([1.0, totals[0], totals[1]]))
+        return tf.concat([totals[:1], totals[3:]], 0)
 
-    @staticmethod
-    def _result(metrics: Sequence[keras.metrics.Metric]) -> Result:
-        return Result(*(float(metric.result()) for metric in metrics))
-
-    def train_input(self, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Batch]:
-        """The batches for `run_step`: those of `train_batches(split, batch_size=batch_size, **plan)`."""
-        return iter(train_batches(split, batch_size=batch_size, **plan))
-
-    def served_input(
-        self, split: Split, *, address: str, timeout_s: float, batch_size: int, **plan: Any
-    ) -> Iterator[Batch]:
-        """As `train_input`, with images that the tf.data service at `address` decodes."""
-        return service_batches(
-            split, address=address, timeout_s=timeout_s, share=Share(0, 1), batch_size=batch_size, **plan
-        )
-
-    def eval_input(self, split: Split, *, batch_size: int) -> Any:
-        """What `evaluate` takes, reusable: one ordered pass over `split`."""
-        return eval_batches(split, batch_size=batch_size)
-
-    def start_step(self, images: tf.Tensor, labels: tf.Tensor, pending_signals: Sequence[int]) -> tf.Tensor:  # noqa: ARG002
-        """Starts `train_step` and returns what `finish_step` takes, without waiting for the device.
+    def start_step(self, images: Any, labels: Any, pending_signals: Sequence[int] = ()) -> tf.Tensor:
+        """Starts the update of the weights on one batch, and returns what `finish_step` takes, without waiting for the device.
 
         `pending_signals` are the signals that this process has got.
         """
-        return self.train_step(images, labels)
+        return self._step(images, labels, tf.constant([float(number in pending_signals) for number in signals.STOPS]))
 
-    def finish_step(self, started: tf.Tensor, pending_signals: Sequence[int]) -> tuple[float, int]:
-        """The step's loss, and the signal that the run must stop for, the same in all processes; 0 for none."""
-        return float(started), pending_signals[0] if pending_signals else 0
+    def finish_step(self, started: tf.Tensor) -> tuple[float, int]:
+        """Waits for a step: the batch's loss before the update, and the signal that any worker has got, or 0."""
+        loss, *counts = started.numpy().tolist()
+        return loss, next((number for number, count in zip(signals.STOPS, counts, strict=True) if count), 0)
 
-    def share_figures(self, *figures: float) -> np.ndarray:
-        """These figures of each process that trains together, float64 (num_workers, n)."""
-        return np.asarray([figures], np.float64)
+    def train_step(self, images: Any, labels: Any) -> float:
+        """Takes a whole step, and returns its loss."""
+        return self.finish_step(self.start_step(images, labels))[0]
 
     def train_result(self) -> Result:
         """Of the training steps since the last reset."""
-        return self._result(self._train_metrics)
+        number, loss, accuracy = self._running.numpy().tolist()
+        return Result(loss / number, accuracy / number)
 
     def reset_train_result(self) -> None:
-        for metric in self._train_metrics:
-            metric.reset_state()
+        self._running.assign(np.zeros(3, np.float32))
 
-    def evaluate(self, batches: tf.data.Dataset, pending_signals: Sequence[int] = ()) -> tuple[Result, np.ndarray]:
-        """The result over all images of `batches`, and their probabilities, float32 (n, 1) or (n, num_classes).
+    def _predict_by_all(self, images: Any, _: Any) -> Any:
+        return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
 
-        Over a part of them once a signal is pending: the run then stops, and validates again when it goes on.
+    def evaluate(
+        self, split: Split, *, batch_size: int, pending_signals: Sequence[int] = ()
+    ) -> tuple[Result, np.ndarray] | None:
+        """The result over all images of `split` and their probabilities, float32 (n, 1) or (n, num_classes), in its order.
+
+        Each replica predicts its own part of every round of `batch_size` images, and every worker gets them all. None once
+        any worker has a signal pending: the run then stops, and validates again when it goes on.
         """
-        for metric in self._eval_metrics:
-            metric.reset_state()
-        parts = []
-        for images, labels in batches:
-            parts.append(self.eval_step(images, labels))
-            if pending_signals:
-                break
-        return self._result(self._eval_metrics), np.concatenate([part.numpy() for part in parts])
+        rounds = EvaluationRounds(self.replicas, split, batch_size)
+        results = []
+        for images, labels in rounds:
+            if self.replicas.gather_figures([len(pending_signals)]).any():
+                return None
+            results.append(self.replicas.strategy.experimental_local_results(self._predict(images, labels)))
+        table = np.zeros((*rounds.rows.shape, self.model.output_shape[-1]), np.float32)
+        table[:, rounds.own] = [[part.numpy() for part in parts] for parts in results]
+        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: split.num_images]
+        targets = split.labels[:, np.newaxis]
+        losses, hits = self._losses(targets, probabilities), self._hits(targets, probabilities)
+        return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities
 
     def variables(self) -> list[keras.Variable]:
         """All that a training step reads and changes: weights, augmentation's seeds, optimizer, running metrics."""
-        metrics = [variable for metric in self._train_metrics for variable in metric.variables]
-        return [*self.model.variables, *self.optimizer.variables, *metrics]
+        return [*self.model.variables, *self.optimizer.variables, self._running]
 
     def describe_step(self) -> str:
-        """What the compiled training step really holds: the dtype of its convolutions, and whether XLA compiles it."""
-        ops = self.train_step.graph.get_operations()
-        dtypes = sorted({op.get_attr("T").name for op in ops if op.type in CONVOLUTIONS})
-        by_xla = self.train_step.function_def.attr["_XlaMustCompile"].b
+        """What the compiled training step really holds: the dtype of its convolutions, and whether XLA compiles them."""
+        graph = self._step.graph.as_graph_def()
+        functions = graph.library.function
+        nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+        dtypes = sorted({tf.as_dtype(node.attr["T"].type).name for node in nodes if node.op in CONVOLUTIONS})
+        by_xla = any(function.attr["_XlaMustCompile"].b for function in functions)
         return f"convolutions in {' and '.join(dtypes)}, {'compiled by XLA' if by_xla else 'no XLA'}"

@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,8 @@ from hh_fast.io.versions import package_versions
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.loop import Loop, steps_per_epoch
+from hh_fast.training.loop import Loop
 from hh_fast.training.precision import Hardware, choose
-from hh_fast.training.replica_step import ReplicaTrainer
 from hh_fast.training.run_folder import (
     BEST_MODEL,
     CHECKPOINTS,
@@ -48,7 +45,7 @@ from hh_fast.training.run_folder import (
     save_portable,
     write_history,
 )
-from hh_fast.training.step import Batch, Trainer, make_optimizer
+from hh_fast.training.step import Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +60,8 @@ def _identity(
     data: Data,
     hardware: Hardware,
     head: str,
-    replicas: Replicas | None,
-    shards: Shards | None,
+    replicas: Replicas,
+    shards: Shards,
 ) -> dict[str, Any]:
     """What config.json holds: `data` and `train` as flags have them, and what they led to here."""
     return {
@@ -74,15 +71,15 @@ def _identity(
         "head": head,
         "precision": hardware.precision,
         "jit_compile": hardware.jit_compile,
-        "fingerprint": shards.fingerprint if shards else data.fingerprint,
-        "num_train": shards.num_images if shards else data.train.num_images,
+        "fingerprint": shards.fingerprint,
+        "num_train": shards.num_images,
         "num_validation": data.validation.num_images if data.validation else 0,
         "num_bad": data.num_bad,
         "cache": data.cache,
         "devices": list(hardware.devices),
-        "num_replicas": replicas.num_replicas if replicas else 1,
-        "num_workers": replicas.num_workers if replicas else 1,
-        "num_shards": shards.num_shards if shards else 0,
+        "num_replicas": replicas.num_replicas,
+        "num_workers": replicas.num_workers,
+        "num_shards": shards.num_shards,
         "versions": package_versions(),
     }
 
@@ -110,11 +107,7 @@ def _check_images(data: Data, config: TrainConfig) -> None:
         raise UsageError(f"`head` must be softmax for {len(data.class_names)} classes. Received: sigmoid")
 
 
-def _together(replicas: Replicas | None) -> contextlib.AbstractContextManager[None]:
-    return replicas.together() if replicas else contextlib.nullcontext()
-
-
-def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas | None:
+def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas:
     """Meets the other workers, where there are any, and starts the strategy that the step runs under."""
     cluster = find_cluster(config.strategy, os.environ)
     if cluster is None and os.environ.get(ENVIRONMENT) and config.strategy != "auto":
@@ -143,39 +136,28 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
     replicas = _gather(data_config, config)
     run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
     with contextlib.ExitStack() as stack:
-        if replicas:
-            stack.enter_context(replicas.lost_workers_reported())
+        stack.enter_context(replicas.lost_workers_reported())
         old, finished = None, False
-        with _together(replicas):
+        with replicas.together():
             if config.data_service is not None:
                 require_service(config.data_service)
-            if replicas is None or replicas.is_chief:
+            if replicas.is_chief:
                 stack.enter_context(own(run_dir))
                 old = find_run(run_dir, data_config, config)
                 finished = old is not None and is_finished(run_dir)
-        if replicas:
-            finished = bool(replicas.gather_figures([finished]).any())
-        if finished:
+        if replicas.gather_figures([finished]).any():
             logger.info("The run in %s is finished, nothing to do; --overwrite trains anew", run_dir)
             return run_dir
-        with _together(replicas):
-            shard = (replicas.worker, replicas.num_workers) if replicas and config.shard_data else None
+        with replicas.together():
+            shard = (replicas.worker, replicas.num_workers) if config.shard_data else None
             data = load_data(data_config, shard)
             _check_images(data, config)
-        shards = (
-            agree(
-                replicas,
-                data,
-                precision=hardware.precision,
-                jit_compile=hardware.jit_compile,
-                sharded=config.shard_data,
-            )
-            if replicas
-            else None
+        shards = agree(
+            replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=config.shard_data
         )
         head = choose_head(config.head, len(data.class_names))
         identity = _identity(data_config, config, data, hardware, head, replicas, shards)
-        with _together(replicas):
+        with replicas.together():
             refuse_changes(run_dir, old, identity)
         _train(run_dir, identity, data, config, hardware, replicas, shards)
     return run_dir
@@ -189,10 +171,8 @@ def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
     return dataclasses.replace(data_config, cache="none")
 
 
-def _make_trainer(
-    identity: dict[str, Any], config: TrainConfig, hardware: Hardware, replicas: Replicas | None, shards: Shards | None
-) -> Trainer:
-    with replicas.strategy.scope() if replicas else contextlib.nullcontext():
+def _make_trainer(identity: dict[str, Any], config: TrainConfig, hardware: Hardware, replicas: Replicas) -> Trainer:
+    with replicas.strategy.scope():
         model = build_model(
             tuple(identity["data"]["image_size"]),
             num_classes=len(identity["class_names"]),
@@ -202,22 +182,7 @@ def _make_trainer(
             dtype=hardware.precision,
         )
         optimizer = make_optimizer(config, hardware.precision)
-    if replicas is None:
-        return Trainer(model, optimizer, batch_size=config.batch_size, jit_compile=hardware.jit_compile)
-    return ReplicaTrainer(
-        model,
-        optimizer,
-        replicas,
-        batch_size=config.batch_size,
-        jit_compile=hardware.jit_compile,
-        shard_steps=shards.num_steps(config.batch_size) if shards else None,
-    )
-
-
-def _train_input(trainer: Trainer, config: TrainConfig) -> Callable[..., Iterator[Batch]]:
-    if config.data_service is None:
-        return trainer.train_input
-    return functools.partial(trainer.served_input, address=config.data_service, timeout_s=config.worker_timeout_s)
+    return Trainer(model, optimizer, replicas, batch_size=config.batch_size, jit_compile=hardware.jit_compile)
 
 
 def _restore(run_dir: Path, identity: dict[str, Any], trainer: Trainer) -> Progress:
@@ -238,23 +203,22 @@ def _train(
     data: Data,
     config: TrainConfig,
     hardware: Hardware,
-    replicas: Replicas | None,
-    shards: Shards | None,
+    replicas: Replicas,
+    shards: Shards,
 ) -> None:
-    steps = shards.steps_per_epoch(config) if shards else steps_per_epoch(data, config)
-    trainer = _make_trainer(identity, config, hardware, replicas, shards)
+    steps = shards.steps_per_epoch(config)
+    trainer = _make_trainer(identity, config, hardware, replicas)
     _log_start(data, hardware, trainer, steps)
-    writes = replicas is None or replicas.is_chief
+    writes = replicas.is_chief
     progress = Progress()
-    with _together(replicas):
+    with replicas.together():
         if writes:
             if config.overwrite:
                 clear(run_dir)
             progress = _restore(run_dir, identity, trainer)
             board = TensorBoard(run_dir / TENSORBOARD, progress.history)
-    if replicas:
-        replicas.share_variables(trainer.variables())
-        progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
+    replicas.share_variables(trainer.variables())
+    progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
 
     def save(now: Progress) -> None:
         checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
@@ -274,12 +238,11 @@ def _train(
         progress=progress,
         save=save if writes else None,
         keep_best=keep_best if writes else None,
-        steps=steps,
-        train_input=_train_input(trainer, config),
+        shards=shards,
         show_progress=writes,
     ).run()
     seconds = time.perf_counter() - start_time
-    with _together(replicas):
+    with replicas.together():
         if writes:
             board.close()
             _finish(run_dir, identity, data, trainer.model, progress, seconds)

@@ -1,0 +1,70 @@
+"""What each worker's replicas are fed: their parts of every global batch, whichever way its images are read."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.data.load import Split
+from hh_fast.data.pipeline import Share, batches_at, train_batches
+from hh_fast.distributed.data_service import service_batches
+from hh_fast.distributed.shards import Shards
+from hh_fast.distributed.strategy import Replicas
+
+
+def train_input(replicas: Replicas, shards: Shards, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Any]:
+    """The batches of `train_batches(split, batch_size=batch_size, **plan)` as `replicas.strategy.run` takes them.
+
+    Where `shards` are several, `split` is this worker's own, and its batches are the worker's part of the global ones.
+    """
+    share = replicas.share
+    if shards.num_shards > 1:
+        plan["steps_per_pass"] = shards.num_steps(batch_size)
+        share, batch_size = Share(0, 1, share.num_parts), batch_size // shards.num_shards
+
+    def of_worker(_: tf.distribute.InputContext) -> tf.data.Dataset:
+        # Repeated, though never read so far, because tf.distribute asks all workers at each step whether an input ends.
+        return train_batches(split, batch_size=batch_size, share=share, **plan).repeat()
+
+    return iter(replicas.strategy.distribute_datasets_from_function(of_worker))
+
+
+def served_input(replicas: Replicas, split: Split, *, address: str, timeout_s: float, **plan: Any) -> Iterator[Any]:
+    """As `train_input`, with images that the tf.data service at `address` decodes."""
+    parts = replicas.share.num_parts
+    for batch in service_batches(split, address=address, timeout_s=timeout_s, share=replicas.share, **plan):
+        yield tuple(_split(replicas, rows) for rows in batch) if parts > 1 else batch
+
+
+def _split(replicas: Replicas, rows: tf.Tensor) -> Any:
+    parts = tf.split(rows, replicas.share.num_parts)
+    return replicas.strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group % len(parts)]
+    )
+
+
+class EvaluationRounds:
+    """One ordered pass over `split` in rounds of one batch a replica; the last image is repeated to fill the last round.
+
+    `rows` (num_rounds, num_replicas, size) are positions in `split`, and `own` the slice of replicas that this process holds.
+    """
+
+    def __init__(self, replicas: Replicas, split: Split, batch_size: int) -> None:
+        self._replicas = replicas
+        self._split = split
+        size = -(-batch_size // replicas.num_replicas)
+        num_rounds = -(-split.num_images // (size * replicas.num_replicas))
+        rows = np.minimum(np.arange(num_rounds * replicas.num_replicas * size, dtype=np.int32), split.num_images - 1)
+        self.rows = rows.reshape(num_rounds, replicas.num_replicas, size)
+        parts = replicas.share.num_parts
+        self.own = slice(replicas.worker * parts, (replicas.worker + 1) * parts)
+
+    def __iter__(self) -> Iterator[Any]:
+        size = self.rows.shape[2]
+        own_rows = self.rows[:, self.own].reshape(-1, size)
+        batches = self._replicas.strategy.distribute_datasets_from_function(
+            lambda _: batches_at(self._split, own_rows).repeat()
+        )
+        return itertools.islice(batches, len(self.rows))
