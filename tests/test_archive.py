@@ -53,6 +53,15 @@ def test_images_are_unpacked_once(tmp_path: Path, prefix: str, method: int, capl
     assert caplog.text.count("Unpacking") == 1
 
 
+def test_what_is_left_out_of_a_zip_is_counted_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    others = {"horses/1.heic": b"x", "horses/.DS_Store": b"x", "__MACOSX/horses/._1.heic": b"x", "notes.txt": b"x"}
+    path = make_zip(tmp_path / "a.zip", IMAGES | others)
+    for _ in range(2):
+        caplog.clear()
+        unpack(path, tmp_path / "cache")
+        assert f"Left out 2 files of {path}: .heic (1), .txt (1)" in caplog.messages
+
+
 def test_an_unpacked_zip_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_zip(tmp_path / "a.zip", IMAGES)
     root = unpack(path, tmp_path / "cache")
@@ -188,7 +197,7 @@ def test_a_zip_without_images(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"notes.txt": b"x"})
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
-    assert str(caught.value) == f"{path} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders"
+    assert str(caught.value) == f"{path} holds no PNG, JPEG, WebP, BMP or GIF file in a folder: zip the class folders"
 
 
 @pytest.mark.parametrize("names", [("0.png", "1.png"), ("a/0.png",), ("a/b/0.png",)])

@@ -1,6 +1,7 @@
 """Whatever a tf.data service does, every epoch sees each image exactly once and in one machine's order."""
 
 import collections
+import dataclasses
 import os
 import re
 import signal
@@ -67,6 +68,16 @@ IN_ORDER = list(range(20))
 )
 def test_every_image_once_in_order_whatever_the_service_sends(split: Split, steps: list[int], counts: Counts) -> None:
     assert out_of(split, steps) == (ROWS.tolist(), counts)
+
+
+def test_what_pillow_decodes_is_put_in_its_place(split: Split) -> None:
+    """The service sends it black."""
+    bent = dataclasses.replace(split, by_pillow=frozenset(split.paths[i] for i in (3, 10, 11)))
+    sent = tf.gather(split.images, ROWS).numpy()
+    sent[1, 1] = sent[5] = 0
+    served = tf.data.Dataset.from_tensor_slices((np.arange(20), sent))
+    came = list(in_order(bent, ROWS, served, Counts(), address="grpc://x:1", timeout_s=20))
+    assert identify(split, [(part, None) for part in came]) == ROWS.tolist()
 
 
 def test_a_service_that_fails_is_told_and_stood_in_for(split: Split, caplog: pytest.LogCaptureFixture) -> None:

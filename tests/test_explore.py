@@ -31,11 +31,30 @@ def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest
     assert [path.name for path in grid.parent.iterdir()] == ["grid.png"]
 
 
+def test_it_fails_where_training_would(make_images: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:
+    train = make_images("train", {"cats": 4, "dogs": 1})
+    flags = [f"--train_dir={train}", "--grid_size=0,0"]
+    assert main(flags) == 2
+    assert f"problems: 1 (what training will refuse)\n    one image in {train / 'dogs'}" in capsys.readouterr().out
+    assert main([*flags, "--validation_split=0"]) == 0
+    for path in sorted((train / "cats").iterdir())[1:]:
+        path.write_bytes(b"")
+    (train / "dogs" / "1.heic").touch()
+    assert main([*flags, "--validation_split=0"]) == 2
+    out = capsys.readouterr().out
+    assert "    3 of 5 images cannot be used: mend or remove them, or give --bad_images=skip\n" in out
+    assert f"  left out: 1 (.heic (1))\n    {train / 'dogs' / '1.heic'}\n" in out
+    assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 0
+    (train / "dogs" / "000.png").write_bytes(b"")
+    assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 2
+    assert f"    none of the images in {train / 'dogs'} can be used\n" in capsys.readouterr().out
+
+
 def test_json_has_every_path(make_images: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:
     train = make_images("train", {"cats": 2, "dogs": 2})
     for number in range(30):
         (train / "cats" / f"e{number:02}.png").touch()
-    assert main([f"--train_dir={train}", "--grid_size=0,0", "--json"]) == 0
+    assert main([f"--train_dir={train}", "--grid_size=0,0", "--json"]) == 2
     report = json.loads(capsys.readouterr().out)
     assert [path for path, _ in report["splits"][0]["unreadable"]] == [
         str(train / "cats" / f"e{n:02}.png") for n in range(30)
@@ -43,7 +62,7 @@ def test_json_has_every_path(make_images: MakeImages, capsys: pytest.CaptureFixt
 
 
 def test_no_tensorflow_is_loaded(make_images: MakeImages) -> None:
-    train = make_images("train", {"cats": 1, "dogs": 1})
+    train = make_images("train", {"cats": 2, "dogs": 2})
     code = f"""
 import sys
 from hh_fast.cli.explore import main
@@ -110,4 +129,4 @@ def test_grid_takes_every_kind_of_image(tmp_path: Path, caplog: pytest.LogCaptur
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
     assert save_grid(tmp_path / "grid.png", [*images, ("broken", str(broken))], (2, 4)) == 6
-    assert f"{broken} is left out of the grid: cannot identify image file" in caplog.text
+    assert f"Left out of the grid: {broken}: not a PNG, JPEG, BMP, GIF or WebP image" in caplog.text

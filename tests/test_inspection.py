@@ -58,7 +58,7 @@ def test_faults_by_path(make_images: MakeImages) -> None:
     split = look(train).splits[0]
     assert dict(split.unreadable) == {
         str(cats / "000.png"): "empty file",
-        str(cats / "001.png"): "image file is truncated",
+        str(cats / "001.png"): "the file is cut off: not all of the image is there",
         str(cats / "002.png"): "not a PNG, JPEG, BMP, GIF or WebP image",
         str(cats / "big.png"): "its header claims 200 x 200 pixels, more than max_image_pixels=10000",
     }

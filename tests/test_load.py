@@ -107,22 +107,36 @@ def test_bad_images_stop_or_are_skipped(
         load_data(config(tmp_path, root, cache=cache, validation_split=0.0))
     message = str(caught.value)
     assert message.startswith("2 of 12 images cannot be used: ")
-    assert f"{root / 'x' / '001.png'}: empty file; {cut}: Invalid PNG data, size 200" in message
+    assert f"{root / 'x' / '001.png'}: empty file; {cut}: the file is cut off: not all of the image is there" in message
     assert message.endswith("go on without them by --bad_images=skip")
     data = load_data(config(tmp_path, root, cache=cache, validation_split=0.0, bad_images="skip"))
-    assert data.num_bad == 2
+    assert len(data.bad) == 2
     assert data.train.num_images == 10
     assert "Skipping 2 of 12 images that cannot be used" in caplog.text
 
 
-def test_many_bad_images_are_listed_up_to_a_bound(make_images: MakeImages, tmp_path: Path) -> None:
+def test_many_bad_images_are_listed_whole_in_a_file(make_images: MakeImages, tmp_path: Path) -> None:
     root = make_images("a", {"x": 30, "y": 3})
     for path in sorted((root / "x").iterdir())[1:]:
         path.write_bytes(b"")
     with pytest.raises(DataError) as caught:
         load_data(config(tmp_path, root, validation_split=0.0))
-    assert str(caught.value).count("empty file") == 20
-    assert "; and 9 more. Mend or remove them" in str(caught.value)
+    listing = tmp_path / "cache" / "bad_images" / "a.txt"
+    assert str(caught.value).count("empty file") == 3
+    assert f"; all are listed in {listing}. Mend or remove them" in str(caught.value)
+    assert listing.read_text().splitlines() == [f"{root / 'x' / f'{i:03d}.png'}: empty file" for i in range(1, 30)]
+
+
+def test_files_left_out_are_counted_by_suffix(
+    make_images: MakeImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_images("a", {"x": 4, "y": 4})
+    validation = make_images("b", {"x": 1, "y": 1}, seed=1)
+    for name in ("x/1.heic", "x/2.HEIC", "y/notes.txt", "x/.DS_Store"):
+        (root / name).touch()
+    (validation / "y" / "3.heic").touch()
+    load_data(config(tmp_path, root, validation_dir=str(validation)))
+    assert "Left out 4 files: .heic (3), .txt (1)" in caplog.messages
 
 
 def two_folders(make: MakeImages, train: dict[str, int], validation: dict[str, int]) -> tuple[Path, dict[str, str]]:
@@ -144,7 +158,7 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 0}), {}),
-            "no images in {root}/y: put PNG, JPEG, BMP or GIF files there, or remove the folder",
+            "no images in {root}/y: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 1}), {}),

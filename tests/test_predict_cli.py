@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from picture_table import PICTURES, write_pictures
 from small_run import CLASS_NAMES, Run
 
 from hh_fast.cli.predict import main
@@ -53,6 +54,29 @@ def test_a_folder_of_classes_is_scored(bundle: Path, run: Run, capsys: Out) -> N
         "| horses           |     12 |      0 |",
         "| humans           |      0 |     12 |",
     ]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The README's table of formats as pictures."""
+    root = tmp_path_factory.mktemp("table")
+    write_pictures(root)
+    return root
+
+
+def test_with_and_without_tensorflow_files_are_read_alike(bundle: Path, run: Run, table: Path, capsys: Out) -> None:
+    said = {}
+    for model in (run.model, bundle / "model_float32.tflite"):
+        assert main([f"--model={model}", "--json", "--max_image_pixels=10000", str(table)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.splitlines()[-1] == "Left out 6 files: .tif (4), .heic (2)"
+        said[model.suffix] = [json.loads(line) for line in captured.out.splitlines()]
+    for one, other in zip(said[".keras"], said[".tflite"], strict=True):
+        assert one["path"] == other["path"]
+        assert one.get("fault") == other.get("fault")
+        if "scores" in one:
+            assert list(one["scores"].values()) == pytest.approx(list(other["scores"].values()), abs=1e-4)
+    assert len(said[".keras"]) == 2 * len(PICTURES)
 
 
 def test_json_lines(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:

@@ -1,8 +1,10 @@
 """What files' bytes and headers say."""
 
+import collections
 import io
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hh_fast.data.scan import fingerprint, list_images, read_header, scan, scan_file
+from hh_fast.data.headers import format_and_size
+from hh_fast.data.scan import (
+    KERAS_SUFFIXES,
+    describe_left_out,
+    fingerprint,
+    left_out_kind,
+    list_images,
+    list_others,
+    scan,
+    scan_file,
+)
 from hh_fast.errors import DataError
 
 LIMIT = 100_000_000
@@ -38,7 +50,7 @@ def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:
     ],
 )
 def test_format_and_size_come_from_the_header(data: bytes, kind: str) -> None:
-    assert read_header(data) == (kind, 50, 40)
+    assert format_and_size(data) == (kind, 50, 40)
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -100,8 +112,9 @@ def test_the_listing_is_that_of_keras(make_images: Callable[..., Path]) -> None:
     (root / "a" / "inner").mkdir()
     (root / "a" / "inner" / "Z.PNG").write_bytes((root / "a" / "000.png").read_bytes())
     (root / "a" / "notes.txt").write_text("no image")
+    (root / "a" / "001.webp").write_bytes(b"")
     (root / "stray.png").write_bytes(b"")
-    paths, labels, class_names = list_images(root)
+    paths, labels, class_names = list_images(root, suffixes=KERAS_SUFFIXES)
     theirs = keras.utils.image_dataset_from_directory(
         root, shuffle=False, batch_size=None, image_size=(24, 24), verbose=False
     )
@@ -157,14 +170,14 @@ def gif(screen: tuple[int, int], *frames: tuple[int, int], comment: bytes = b"")
     ("data", "fault"),
     [
         (gif((8, 8), (8, 8)), None),
-        (gif((8, 8), (60_000, 60_000)), "its 1 frames claim 3600000000 pixels, more than max_image_pixels=100000000"),
         (
-            gif((8, 8), (8, 8), *[(9_000, 9_000)] * 2, comment=b"\x2c\x3b"),
-            "its 3 frames claim 162000064 pixels, more than max_image_pixels=100000000",
+            gif((8, 8), (60_000, 60_000), comment=b"\x2c\x3b"),
+            "its header claims 60000 x 60000 pixels, more than max_image_pixels=100000000",
         ),
+        (gif((8, 8), (8, 8), *[(9_000, 9_000)] * 2), None),
     ],
 )
-def test_gif_frames_count_at_their_own_sizes(tmp_path: Path, data: bytes, fault: str | None) -> None:
+def test_the_first_frame_of_a_gif_counts_at_its_own_size(tmp_path: Path, data: bytes, fault: str | None) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(data)
     assert scan_file(str(path), max_image_pixels=LIMIT).fault == fault
@@ -190,4 +203,59 @@ def test_a_jpeg_of_many_scans_is_refused_but_what_it_embeds_is_not_counted(tmp_p
 def test_what_a_jpeg_decoder_passes_over_is_no_header(tmp_path: Path) -> None:
     whole = encoded("JPEG")
     hidden = b"\xff\0\0\2" + b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0"
-    assert read_header(whole[:2] + b"\xff" + hidden + whole[2:]) == ("jpeg", None, None)
+    assert format_and_size(whole[:2] + b"\xff" + hidden + whole[2:]) == ("jpeg", None, None)
+
+
+def test_what_is_left_out_is_counted(make_images: Callable[..., Path]) -> None:
+    root = make_images("a", {"x": 1, "y": 1})
+    for name in ("x/1.heic", "x/2.HEIC", "y/README", "y/.DS_Store", "stray.png"):
+        (root / name).touch()
+    others = list_others(root)
+    assert others == [str(root / name) for name in ("stray.png", "x/1.heic", "x/2.HEIC", "y/README")]
+    kinds = collections.Counter(map(left_out_kind, others))
+    assert describe_left_out(kinds) == ".heic (2), .png in no class folder (1), no suffix (1)"
+
+
+PNG = encoded("PNG")
+IDAT, IEND = PNG[33:-12], PNG[-12:]
+DAMAGED = "damaged: its chunks are not those of a PNG"
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (PNG[:33] + b"\0\0\0\1tEXtk...." + PNG[33:], None),  # a text's checksum: no pixel depends on it
+        (PNG[:-5] + b"X" + PNG[-4:], "damaged: its IENX chunk fails its checksum"),
+        (PNG[:30] + b"X" + PNG[31:], "damaged: its IHDR chunk fails its checksum"),
+        (PNG[:-12], "the file is cut off: not all of the image is there"),
+        (PNG[:33] + IEND, DAMAGED),
+        (PNG[:33] + PNG[8:33] + PNG[33:], DAMAGED),
+        (PNG[:33] + IDAT + b"\0\0\0\0CgBI" + struct.pack(">I", zlib.crc32(b"CgBI")) + IEND, DAMAGED),
+        (PNG[:33] + IDAT + b"\0\0\0\0tEXt...." + IDAT + IEND, DAMAGED),
+    ],
+)
+def test_png_files_that_libpng_refuses(tmp_path: Path, data: bytes, fault: str | None) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    assert scan_file(str(path), max_image_pixels=LIMIT).fault == fault
+
+
+def test_a_jpeg_of_another_making_is_left_to_pillow(tmp_path: Path) -> None:
+    whole = encoded("JPEG", subsampling=2)
+    frame = whole.index(b"\xff\xc0")
+    cases = {
+        "tensorflow": [whole, whole + b"trailing", encoded("JPEG", "L")],
+        "pillow": [
+            whole[:-2],  # no end
+            whole[: frame + 1] + b"\xc9" + whole[frame + 2 :],  # arithmetic coding
+            whole[: frame + 4] + b"\x0c" + whole[frame + 5 :],  # 12 bits
+            whole[: frame + 11] + b"\x41" + whole[frame + 12 :],  # 4:1:1
+            encoded("JPEG", "CMYK"),
+        ],
+    }
+    path = tmp_path / "a.jpg"
+    for decoder, contents in cases.items():
+        for data in contents:
+            path.write_bytes(data)
+            file = scan_file(str(path), max_image_pixels=LIMIT)
+            assert (file.fault, file.decoder) == (None, decoder)

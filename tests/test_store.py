@@ -3,11 +3,14 @@
 import logging
 import multiprocessing
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_table import png_chunk
+from PIL import Image
 
 from hh_fast.data import store
 from hh_fast.data.cache_mode import predicted_bytes
@@ -57,7 +60,7 @@ def test_bad_files_are_named_by_every_home(files: list[ImageFile], tmp_path: Pat
     for made in homes:
         assert set(made.bad) == {5, 9}
         assert made.bad[9] == "empty file"
-        assert made.bad[5].startswith("Invalid PNG data, size")
+        assert made.bad[5] == "the file is cut off: not all of the image is there"
     for made in homes[:3]:
         np.testing.assert_array_equal(made.images.numpy(), expected)
 
@@ -160,7 +163,8 @@ def test_what_is_on_disk_stays_readable_and_is_not_counted_as_memory(files: list
 
 def test_a_changed_record_of_bad_files_is_noticed(files: list[ImageFile], tmp_path: Path) -> None:
     path = Path(files[3].path)
-    path.write_bytes(path.read_bytes()[:200])
+    chunks = png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b"")
+    path.write_bytes(path.read_bytes()[:33] + chunks)  # what only a decoder notices
     broken = scan([file.path for file in files], max_image_pixels=10**6)
     first = store.open_on_disk(broken, SIZE, tmp_path / "cache")
     assert set(first.bad) == {3}
@@ -172,3 +176,44 @@ def test_a_changed_record_of_bad_files_is_noticed(files: list[ImageFile], tmp_pa
         record.write_text(text.replace('"3": "', '"4": "'))
     for fill in (store.open_on_disk, store.check_only):
         assert set(fill(broken, SIZE, tmp_path / "cache").bad) == {3}
+
+
+def test_what_libraries_say_of_damaged_files_is_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libjpeg reads this JPEG, as viewers do, and tells standard error that it is damaged, but not which file."""
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((64, 64), 50).save(path)
+    data = bytearray(path.read_bytes())
+    data[-100:-90] = b"\xff\xd0" * 5
+    path.write_bytes(data)
+    files = scan([str(path)], max_image_pixels=10**6)
+    assert files[0].decoder == "tensorflow"
+    assert store.fill_memory(files, SIZE).bad == {}
+    assert capfd.readouterr().err == ""
+    list(decoded_batches([str(path)], SIZE))
+    assert "orrupt JPEG data" in capfd.readouterr().err
+
+
+def test_what_pillow_reads_and_tensorflow_refuses_is_left_to_pillow(
+    files: list[ImageFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such files are rare, and damaged; here two whole ones are hidden from TensorFlow."""
+    hidden = frozenset(file.path for file in (files[3], files[50]))
+    real = store.decoded_batches
+
+    expected = pixels(files)
+
+    def without(paths: list[str], image_size: tuple[int, int], by_pillow: frozenset[str]) -> object:
+        for numbers, images in real(paths, image_size, by_pillow):
+            kept = [paths[i] not in hidden - by_pillow for i in numbers]
+            yield numbers[kept], images[kept]
+
+    monkeypatch.setattr(store, "decoded_batches", without)
+    for made in (
+        store.fill_memory(files, SIZE),
+        store.open_on_disk(files, SIZE, tmp_path / "cache"),
+        store.open_on_disk(files, SIZE, tmp_path / "cache"),
+    ):
+        assert made.bad == {}
+        assert made.by_pillow == hidden
+        np.testing.assert_array_equal(made.images.numpy(), expected)
+    assert store.check_only(files, SIZE, tmp_path / "cache").by_pillow == hidden

@@ -1,4 +1,4 @@
-"""Hostile images: decoded in a child process, which must neither crash nor hang nor see other pixels than Keras."""
+"""Hostile images: decoded in a child process, in which training and predict must agree, and which must neither crash nor hang."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from pathlib import Path
 from faultlib.mutants import mutants
 from faultlib.runner import PACKAGE
 from faultlib.tally import Tally
-from hh_fast.io.memory import peak_memory
 
 SIZE = (24, 32)
 LIMIT = 100_000_000
@@ -19,33 +18,26 @@ PATIENCE_S = 120
 
 
 def judge(paths: Sequence[str]) -> None:
-    """The child: one JSON line a file. `ours` is None or why it is bad; `same` whether the pixels are Keras'."""
+    """The child: one JSON line a file. `fault` is None or why training refuses it; `same` whether predict does the same."""
     import numpy as np
-    import tensorflow as tf
-    from keras.src.utils.image_dataset_utils import _load_image_tf
 
-    from hh_fast.data.decode import decoded_batches, why_undecodable
+    from hh_fast.data.pixels import read_image
     from hh_fast.data.scan import scan
+    from hh_fast.data.store import fill_memory
+    from hh_fast.errors import DataError
+    from hh_fast.io.memory import peak_memory
 
-    files = scan(paths, max_image_pixels=LIMIT)
-    good = [i for i, file in enumerate(files) if file.fault is None]
-    pixels = {}
-    for numbers, images in decoded_batches([paths[i] for i in good], SIZE):
-        pixels.update({good[n]: image for n, image in zip(numbers, images, strict=True)})
+    store = fill_memory(scan(paths, max_image_pixels=LIMIT), SIZE)
+    rows = iter(np.asarray(store.images))
     for i, path in enumerate(paths):
-        reason, same = files[i].fault, None
-        theirs = None
-        if reason is None:  # what the header refuses is not shown to Keras: it may take all memory
-            try:
-                theirs = np.rint(_load_image_tf(path, SIZE, 3, "bilinear", "channels_last"))
-            except tf.errors.OpError:
-                theirs = None
-            if i in pixels:
-                same = theirs is not None and bool(np.array_equal(pixels[i], theirs))
-            else:
-                reason = why_undecodable(path, SIZE)
-        line = {"path": path, "ours": reason, "keras": theirs is not None, "same": same}
-        print(json.dumps(line), flush=True)
+        fault = store.bad.get(i)
+        try:
+            pixels = read_image(path, SIZE, max_image_pixels=LIMIT)
+        except DataError as e:
+            same = str(e) == f"{path}: {fault}"
+        else:
+            same = fault is None and bool(np.array_equal(pixels, next(rows)))
+        print(json.dumps({"path": path, "fault": fault, "same": same}), flush=True)
     print(json.dumps({"peak": peak_memory()}), flush=True)
 
 
@@ -84,7 +76,7 @@ def ask_child(paths: Sequence[str]) -> tuple[list[dict[str, object]], int, str |
 
 
 def judge_all(paths: Sequence[str], tally: Tally, *, max_peak: int, at_once: int = 500) -> None:
-    """Each path counts once: survived if it was named as bad, or read with Keras' pixels."""
+    """Each path counts once: survived if training and predict read the same pixels, or refuse it for the same reason."""
     for start in range(0, len(paths), at_once):
         part = paths[start : start + at_once]
         answers, peak, failure = ask_child(part)
@@ -99,10 +91,9 @@ def judge_all(paths: Sequence[str], tally: Tally, *, max_peak: int, at_once: int
         if peak > max_peak:
             tally.lost.append(f"{part[0]} and {len(part) - 1} more: {peak:,} bytes of memory")
         for answer in answers:
-            tally.check(answer["same"] is not False, f"{answer['path']}: other pixels than Keras'")
-            tally.note("read with Keras' pixels", answer["same"] is True)
-            tally.note("named as bad", answer["ours"] is not None)
-            tally.note("named as bad though Keras reads it", answer["ours"] is not None and answer["keras"] is True)
+            tally.check(answer["same"] is True, f"{answer['path']}: training and predict differ")
+            tally.note("read, with the same pixels", answer["same"] is True and answer["fault"] is None)
+            tally.note("named as bad", answer["fault"] is not None)
 
 
 def hostile_images(work: Path, count: int, *, first_seed: int = 0, max_peak: int = 3_000_000_000) -> Tally:

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from hh_fast.bench.inputs import GeneratorInput, InputPath
+from hh_fast.bench.inputs import GeneratorInput, HHFastInput, InputPath
 from hh_fast.bench.measure import describe_failure
 from hh_fast.bench.window import Batch
-from hh_fast.data.scan import read_header
+from hh_fast.data.headers import format_and_size
 from hh_fast.errors import CheckError
 
 logger = logging.getLogger(__name__)
 
 LOSSLESS = ("png", "bmp", "gif")
-# Pillow and TensorFlow decode JPEG by different inverse transforms; a mean difference beyond this is no rounding.
+# hh_fast decodes JPEG accurately, Keras by the fast inverse transform; a mean difference beyond this is no rounding.
 MAX_JPEG_MEAN = 3.0
 
 
@@ -49,13 +49,18 @@ class _Differences:
         return f"{self.num_images} images, by {mean:.2f} of 255 on average and {self.largest:.0f} at most"
 
 
-def _kind(path: str, image_size: tuple[int, int]) -> str:
-    """`exact`, `jpeg` (two decoders) or `resized` (two interpolations): what may be asked of the generator's pixels."""
+def _kind(path: str, image_size: tuple[int, int]) -> tuple[bool, bool]:
+    """Whether a file is a JPEG (or of a format that is not lossless), and whether it has to be resized."""
     with Path(path).open("rb") as file:
-        kind, width, height = read_header(file.read(1 << 16))
-    if (height, width) != image_size:
+        kind, width, height = format_and_size(file.read(1 << 16))
+    return kind not in LOSSLESS, (height, width) != image_size
+
+
+def _tolerance(path: InputPath, is_jpeg: bool, is_resized: bool) -> str:
+    """`exact`, `jpeg` (another decoder) or `resized` (another interpolation): what may be asked of a path's pixels."""
+    if isinstance(path, GeneratorInput) and is_resized:
         return "resized"
-    return "exact" if kind in LOSSLESS else "jpeg"
+    return "exact" if isinstance(path, HHFastInput) or not is_jpeg else "jpeg"
 
 
 def _to_levels(images: Any, scale: float) -> np.ndarray:
@@ -71,7 +76,7 @@ def _batches(path: InputPath) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _compare_path(
-    path: InputPath, reference: InputPath, files: Sequence[str], kinds: Sequence[str]
+    path: InputPath, reference: InputPath, files: Sequence[str], kinds: Sequence[tuple[bool, bool]]
 ) -> dict[str, _Differences]:
     """Differences by kind of file.
 
@@ -93,9 +98,9 @@ def _compare_path(
             if labels[i] != expected_labels[i]:
                 raise CheckError(f"{file}: {path.name} gives it label {labels[i]}, hh_fast {expected_labels[i]}")
             difference = np.abs(np.rint(images[i]) - expected[i])
-            kind = kinds[position + i] if isinstance(path, GeneratorInput) else "exact"
-            if kind != "exact":
-                found[kind].add(difference)
+            tolerance = _tolerance(path, *kinds[position + i])
+            if tolerance != "exact":
+                found[tolerance].add(difference)
             elif difference.max() > 0:
                 raise CheckError(
                     f"{file}: {path.name} reads other pixels than hh_fast (by up to {difference.max():.0f} of 255), so"
@@ -112,14 +117,14 @@ def _compare_path(
 def check(paths: Sequence[InputPath], reference: InputPath, files: Sequence[str]) -> Fairness:
     """Compares each path with `reference` on all `files`, which are in the paths' order.
 
-    Between hh_fast and `image_dataset_from_directory` every pixel must be equal (after rounding to uint8); between hh_fast
-    and `ImageDataGenerator` those of lossless files that are not resized.
+    Between hh_fast and `image_dataset_from_directory` every pixel of lossless files must be equal (after rounding to uint8);
+    between hh_fast and `ImageDataGenerator` those of lossless files that are not resized.
 
     Raises:
         CheckError: labels or pixels that must be equal are not; the file is named.
     """
     kinds = [_kind(file, reference.image_size) for file in files]
-    result = Fairness(len(files), num_exact=kinds.count("exact"))
+    result = Fairness(len(files), num_exact=kinds.count((False, False)))
     for path in paths:
         try:
             found = _compare_path(path, reference, files, kinds)
@@ -128,14 +133,17 @@ def check(paths: Sequence[InputPath], reference: InputPath, files: Sequence[str]
         except Exception as e:  # a path that cannot read these files does not take part
             result.failed[path.name] = describe_failure(e)
             continue
-        if not isinstance(path, GeneratorInput) or path.feeding.workers > 1:
+        if isinstance(path, GeneratorInput) and path.feeding.workers > 1:
             continue
         if found["resized"].num_images:
             result.remarks.append(
                 f"ImageDataGenerator resizes by nearest neighbor, the others bilinear: {found['resized'].text()}"
             )
-        if found["jpeg"].num_images:
-            if found["jpeg"].sum_of_means > MAX_JPEG_MEAN * found["jpeg"].num_images:
-                raise CheckError(f"ImageDataGenerator reads other JPEG pixels than hh_fast: {found['jpeg'].text()}")
-            result.remarks.append(f"Pillow and TensorFlow decode JPEG differently: {found['jpeg'].text()}")
+        jpeg = found["jpeg"]
+        if jpeg.sum_of_means > MAX_JPEG_MEAN * jpeg.num_images:
+            raise CheckError(
+                f"{path.name} reads other JPEG pixels than hh_fast: {jpeg.text()}; leave out what EXIF turns, or CMYK"
+            )
+        if jpeg.largest:
+            result.remarks.append(f"{path.name} decodes JPEG by another transform than hh_fast: {jpeg.text()}")
     return result

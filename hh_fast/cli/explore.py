@@ -7,15 +7,17 @@ from pathlib import Path
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, ExploreConfig
+from hh_fast.errors import DataError
 
 SYNOPSIS = """\
 bin/explore [flags]: shows what a data set holds: counts per class, first file names, image sizes and modes, the memory of each
-cache mode, a grid of images as a PNG, and its faults by path: unreadable, misnamed, duplicate and leaked files."""
+cache mode, a grid of images as a PNG, and its faults by path: unreadable, misnamed, duplicate and leaked files.
+Exit code 2 where training would refuse the data set."""
 
 logger = logging.getLogger("hh_fast.explore")
 
 
-def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
+def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
     command.no_arguments(free)
     from hh_fast.data.explore.grid import grid_images, save_grid
     from hh_fast.data.explore.inspection import inspect
@@ -31,6 +33,7 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
         cache_root=data.cache_root,
         validation_split=data.validation_split,
         seed=data.seed,
+        bad_images=data.bad_images,
     )
     print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size
@@ -38,6 +41,7 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> None:
         path = Path(explore.grid or f"runs/{source.name}-grid.png").expanduser()
         shown = save_grid(path, grid_images(source, report, rows * columns), explore.grid_size)
         logger.info("Drew %d images to %s", shown, path)
+    return DataError.exit_code if report.problems else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

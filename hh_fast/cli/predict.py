@@ -1,5 +1,6 @@
 """`bin/predict`: what is on these images?"""
 
+import collections
 import itertools
 import json
 import os
@@ -43,9 +44,19 @@ def _counted(found: "Iterable[Found]") -> "Iterator[Found]":
     print(f"\r{count} images in {time.monotonic() - start:.1f} s        ", file=sys.stderr)
 
 
-def _non_empty(found: "Iterator[Found]", arguments: Sequence[str]) -> "Iterator[Found]":
+def _tell_left_out(kinds: "collections.Counter[str]") -> None:
+    if kinds:
+        from hh_fast.data.scan import describe_left_out
+
+        print(f"Left out {kinds.total()} files: {describe_left_out(kinds)}", file=sys.stderr)
+
+
+def _non_empty(
+    found: "Iterator[Found]", arguments: Sequence[str], left_out: "collections.Counter[str]"
+) -> "Iterator[Found]":
     first = next(found, None)
     if first is None:
+        _tell_left_out(left_out)
         raise UsageError(
             "`image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
             f" Received nothing but: {' '.join(arguments)}"
@@ -84,15 +95,17 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
     from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
     classifier = open_classifier(str(config.model))
-    found = _counted(_non_empty(find_images(arguments, classifier.class_names, sys.stdin.buffer), arguments))
+    left_out: collections.Counter[str] = collections.Counter()
+    images = find_images(arguments, classifier.class_names, sys.stdin.buffer, left_out)
+    found = _counted(_non_empty(images, arguments, left_out))
     if config.signature == "bytes":
         predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
     else:
-        read = image_reader(
-            classifier.image_size, with_tensorflow=classifier.needs_tensorflow, max_image_pixels=config.max_image_pixels
-        )
+        read = image_reader(classifier.image_size, max_image_pixels=config.max_image_pixels)
         predictions = predict(classifier, found, read, batch_size=config.batch_size)
-    return _write_lines(predictions, classifier.class_names, config)
+    code = _write_lines(predictions, classifier.class_names, config)
+    _tell_left_out(left_out)
+    return code
 
 
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
@@ -103,12 +116,10 @@ def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
     from hh_fast.predict.stream import image_reader
 
     one, other = open_classifier(str(config.model)), open_classifier(str(config.compare))
-    read = image_reader(
-        one.image_size,
-        with_tensorflow=one.needs_tensorflow or other.needs_tensorflow,
-        max_image_pixels=config.max_image_pixels,
-    )
-    found = _counted(_non_empty(find_images(arguments, one.class_names, sys.stdin.buffer), arguments))
+    read = image_reader(one.image_size, max_image_pixels=config.max_image_pixels)
+    left_out: collections.Counter[str] = collections.Counter()
+    images = find_images(arguments, one.class_names, sys.stdin.buffer, left_out)
+    found = _counted(_non_empty(images, arguments, left_out))
     comparison = compare(one, other, found, read, batch_size=config.batch_size)
     for fault in comparison.unreadable:
         _report_fault(fault)
@@ -116,6 +127,7 @@ def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
         print(json.dumps(to_json(comparison)))
     else:
         print("\n".join(map(command.one_line, comparison.lines())))
+    _tell_left_out(left_out)
     draw(comparison, read, Path(config.picture))
     print(f"Drawn to {config.picture}", file=sys.stderr)
     return 2 if comparison.unreadable else 0

@@ -1,5 +1,7 @@
 """Zips of image folders, unpacked once and safely. No TensorFlow."""
 
+import collections
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -7,7 +9,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from hh_fast.data.scan import SUFFIXES
+from hh_fast.data.scan import SUFFIXES, describe_left_out, left_out_kind
 from hh_fast.errors import DataError, HHFastError
 from hh_fast.io.files import atomic_dir, locked
 
@@ -33,9 +35,12 @@ def _checked_path(archive: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     return name
 
 
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+
+
 def _is_image(name: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
-    return not hidden and name.name.lower().endswith(SUFFIXES)
+    return not _is_hidden(name) and name.name.lower().endswith(SUFFIXES)
 
 
 def _images(archive: Path, opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
@@ -55,6 +60,18 @@ def _images(archive: Path, opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfi
         if any(parent in found for parent in name.parents):
             raise DataError(f"{archive} holds {str(name)!r} below a file: pack the folder anew")
     return found
+
+
+def _tell_left_out(archive: Path) -> None:
+    """The files that unpacking leaves out, which no later look at the folder could find."""
+    with (
+        contextlib.suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError),
+        zipfile.ZipFile(archive) as opened,
+    ):
+        names = [PurePosixPath(name) for name in opened.namelist() if not name.endswith("/")]
+        others = [str(name) for name in names if not _is_hidden(name) and not _is_image(name)]
+        if kinds := collections.Counter(map(left_out_kind, others)):
+            logger.warning("Left out %d files of %s: %s", kinds.total(), archive, describe_left_out(kinds))
 
 
 def _refuse_bomb(archive: Path, num_bytes: int, target: Path, max_bytes: int) -> None:
@@ -107,11 +124,12 @@ def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYT
         DataError: no zip, a damaged one, one that holds no image, a file twice, links or paths out of its folder, or more
             than `max_bytes`, the free disk, or 100 times its own size.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(" ".join(SUFFIXES).encode())  # what is unpacked of it
     with archive.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     folder = cache_root / "unpacked" / f"{archive.stem}-{digest.hexdigest()[:16]}"
+    _tell_left_out(archive)
     if folder.is_dir():
         return class_root(folder)
     with locked(folder, f"Waiting for another run that unpacks {archive}"):
@@ -131,7 +149,7 @@ def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             reason = " ".join(str(e).split()) or type(e).__name__
             raise DataError(f"{archive} is no zip that can be read ({reason}): download it again") from e
         if count == 0:
-            raise DataError(f"{archive} holds no PNG, JPEG, BMP or GIF file in a folder: zip the class folders")
+            raise DataError(f"{archive} holds no PNG, JPEG, WebP, BMP or GIF file in a folder: zip the class folders")
         if sum(entry.is_dir() for entry in class_root(temporary).iterdir()) < 2:
             raise DataError(
                 f"{archive} holds {count} images and no two class folders: put the images of each class into a folder named"

@@ -17,7 +17,7 @@ from hh_fast.io.files import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 # A file that changed this short before it was read may change again within one tick of its file system's clock (2 s on FAT).
 TICK_NS = 2_000_000_000
 
@@ -68,7 +68,7 @@ def scan_changed(paths: Sequence[str], *, max_image_pixels: int, index: Path) ->
         files[file.path] = file
     if unread or len(known) != len(paths):
         kept = {
-            path: (*stamp, file.sha256, file.format, file.width, file.height, file.fault)
+            path: (*stamp, file.sha256, file.format, file.width, file.height, file.decoder, file.fault)
             for path, stamp in zip(paths, stamps, strict=True)
             if stamp
             and max(stamp[1:3]) < begun - TICK_NS

@@ -1,5 +1,6 @@
 """A data set made ready: its folders found, its files checked, its images decoded and kept where they should be."""
 
+import collections
 import dataclasses
 import hashlib
 import itertools
@@ -14,16 +15,17 @@ import tensorflow as tf
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
 from hh_fast.data.index import index_path, scan_changed
-from hh_fast.data.scan import ImageFile, fingerprint, list_images
+from hh_fast.data.scan import ImageFile, describe_left_out, fingerprint, left_out_kind, list_images, list_others
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, find_again, hold_out, num_copies, why_not_split
 from hh_fast.data.store import Store, check_only, fill_memory, open_on_disk
 from hh_fast.errors import DataError
+from hh_fast.io.files import write_text
 from hh_fast.io.text import printable
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD_LISTED = 20
+MAX_BAD_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Split:
     """The images of one split that decode, in their fixed order.
 
     `paths` (n,), `labels` int32 (n,) as positions in the class names, and `images` uint8 (n, height, width, 3), values
-    0 to 255, or None where they are decoded as needed. `sha256` (n,) are the files' hashes, as hex.
+    0 to 255, or None where they are decoded as needed. `sha256` (n,) are the files' hashes, as hex. `by_pillow` has the paths of
+    the files that Pillow decodes, not TensorFlow.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Split:
     images: tf.Tensor | None
     image_size: tuple[int, int]
     sha256: tuple[str, ...] = ()
+    by_pillow: frozenset[str] = frozenset()
 
     @property
     def num_images(self) -> int:
@@ -51,7 +55,7 @@ class Data:
     """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex.
 
     `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard.
-    `copies` says in words how many images are byte-identical to others, and on which side they are.
+    `bad` has path and reason of each image that cannot be used. `copies` says in words how many images are byte-identical to others, and on which side they are.
     """
 
     source: Source
@@ -62,7 +66,7 @@ class Data:
     listing: str
     cache: str
     cache_reason: str
-    num_bad: int
+    bad: tuple[tuple[str, str], ...]
     copies: str
 
 
@@ -92,7 +96,7 @@ def _list(directory: Path, name: str) -> tuple[_Listing, list[str]]:
     for class_name, count in zip(class_names, counts, strict=True):
         if count == 0:
             raise DataError(
-                f"no images in {directory / class_name}: put PNG, JPEG, BMP or GIF files there, or remove the folder"
+                f"no images in {directory / class_name}: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder"
             )
     return _Listing(name, paths, labels, []), class_names
 
@@ -173,19 +177,33 @@ def _fill(home: str, files: Sequence[ImageFile], config: DataConfig) -> Store:
     return check_only(files, config.image_size, config.cache_root)
 
 
-def _refuse_bad(bad: Sequence[tuple[str, str]], total: int) -> None:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_BAD_LISTED])
-    more = f"; and {len(bad) - MAX_BAD_LISTED} more" if len(bad) > MAX_BAD_LISTED else ""
+def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
+    """Lists all images that cannot be used, one a line: `PATH: REASON`."""
+    write_text(path, "".join(f"{printable(image)}: {reason}\n" for image, reason in bad))
+
+
+def _refuse_bad(bad: Sequence[tuple[str, str]], total: int, listing: Path) -> None:
+    shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_BAD_SHOWN])
+    more = ""
+    if len(bad) > MAX_BAD_SHOWN:
+        write_bad_images(listing, bad)
+        more = f"; all are listed in {listing}"
     raise DataError(
         f"{len(bad)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or go on without them by"
         " --bad_images=skip"
     )
 
 
+def _tell_left_out(source: Source) -> None:
+    folders = [folder for folder in (source.train_dir, source.validation_dir) if folder is not None and folder.is_dir()]
+    if kinds := collections.Counter(left_out_kind(path) for folder in folders for path in list_others(folder)):
+        logger.warning("Left out %d files: %s", kinds.total(), describe_left_out(kinds))
+
+
 def _split(listing: _Listing, store: Store, image_size: tuple[int, int]) -> Split:
     good = [i for i in range(len(listing.paths)) if i not in store.bad]
     paths, sha256 = (tuple(found[i] for i in good) for found in (listing.paths, [f.sha256 for f in listing.files]))
-    return Split(listing.name, paths, listing.labels[good], store.images, image_size, sha256)
+    return Split(listing.name, paths, listing.labels[good], store.images, image_size, sha256, store.by_pillow)
 
 
 def _whole_fingerprint(listings: Sequence[_Listing], class_names: Sequence[str]) -> str:
@@ -241,6 +259,7 @@ def load_data(
         OSError: a cache that cannot be written.
     """
     source = find_source(config)
+    _tell_left_out(source)
     listings, class_names, digest = _listings(config, source, shard, recorded)
     copies = _describe_copies(listings, source, sharded=shard is not None)
     scanned = [listing.files for listing in listings]
@@ -257,8 +276,8 @@ def load_data(
     if len(bad) == num_files:
         raise DataError(f"no image in {source.train_dir} can be read; the first, {bad[0][0]}: {bad[0][1]}")
     if bad and config.bad_images == "error":
-        _refuse_bad(bad, num_files)
-    for path, why in bad[:MAX_BAD_LISTED]:
+        _refuse_bad(bad, num_files, config.cache_root / "bad_images" / f"{source.name}.txt")
+    for path, why in bad[:MAX_BAD_SHOWN]:
         logger.warning("Skipping %s: %s", printable(path), why)
     if bad:
         logger.warning("Skipping %d of %d images that cannot be used", len(bad), num_files)
@@ -277,6 +296,6 @@ def load_data(
         listing=digest,
         cache=home,
         cache_reason=reason,
-        num_bad=len(bad),
+        bad=tuple(bad),
         copies=copies,
     )

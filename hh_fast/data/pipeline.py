@@ -1,12 +1,11 @@
 """From a store of images to the batches of a run: order, then batch, then prefetch."""
 
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.data.decode import decode, path_tensor
+from hh_fast.data.decode import file_loader
 from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written, unconverted
 from hh_fast.data.load import Split
 from hh_fast.io.cores import num_cores
@@ -134,11 +133,11 @@ def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
 def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
     labels = tf.constant(split.labels.astype(np.int32))
     if split.images is None:
-        paths = path_tensor(split.paths)
+        image_at = file_loader(split.paths, split.by_pillow, split.image_size)
 
         @unconverted
         def load(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return decode(tf.io.read_file(paths[i]), split.image_size), labels[i]
+            return image_at(i), labels[i]
 
         batches = (
             indices.unbatch()
@@ -160,4 +159,5 @@ def images_at(split: Split, positions: np.ndarray) -> np.ndarray:
     """The images at these positions, uint8 (k, height, width, 3), in their order."""
     if split.images is not None:
         return tf.gather(split.images, positions).numpy()
-    return np.stack([decode(tf.io.read_file(os.fsencode(split.paths[i])), split.image_size).numpy() for i in positions])
+    image_at = file_loader(split.paths, split.by_pillow, split.image_size)
+    return np.stack([image_at(i).numpy() for i in positions])

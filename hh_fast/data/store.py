@@ -12,22 +12,25 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import tensorflow as tf
 
 from hh_fast.data.cache_mode import predicted_bytes
-from hh_fast.data.decode import BATCH, decoded_batches, why_undecodable
+from hh_fast.data.decode import BATCH, CHANGED, NO_LIMIT, decoded_batches
+from hh_fast.data.pixels import why_unreadable
 from hh_fast.data.scan import ImageFile, fingerprint
 from hh_fast.io.cores import num_cores
 from hh_fast.io.files import atomic_dir, locked, read_sealed, write_sealed
+from hh_fast.io.quiet import native_stderr_logged
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 PIXELS, META = "images.u8", "meta.json"
 
 
@@ -35,11 +38,13 @@ PIXELS, META = "images.u8", "meta.json"
 class Store:
     """Images uint8 (num_images, height, width, 3), or None where none are kept, and what did not decode.
 
-    `bad` maps the position of each file left out, in the list that the store was filled from, to the reason.
+    `bad` maps the position of each file left out, in the list that the store was filled from, to the reason. `by_pillow`
+    has the paths of the files that Pillow decodes, not TensorFlow.
     """
 
     images: tf.Tensor | None
     bad: dict[int, str]
+    by_pillow: frozenset[str] = frozenset()
 
 
 def _memory(num_bytes: int) -> mmap.mmap:
@@ -71,60 +76,106 @@ def _header_faults(files: Sequence[ImageFile]) -> dict[int, str]:
     return {i: file.fault for i, file in enumerate(files) if file.fault is not None}
 
 
-def _decode_faults(
-    files: Sequence[ImageFile], tried: Sequence[int], decoded: set[int], image_size: tuple[int, int]
-) -> dict[int, str]:
-    return {i: why_undecodable(files[i].path, image_size) for i in tried if i not in decoded}
+def _header_says_pillow(files: Sequence[ImageFile]) -> frozenset[str]:
+    return frozenset(file.path for file in files if file.fault is None and file.decoder == "pillow")
+
+
+def _decode_all(
+    files: Sequence[ImageFile], image_size: tuple[int, int], begin: Callable[[], Callable[[np.ndarray], object]]
+) -> tuple[dict[int, str], frozenset[str]]:
+    """Decodes all files without a fault into what `begin` returns: a function that takes batches of images, in order.
+
+    Where Pillow reads what TensorFlow refuses, all begins again with these files left to Pillow, so that training refuses
+    just what every other command does.
+
+    Returns:
+        Why a file did not decode, by its position in `files`, and the paths of the files that Pillow decodes.
+    """
+    positions, paths = _good(files)
+    by_pillow = _header_says_pillow(files)
+    while True:
+        keep = begin()
+        decoded: set[int] = set()
+        with native_stderr_logged():  # what libjpeg says of damaged files names none of them
+            for numbers, images in decoded_batches(paths, image_size, by_pillow):
+                keep(images)
+                decoded.update(positions[i] for i in numbers)
+        lost = {i: why_unreadable(files[i].path, max_image_pixels=NO_LIMIT) for i in positions if i not in decoded}
+        rescued = {files[i].path for i, reason in lost.items() if reason is None} - by_pillow
+        if not rescued:
+            return {i: reason or CHANGED for i, reason in lost.items()}, by_pillow
+        by_pillow |= rescued
 
 
 def fill_memory(files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store:
     """Decodes `files` into memory. Bytes: `predicted_bytes`, no more for bad files."""
-    positions, paths = _good(files)
-    if not paths:
+    num_good = len(_good(files)[0])
+    if not num_good:
         return Store(_as_tensor(_memory(1), 0, image_size), _header_faults(files))
-    block = _memory(predicted_bytes(len(paths), image_size))
-    rows = np.frombuffer(block, np.uint8).reshape(len(paths), *image_size, 3)
-    decoded: set[int] = set()
-    for numbers, images in decoded_batches(paths, image_size):
-        rows[len(decoded) : len(decoded) + len(images)] = images
-        decoded.update(positions[i] for i in numbers)
-    bad = _header_faults(files) | _decode_faults(files, positions, decoded, image_size)
-    return Store(_as_tensor(block, len(decoded), image_size), bad)
+    block = _memory(predicted_bytes(num_good, image_size))
+    rows = np.frombuffer(block, np.uint8).reshape(num_good, *image_size, 3)
+
+    def begin() -> Callable[[np.ndarray], object]:
+        place = 0
+
+        def keep(images: np.ndarray) -> None:
+            nonlocal place
+            rows[place : place + len(images)] = images
+            place += len(images)
+
+        return keep
+
+    bad, by_pillow = _decode_all(files, image_size, begin)
+    return Store(_as_tensor(block, num_good - len(bad), image_size), bad | _header_faults(files), by_pillow)
 
 
 def check_only(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:
     """Decodes `files` once for their faults and keeps no pixel. What was found is kept, by content, for the next run."""
     path = cache_root / "checked" / f"{_key(files, image_size)}.json"
-    positions, paths = _good(files)
     try:
-        found = {int(i): str(reason) for i, reason in read_sealed(path)["bad"].items()}
+        found = read_sealed(path)
     except (OSError, ValueError):
-        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", len(paths))
-        decoded: set[int] = set()
-        for numbers, _ in decoded_batches(paths, image_size):
-            decoded.update(positions[i] for i in numbers)
-        found = _decode_faults(files, positions, decoded, image_size)
-        write_sealed(path, {"bad": found})
-    return Store(None, _header_faults(files) | found)
+        num_good = len(_good(files)[0])
+        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", num_good)
+        bad, by_pillow = _decode_all(files, image_size, lambda: len)
+        found = _record(files, bad, by_pillow)
+        write_sealed(path, found)
+    return Store(None, *_recorded(files, found))
+
+
+def _record(files: Sequence[ImageFile], bad: dict[int, str], by_pillow: frozenset[str]) -> dict[str, Any]:
+    """As JSON, by position: the files may have other paths the next time."""
+    return {"bad": bad, "by_pillow": [i for i, file in enumerate(files) if file.path in by_pillow]}
+
+
+def _recorded(files: Sequence[ImageFile], found: dict[str, Any]) -> tuple[dict[int, str], frozenset[str]]:
+    bad = {int(i): str(reason) for i, reason in found["bad"].items()}
+    return bad | _header_faults(files), frozenset(files[i].path for i in found["by_pillow"])
 
 
 def _key(files: Sequence[ImageFile], image_size: tuple[int, int]) -> str:
     """Names the file by the images' content and all that decides their pixels."""
-    text = f"{FORMAT} {fingerprint(files)} {image_size} {tf.__version__}"
+    text = f"{FORMAT} {fingerprint(files)} {image_size} {tf.__version__} {PIL.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> None:
-    positions, paths = _good(files)
-    decoded: set[int] = set()
-    checksums = []
+    checksums: list[int] = []
     with (folder / PIXELS).open("wb") as out:
-        for numbers, images in decoded_batches(paths, image_size):
+
+        def begin() -> Callable[[np.ndarray], object]:
+            out.seek(0)
+            out.truncate()
+            checksums.clear()
+            return keep
+
+        def keep(images: np.ndarray) -> None:
             out.write(images.data)
             checksums.append(zlib.crc32(images.data))
-            decoded.update(positions[i] for i in numbers)
-    bad = _decode_faults(files, positions, decoded, image_size)
-    write_sealed(folder / META, {"num_images": len(decoded), "bad": bad, "checksums": checksums})
+
+        bad, by_pillow = _decode_all(files, image_size, begin)
+    num_images = len(_good(files)[0]) - len(bad)
+    write_sealed(folder / META, {"num_images": num_images, "checksums": checksums} | _record(files, bad, by_pillow))
 
 
 def _checksums(block: mmap.mmap, num_bytes: int, block_bytes: int) -> list[int]:
@@ -142,10 +193,11 @@ def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int])
     try:
         meta = read_sealed(folder / META)
         num_images = meta["num_images"]
-        bad = {int(i): str(reason) for i, reason in meta["bad"].items()}
         num_bytes, block_bytes = (predicted_bytes(n, image_size) for n in (num_images, BATCH))
         with (folder / PIXELS).open("rb") as file:
-            whole = num_images + len(bad) == len(_good(files)[0]) and os.fstat(file.fileno()).st_size == num_bytes
+            whole = (
+                num_images + len(meta["bad"]) == len(_good(files)[0]) and os.fstat(file.fileno()).st_size == num_bytes
+            )
             if whole:
                 block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if num_images else _memory(1)
                 whole = _checksums(block, num_bytes, block_bytes) == meta["checksums"]
@@ -156,7 +208,7 @@ def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int])
     if not whole:
         logger.warning("The cached images in %s are damaged: decoding them again", folder)
         return None
-    return Store(_as_tensor(block, num_images, image_size), bad | _header_faults(files))
+    return Store(_as_tensor(block, num_images, image_size), *_recorded(files, meta))
 
 
 def open_on_disk(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:

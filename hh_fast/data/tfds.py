@@ -7,7 +7,7 @@ from typing import Any
 import requests
 import tensorflow_datasets as tfds
 
-from hh_fast.data.scan import read_header
+from hh_fast.data.headers import format_and_size
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import atomic_dir, locked
 
@@ -42,7 +42,7 @@ def _write_split(builder: Any, split: str, target: Path) -> None:
     raw = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False)
     for number, example in enumerate(raw.as_numpy_iterator()):
         encoded = example["image"]
-        suffix = {"jpeg": "jpg"}.get(kind := read_header(encoded)[0] or "png", kind)
+        suffix = {"jpeg": "jpg"}.get(kind := format_and_size(encoded)[0] or "png", kind)
         (target / names[int(example["label"])] / f"{number:07d}.{suffix}").write_bytes(encoded)
 
 

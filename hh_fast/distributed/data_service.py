@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from hh_fast.data.decode import decode, path_tensor
 from hh_fast.data.load import Split
-from hh_fast.data.pipeline import Share, index_batches
+from hh_fast.data.pipeline import Share, images_at, index_batches
 from hh_fast.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -54,14 +54,23 @@ def require_service(address: str) -> None:
 
 
 def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
-    """(step, images) of `rows`, each once, in any order, as long as no worker of the service dies."""
+    """(step, images) of `rows`, each once, in any order, as long as no worker of the service dies.
+
+    What Pillow decodes is black: the service runs no Python.
+    """
     paths = path_tensor(split.paths)
+    is_left_to_pillow = tf.constant([path in split.by_pillow for path in split.paths])
+
+    def image_at(i: tf.Tensor) -> tf.Tensor:
+        return tf.cond(
+            is_left_to_pillow[i],
+            lambda: tf.zeros((*split.image_size, 3), tf.uint8),
+            lambda: decode(tf.io.read_file(paths[i]), split.image_size),
+        )
 
     def load(step: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.TensorSpec((*split.image_size, 3), tf.uint8)
-        return step, tf.map_fn(
-            lambda i: decode(tf.io.read_file(paths[i]), split.image_size), own, fn_output_signature=image
-        )
+        return step, tf.map_fn(image_at, own, fn_output_signature=image)
 
     steps = tf.data.Dataset.from_tensor_slices((np.arange(len(rows)), rows))
     # Tuned there: how many cores a worker of the service has is not known here.
@@ -104,9 +113,11 @@ class _Reader:
         self._stopped.set()
 
 
-def _decode_here(split: Split, rows: np.ndarray) -> tf.Tensor:
-    return tf.stack(
-        [decode(tf.io.read_file(path), split.image_size) for path in path_tensor([split.paths[i] for i in rows])]
+def _with_pillows(split: Split, rows: np.ndarray, images: tf.Tensor) -> tf.Tensor:
+    """The images of `rows` that the service sent, with those that Pillow decodes put in their places."""
+    places = np.flatnonzero([split.paths[i] in split.by_pillow for i in rows]) if split.by_pillow else np.zeros(0)
+    return (
+        tf.tensor_scatter_nd_update(images, places[:, None], images_at(split, rows[places])) if len(places) else images
     )
 
 
@@ -179,10 +190,10 @@ def in_order(
                     held[item[0]] = item[1]
             if due in held:
                 counts.sent += len(own)
-                yield held.pop(due)
+                yield _with_pillows(split, own, held.pop(due))
             else:
                 counts.decoded_here += len(own)
-                yield _decode_here(split, own)
+                yield tf.constant(images_at(split, own))
     finally:
         source.stop()
 

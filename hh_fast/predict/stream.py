@@ -2,17 +2,18 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
+from hh_fast.data.pixels import read_image
+from hh_fast.data.scan import read_bytes, scan_file
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
-from hh_fast.predict.pixels import read_image
 
 BATCHES_AHEAD = 2
 
@@ -31,31 +32,9 @@ class Prediction:
         return [] if self.scores is None else np.argsort(-self.scores, kind="stable").tolist()
 
 
-def image_reader(
-    image_size: tuple[int, int], *, with_tensorflow: bool, max_image_pixels: int
-) -> Callable[[str], np.ndarray]:
-    """A function from a path to pixels, uint8 (height, width, 3).
-
-    It decodes as training does, by TensorFlow, or by Pillow where no TensorFlow is loaded. It raises `DataError` or `OSError` for a file that cannot be used.
-    """
-    if not with_tensorflow:
-        return lambda path: read_image(path, image_size, max_image_pixels=max_image_pixels)
-    import tensorflow as tf
-
-    from hh_fast.data.decode import decode
-    from hh_fast.data.scan import scan_file
-
-    def read(path: str) -> np.ndarray:
-        fault = scan_file(path, max_image_pixels=max_image_pixels).fault
-        if fault is not None:
-            raise DataError(f"{path}: {fault}")
-        try:
-            return decode(tf.constant(Path(path).read_bytes()), image_size).numpy()
-        except tf.errors.OpError as e:
-            reason = " ".join(e.message.split()).partition("}} ")[2].partition(" [Op:")[0]
-            raise DataError(f"{path}: it does not decode: {reason or e.message}") from e
-
-    return read
+def image_reader(image_size: tuple[int, int], *, max_image_pixels: int) -> Callable[[str], np.ndarray]:
+    """A function from a path to pixels, uint8 (height, width, 3), those of training; raises `DataError` or `OSError`."""
+    return functools.partial(read_image, image_size=image_size, max_image_pixels=max_image_pixels)
 
 
 def batches(found: Iterable[Found], batch_size: int) -> Iterator[list[Found]]:
@@ -115,12 +94,18 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
         raise DataError(f"{classifier.path} takes no encoded images: leave out --signature=bytes")
     from tensorflow.errors import OpError
 
-    from hh_fast.data.scan import scan_file
-
     for item in found:
-        fault = scan_file(item.path, max_image_pixels=max_image_pixels).fault
+        fault = _not_for_tensorflow(item.path, max_image_pixels)
         try:
-            scores = None if fault else classifier.score_bytes([Path(item.path).read_bytes()])[0]
+            scores = None if fault else classifier.score_bytes([read_bytes(item.path)])[0]
         except OpError:
             scores, fault = None, "it does not decode"
         yield Prediction(item.path, item.label, scores, f"{item.path}: {fault}" if fault else None)
+
+
+def _not_for_tensorflow(path: str, max_image_pixels: int) -> str | None:
+    """Why a SavedModel should not be given the bytes of a file, or None."""
+    file = scan_file(path, max_image_pixels=max_image_pixels)
+    if file.fault is None and file.decoder == "pillow":
+        return "a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
+    return file.fault

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 CONFIG, RESULT, HISTORY, LOCK = RUN_CONFIG, RUN_RESULT, "history.csv", ".lock"
 BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *run_report.FILES, CHECKPOINTS, TENSORBOARD, CONFIG)
+CHECKPOINTS, TENSORBOARD, BAD_IMAGES = "checkpoints", "tensorboard", "bad_images.txt"
+FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *run_report.FILES, CHECKPOINTS, TENSORBOARD, BAD_IMAGES, CONFIG)
 # What may differ between the parts of one run: it decides where things are and when, not what comes out.
 FREE_FIELDS = frozenset(
     {

@@ -13,7 +13,7 @@ import keras
 
 from hh_fast.config import DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
-from hh_fast.data.load import Data, load_data
+from hh_fast.data.load import Data, load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.data_service import require_service
 from hh_fast.distributed.handshake import introduction, meet
@@ -30,6 +30,7 @@ from hh_fast.training.checkpoint import Progress
 from hh_fast.training.loop import Loop
 from hh_fast.training.precision import Hardware, choose
 from hh_fast.training.run_folder import (
+    BAD_IMAGES,
     BEST_MODEL,
     CHECKPOINTS,
     CONFIG,
@@ -74,7 +75,7 @@ def _identity(
         "fingerprint": shards.fingerprint,
         "num_train": shards.num_images,
         "num_validation": data.validation.num_images if data.validation else 0,
-        "num_bad": data.num_bad,
+        "num_bad": len(data.bad),
         "cache": data.cache,
         "devices": list(hardware.devices),
         "num_replicas": replicas.num_replicas,
@@ -216,6 +217,9 @@ def _train(
             if config.overwrite:
                 clear(run_dir)
             progress = _restore(run_dir, identity, trainer)
+            if data.bad:
+                write_bad_images(run_dir / BAD_IMAGES, data.bad)
+                logger.info("All images that are skipped are listed in %s", run_dir / BAD_IMAGES)
             board = TensorBoard(run_dir / TENSORBOARD, progress.history)
     replicas.share_variables(trainer.variables())
     progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])

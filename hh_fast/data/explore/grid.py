@@ -1,14 +1,17 @@
 """Images side by side in one picture, each under the name of its class. No TensorFlow."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from hh_fast.data.explore.inspection import Report
+from hh_fast.data.pixels import read_image
 from hh_fast.data.scan import list_images
 from hh_fast.data.sources import Source
+from hh_fast.errors import DataError
 from hh_fast.io.files import atomic_path
 from hh_fast.io.text import printable
 
@@ -63,8 +66,8 @@ def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[in
         top = GAP + number // columns * (TILE + CAPTION + GAP)
         try:
             tile = _tile(image_path)
-        except Exception as e:  # Pillow raises nearly anything for broken files
-            logger.warning("%s is left out of the grid: %s", printable(image_path), " ".join(str(e).split()))
+        except (DataError, OSError) as e:
+            logger.warning("Left out of the grid: %s", printable(str(e)))
             continue
         draw.text((left + 2, top + 3), _shortened(printable(class_name), draw, font), INK, font)
         sheet.paste(tile, (left, top + CAPTION))
@@ -75,14 +78,9 @@ def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[in
 
 
 def _tile(path: str) -> Image.Image:
-    """The image, whole, in the middle of a square; 16-bit grey is brought to 8 bits, transparency left out as in training."""
-    with Image.open(path) as image:
-        image.load()
-        if image.mode.startswith("I"):
-            image = image.point(lambda value: value / 256).convert("L")
-        if image.mode == "P" or "transparency" in image.info:
-            image = image.convert("RGBA")
-        return ImageOps.pad(image.convert("RGB"), (TILE, TILE), color=MOUNT)
+    """The image as training sees it, whole, in the middle of a square."""
+    pixels = read_image(path, None, max_image_pixels=sys.maxsize)  # those with too many were refused before
+    return ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT)
 
 
 def _shortened(text: str, draw: ImageDraw.ImageDraw, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont") -> str:

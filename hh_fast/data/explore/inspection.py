@@ -1,30 +1,26 @@
-"""What is in the folders, before anything is trained: counts, sizes, faults, duplicates, leaks. No TensorFlow.
-
-Whether an image decodes is tried with Pillow. Training decodes with TensorFlow, which may differ on rare files; it names
-those that it refuses by itself.
-"""
+"""What is in the folders, before anything is trained: counts, sizes, faults, duplicates, leaks. No TensorFlow."""
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
-import os
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
-from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, scan
+from hh_fast.data.headers import read_header
+from hh_fast.data.pixels import load
+from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, list_others, read_bytes, scan
 from hh_fast.data.sources import Source
 from hh_fast.data.split import DEFAULT_VALIDATION_SPLIT, hold_out, why_not_split
+from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 
 # The format that each suffix promises.
-PROMISED = {".bmp": "bmp", ".gif": "gif", ".jpeg": "jpeg", ".jpg": "jpeg", ".png": "png"}
-PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+PROMISED = {suffix: {".jpg": "jpeg", ".jfif": "jpeg"}.get(suffix, suffix[1:]) for suffix in SUFFIXES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +92,7 @@ def inspect(
     cache_root: Path,
     validation_split: float | None = None,
     seed: int = 0,
+    bad_images: str = "error",
 ) -> Report:
     """Reads and decodes every image of the source once.
 
@@ -128,7 +125,7 @@ def inspect(
         duplicates=[[path for _, _, path in group] for group in groups if _has_repeats(group)],
         conflicts=[[path for _, _, path in group] for group in groups if len({name for _, name, _ in group}) > 1],
         leaks=[[path for _, _, path in group] for group in groups if len({split for split, _, _ in group}) > 1],
-        problems=_problems(folders) + unsplit,
+        problems=_problems(folders) + unsplit + _bad(folders, bad_images),
         held_out=held_out,
     )
 
@@ -136,35 +133,24 @@ def inspect(
 def _read(name: str, directory: Path, max_image_pixels: int) -> _Folder:
     paths, labels, class_names = list_images(directory)
     files = scan(paths, max_image_pixels=max_image_pixels)
-    with _without_pillow_limit(), concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        tried = list(pool.map(_decode, files))
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
+        tried = list(pool.map(functools.partial(_decode, max_image_pixels=max_image_pixels), files))
     return _Folder(
         name, directory, class_names, labels.tolist(), files, [mode for mode, _ in tried], [why for _, why in tried]
     )
 
 
-@contextlib.contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """The scan has already refused images with too many pixels, by a limit of its own."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def _decode(file: ImageFile) -> tuple[str | None, str | None]:
+def _decode(file: ImageFile, max_image_pixels: int) -> tuple[str | None, str | None]:
     """(Pillow's mode, None), or (None, why the image cannot be used)."""
     if file.fault is not None:
         return None, file.fault
     try:
-        with Image.open(file.path, formats=PILLOW_FORMATS) as image:
-            image.load()
-            return image.mode, None
-    except UnidentifiedImageError:
-        return None, "its header is broken"
-    except Exception as e:  # Pillow raises nearly anything for broken files
-        return None, " ".join(str(e).split()) or type(e).__name__
+        data = read_bytes(file.path)
+        return load(data, read_header(data, max_image_pixels=max_image_pixels)).mode, None
+    except DataError as e:
+        return None, str(e)
+    except OSError as e:
+        return None, e.strerror or str(e)
 
 
 def _report(folder: _Folder, num_names: int) -> SplitReport:
@@ -188,22 +174,13 @@ def _report(folder: _Folder, num_names: int) -> SplitReport:
             for file in folder.files
             if file.format is not None and PROMISED[suffix := Path(file.path).suffix.lower()] != file.format
         ],
-        ignored=_ignored(folder),
+        ignored=list_others(folder.directory),
     )
 
 
 def _counted(values: Iterator[str]) -> dict[str, int]:
     """How often each value occurs, the most frequent first."""
     return dict(sorted(collections.Counter(values).items(), key=lambda item: (-item[1], item[0])))
-
-
-def _ignored(folder: _Folder) -> list[str]:
-    """Files that training does not see: beside the class folders, or of a suffix that is not read."""
-    left = [str(path) for path in folder.directory.iterdir() if not path.is_dir()]
-    for name in folder.class_names:
-        for place, _, files in os.walk(folder.directory / name):
-            left += [str(Path(place, file)) for file in files if not file.lower().endswith(SUFFIXES)]
-    return sorted(left)
 
 
 _Member = tuple[str, str, str]  # split, class, path
@@ -234,6 +211,21 @@ def _automatic_split(folder: _Folder, share: float, seed: int) -> tuple[dict[str
     held = hold_out(labels, contents, share, seed)[1]
     counts = np.bincount(labels[held], minlength=len(folder.class_names))
     return dict(zip(folder.class_names, counts.tolist(), strict=True)), []
+
+
+def _bad(folders: Sequence[_Folder], bad_images: str) -> list[str]:
+    """What bad images do to training, where they are an error and where they are skipped."""
+    reasons = [reason for folder in folders for reason in folder.reasons]
+    num_bad = len(reasons) - reasons.count(None)
+    if num_bad and bad_images == "error":
+        return [f"{num_bad} of {len(reasons)} images cannot be used: mend or remove them, or give --bad_images=skip"]
+    return [
+        f"none of the images in {folder.directory / name} can be used"
+        for folder in folders
+        for label, name in enumerate(folder.class_names)
+        if label in folder.labels
+        and all(why for at, why in zip(folder.labels, folder.reasons, strict=True) if at == label)
+    ]
 
 
 def _problems(folders: Sequence[_Folder]) -> list[str]:

@@ -1,8 +1,10 @@
 """A data set's report as text for people. Names that would break a line or a terminal are escaped."""
 
+import collections
 from collections.abc import Sequence
 
 from hh_fast.data.explore.inspection import Report, SplitReport
+from hh_fast.data.scan import describe_left_out, left_out_kind
 from hh_fast.io.text import printable
 
 MAX_LISTED = 20
@@ -65,13 +67,14 @@ def _fault_lines(report: Report) -> list[str]:
         for path, promised, found in split.misnamed
     ]
     ignored = [printable(path) for split in splits for path in split.ignored]
-    lines = ["Faults (decoded with Pillow):"]
+    kinds = collections.Counter(left_out_kind(path) for split in splits for path in split.ignored)
+    lines = ["Faults:"]
     lines += _listed("unreadable", "images that cannot be used", unreadable)
     lines += _listed("misnamed", "images whose suffix is not their format (they are read by content)", misnamed)
     lines += _listed("leaks", "images that are both trained and validated on", _groups(report.leaks))
     lines += _listed("conflicts", "images that are in two classes", _groups(report.conflicts))
     lines += _listed("duplicates", "images that a split has more than once, byte by byte", _groups(report.duplicates))
-    lines += _listed("ignored", "files that no class uses", ignored)
+    lines += _listed("left out", describe_left_out(kinds), ignored)
     lines += _listed("problems", "what training will refuse", [printable(problem) for problem in report.problems])
     return lines
 
