@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hh_fast.config import ExportConfig
 from hh_fast.export.latency import Latency, measure_latency
 from hh_fast.export.origin import Origin
@@ -17,29 +15,12 @@ from hh_fast.export.saved_model import IMAGE, SCORES
 from hh_fast.io.files import write_text
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
-from hh_fast.predict.tflite import TensorForm, forms, new_interpreter
+from hh_fast.predict.tflite import Tensor, input_and_output, new_interpreter
 from hh_fast.predict.trial import trial_run
 
 logger = logging.getLogger(__name__)
 
 SAVED_MODEL, SUMS = "saved_model", "SHA256SUMS"
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantization:
-    """real = (stored - zero_point) * scale."""
-
-    scale: float
-    zero_point: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """An input or output; `shape` has None where the batch is free."""
-
-    shape: list[int | None]
-    dtype: str
-    quantization: Quantization | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +50,6 @@ def _without_folders(check: ParityCheck) -> ParityCheck:
     return dataclasses.replace(check, worst=worst)
 
 
-def _tensor(form: TensorForm) -> Tensor:
-    quantization = Quantization(form.scale, form.zero_point) if form.is_quantized else None
-    return Tensor([None if form.has_dynamic_batch else 1, *form.shape[1:]], np.dtype(form.dtype).name, quantization)
-
-
 def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str, ExportedFile]:
     """What `folder` holds of each format that has a check, measured here."""
     paths = {name: folder / file_name(name) for name in checks}
@@ -83,7 +59,7 @@ def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str,
     for name, path in paths.items():
         files[name] = ExportedFile(path.name, _num_bytes(path), _without_folders(checks[name]))
         if name != SAVED_MODEL:
-            image, scores = map(_tensor, forms(new_interpreter(path, 1), path))
+            image, scores = input_and_output(new_interpreter(path, 1), path)
             files[name] = dataclasses.replace(
                 files[name], input=image, output=scores, latency=latency[name], peak_memory_bytes=trial_run(path)
             )

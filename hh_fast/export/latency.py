@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hh_fast.io.cores import num_cores
-from hh_fast.predict.tflite import forms, new_interpreter
+from hh_fast.predict.tflite import new_interpreter
 
 WARM_UPS = 2
 MAX_RUNS = 50
@@ -32,8 +32,8 @@ class _Timed:
     def __init__(self, path: Path, num_threads: int):
         self.num_threads = num_threads
         self.interpreter = new_interpreter(path, num_threads)
-        image, _ = forms(self.interpreter, path)
-        self.interpreter.set_tensor(image.index, np.zeros(image.shape, image.dtype))
+        image = self.interpreter.get_input_details()[0]
+        self.interpreter.set_tensor(image["index"], np.zeros(image["shape"], image["dtype"]))
         for _ in range(WARM_UPS):
             self.interpreter.invoke()
         self.seconds: list[float] = []

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +16,46 @@ from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.classifier import Classifier, name_classes
 from hh_fast.predict.tflite_metadata import Metadata, read_metadata
 
-NO_SCALE = (0.0, 0)
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """real = (stored - zero_point) * scale."""
+
+    scale: float
+    zero_point: int
 
 
 @dataclasses.dataclass(frozen=True)
-class TensorForm:
-    """How numbers stand in a tensor: `dtype`, and for integers real = (stored - zero_point) * scale."""
+class Tensor:
+    """How an input or output holds its numbers; `shape` has None where the batch is free."""
 
-    name: str
-    index: int
-    shape: tuple[int, ...]
-    dtype: Any
-    scale: float
-    zero_point: int
-    has_dynamic_batch: bool
+    shape: tuple[int | None, ...]
+    dtype: str
+    quantization: Quantization | None
 
-    @property
-    def is_quantized(self) -> bool:
-        return (self.scale, self.zero_point) != NO_SCALE
-
-    def store(self, real: np.ndarray) -> np.ndarray:
-        if not self.is_quantized:
+    def stored(self, real: np.ndarray) -> np.ndarray:
+        if self.quantization is None:
             return real.astype(self.dtype)
         limits = np.iinfo(self.dtype)
-        return np.clip(np.rint(real / self.scale) + self.zero_point, limits.min, limits.max).astype(self.dtype)
+        values = np.rint(real / self.quantization.scale) + self.quantization.zero_point
+        return np.clip(values, limits.min, limits.max).astype(self.dtype)
 
     def real(self, stored: np.ndarray) -> np.ndarray:
-        if not self.is_quantized:
-            return np.asarray(stored, np.float32)
-        return ((stored.astype(np.float32) - self.zero_point) * self.scale).astype(np.float32)
+        real = np.asarray(stored, np.float32)
+        if self.quantization is None:
+            return real
+        return ((real - self.quantization.zero_point) * self.quantization.scale).astype(np.float32)
 
 
-def tensor_form(details: dict[str, Any]) -> TensorForm:
-    """From what LiteRT says of a tensor."""
+def _tensor(details: dict[str, Any]) -> Tensor:
+    """From what LiteRT says of it."""
     scale, zero_point = details["quantization"]
-    signature = details["shape_signature"]
-    return TensorForm(
-        name=details["name"],
-        index=details["index"],
-        shape=tuple(int(side) for side in details["shape"]),
-        dtype=details["dtype"],
-        scale=float(scale),
-        zero_point=int(zero_point),
-        has_dynamic_batch=bool(len(signature) and signature[0] == -1),
+    batch, *rest = map(int, details["shape"])
+    free_batch = len(details["shape_signature"]) and details["shape_signature"][0] == -1
+    return Tensor(
+        shape=(None if free_batch else batch, *rest),
+        dtype=np.dtype(details["dtype"]).name,
+        quantization=Quantization(float(scale), int(zero_point)) if (scale, zero_point) != (0, 0) else None,
     )
 
 
@@ -76,20 +74,21 @@ def new_interpreter(path: Path, num_threads: int) -> Any:
     return interpreter
 
 
-def forms(interpreter: Any, path: Path) -> tuple[TensorForm, TensorForm]:
-    """The (input, output) of an image classifier.
+def input_and_output(interpreter: Any, path: Path) -> tuple[Tensor, Tensor]:
+    """The image and the scores of an image classifier.
 
     Raises:
         DataError: more or other tensors than one image and one row of scores.
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) == 1 and len(outputs) == 1:
-        image, scores = tensor_form(inputs[0]), tensor_form(outputs[0])
-        if len(image.shape) == 4 and image.shape[0] == 1 and image.shape[3] == 3 and len(scores.shape) >= 2:
-            return image, scores
-    shapes = "; ".join(str(tuple(map(int, details["shape"]))) for details in (*inputs, *outputs))
+    shapes = [tuple(map(int, details["shape"])) for details in (*inputs, *outputs)]
+    if len(inputs) == len(outputs) == 1:
+        image, scores = shapes
+        if len(image) == 4 and image[0] == 1 and image[3] == 3 and len(scores) >= 2:
+            return _tensor(inputs[0]), _tensor(outputs[0])
     raise DataError(
-        f"{path} does not map one RGB image (1, height, width, 3) to one row of scores: its tensors are {shapes}"
+        f"{path} does not map one RGB image (1, height, width, 3) to one row of scores: its tensors are"
+        f" {'; '.join(map(str, shapes))}"
     )
 
 
@@ -98,27 +97,30 @@ class _Runner:
 
     def __init__(self, path: Path, metadata: Metadata):
         self.interpreter = new_interpreter(path, num_threads=1)
-        self.image, self.scores = forms(self.interpreter, path)
+        self.image, self.scores = input_and_output(self.interpreter, path)
+        self.image_details = self.interpreter.get_input_details()[0]
+        self.scores_details = self.interpreter.get_output_details()[0]
         self.mean = np.array(metadata.mean, np.float32) if metadata.mean else None
         self.std = np.array(metadata.std or (1,), np.float32)
 
     def _stored(self, images: np.ndarray) -> np.ndarray:
-        if self.image.dtype == np.uint8 and (self.mean is None or not self.image.is_quantized):
+        if self.image.dtype == "uint8" and (self.mean is None or self.image.quantization is None):
             return images
         mean, std = (0, 1) if self.mean is None else (self.mean, self.std)
-        return self.image.store((images.astype(np.float32) - mean) / std)
+        return self.image.stored((images.astype(np.float32) - mean) / std)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        step = len(images) if self.image.has_dynamic_batch else 1
+        free_batch = self.image.shape[0] is None
+        step = len(images) if free_batch else 1
         parts = []
         for start in range(0, len(images), step):
             batch = self._stored(images[start : start + step])
-            if self.image.has_dynamic_batch:
-                self.interpreter.resize_tensor_input(self.image.index, batch.shape)
+            if free_batch:
+                self.interpreter.resize_tensor_input(self.image_details["index"], batch.shape)
                 self.interpreter.allocate_tensors()
-            self.interpreter.set_tensor(self.image.index, batch)
+            self.interpreter.set_tensor(self.image_details["index"], batch)
             self.interpreter.invoke()
-            parts.append(self.interpreter.get_tensor(self.scores.index))
+            parts.append(self.interpreter.get_tensor(self.scores_details["index"]))
         return class_probabilities(self.scores.real(np.concatenate(parts)))
 
 
@@ -129,7 +131,7 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
     gets the pixels, 0 to 255; a uint8 input gets them as they are, whatever its scale.
 
     Raises:
-        DataError: as `new_interpreter`, `forms` and `read_metadata` say.
+        DataError: as `new_interpreter`, `input_and_output` and `read_metadata` say.
     """
     metadata = read_metadata(path)
     cores = num_threads or num_cores()
@@ -143,6 +145,6 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
             runners.append(_Runner(path, metadata))
         return np.concatenate(list(pool.map(lambda runner, part: runner(part), runners, parts)))
 
-    num_outputs = int(np.prod(first.scores.shape[1:]))
-    names = name_classes(path, num_outputs, metadata.labels)
-    return Classifier(str(path), "tflite", names, (first.image.shape[1], first.image.shape[2]), score)
+    _, height, width, _ = map(int, first.image_details["shape"])
+    names = name_classes(path, math.prod(map(int, first.scores_details["shape"][1:])), metadata.labels)
+    return Classifier(str(path), "tflite", names, (height, width), score)
