@@ -1,4 +1,4 @@
-"""How long an iterator that is given up keeps its program waiting: with tf.data's autotuner, and without.
+"""How long the shutdown of an iterator keeps its program waiting: with tf.data's autotuner, and without.
 
     .venv/bin/python benchmarks/autotuner.py
 
@@ -10,20 +10,20 @@ import gc
 import itertools
 import sys
 import time
-from typing import Any
 
 import benchlib
 import tensorflow as tf
+from published import IteratorFigures
 
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.measure import Outcome
+from hh_fast.bench.statistics import Outcome
 from hh_fast.data.engine import as_written
 
 LIVES_S = (0.35, 1.5, 5.5)
 NAMES = {True: "tf.data's autotuner", False: "no autotuner"}
 
 
-def measure(tuned: bool, life_s: float, repeats: int) -> dict[str, Any]:
+def measure(tuned: bool, life_s: float, repeats: int) -> IteratorFigures:
     """Seconds that each of `repeats` iterators took to end, after `life_s` seconds of use."""
     size = tf.data.AUTOTUNE if tuned else 2
     dataset = tf.data.Dataset.range(1 << 60).map(lambda i: i + 1, num_parallel_calls=size).prefetch(size)
@@ -36,23 +36,24 @@ def measure(tuned: bool, life_s: float, repeats: int) -> dict[str, Any]:
         end = time.perf_counter() + life_s
         while time.perf_counter() < end:
             next(iterator)
-        given_up = time.perf_counter()
+        stopped = time.perf_counter()
         del iterator
         gc.collect()
-        waited.append(time.perf_counter() - given_up)
-    return {"life_s": life_s, "waited_s": waited}
+        waited.append(time.perf_counter() - stopped)
+    return IteratorFigures(life_s, tuple(waited))
 
 
 def main() -> int:
     parser = benchlib.parser(__doc__ or "", "autotuner")
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
-    outcomes = {name: Outcome(name) for name in NAMES.values()}
+    found: dict[str, list[IteratorFigures]] = {name: [] for name in NAMES.values()}
     for life_s, tuned in itertools.product(LIVES_S, NAMES):
         name = NAMES[tuned]
         benchlib.show(f"{name}, {life_s} s")
-        outcomes[name].repeats.append(in_process(measure, tuned, life_s, arguments.repeats))
-    benchlib.write(arguments.output, outcomes)
+        found[name].append(in_process(measure, tuned, life_s, arguments.repeats))
+    outcomes = [Outcome(name, tuple(figures)) for name, figures in found.items()]
+    benchlib.write(arguments.output, outcomes, repeats=arguments.repeats)
     return 0
 
 

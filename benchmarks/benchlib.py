@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from published import RESULTS, Published
+
 import hh_fast.bench.preload  # noqa: F401  # TensorFlow, without the lines that it prints
 from hh_fast.bench import machine
 from hh_fast.bench.isolate import import_tensorflow_without_gpu, in_process, start_server
-from hh_fast.bench.measure import Outcome, noise_warning, ratio
-from hh_fast.bench.plan import Plan
-from hh_fast.bench.setting import Setting, link_all
-from hh_fast.config import BenchConfig, DataConfig, TrainConfig
-from hh_fast.data.load import Data, load_data
+from hh_fast.bench.results import Plan
+from hh_fast.bench.statistics import Claim, Outcome, Variant, ratios, run_in_turn
+from hh_fast.bench.workload import Workload, link_workloads, summarize
+from hh_fast.config import DataConfig, TrainConfig
+from hh_fast.data.load import load_data
 from hh_fast.io.files import scratch_dir, write_json
-
-RESULTS = Path(__file__).resolve().parent / "results"
+from hh_fast.io.typed_json import to_json
 
 
 def parser(description: str, name: str) -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def parser(description: str, name: str) -> argparse.ArgumentParser:
     """
     start_server()
     import_tensorflow_without_gpu()
-    made = argparse.ArgumentParser(description=description)
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--train_dir", help="folder of class folders; default: the built-in sample")
     made.add_argument("--validation_dir")
     made.add_argument("--image_size", type=int, default=300, help="side in pixels")
@@ -55,36 +56,18 @@ def show(line: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_data(config: DataConfig, train: TrainConfig, bench: BenchConfig) -> Iterator[tuple[Setting, Data]]:
-    """A setting over all whole batches of the data set, linked beside the caches and gone afterwards."""
+def whole_workload(config: DataConfig, train: TrainConfig) -> Iterator[tuple[Workload, Any]]:
+    """A workload of all whole batches of the data set, linked beside the caches and gone afterwards; and its summary."""
     data = load_data(DataConfig(**{**config.to_json(), "image_size": config.image_size, "cache": "none"}))
     num_images = data.train.num_images // train.batch_size * train.batch_size
-    num_validation = data.validation.num_images if data.validation else 0
-    plan = Plan(num_images, num_images, num_validation, 1.0, 1.0)
+    plan = Plan(num_images, num_images, data.validation.num_images if data.validation else 0)
     with scratch_dir(config.cache_root / "bench") as folder:
-        link_all(data, plan, folder)
-        yield Setting(bench, config, train, folder, len(data.class_names), plan), data
+        _, workload = link_workloads(data, plan, Workload(config, train, len(data.class_names)), folder)
+        yield workload, summarize(data)
 
 
-def describe(data: Data) -> dict[str, Any]:
-    return {
-        "name": data.source.name,
-        "fingerprint": data.fingerprint,
-        "num_train": data.train.num_images,
-        "num_validation": data.validation.num_images if data.validation else 0,
-        "image_size": list(data.train.image_size),
-    }
-
-
-def ratios(outcomes: dict[str, Outcome], asked: Sequence[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
-    """Of (what, over, under, figure): each pair's ratios summed up, where both were measured."""
-    found = []
-    for what, above, below, figure in asked:
-        summary = ratio(outcomes[above], outcomes[below], figure) if {above, below} <= set(outcomes) else None
-        if summary is not None:
-            entry = {"what": what, "over": above, "under": below, "figure": figure, **summary.to_json()}
-            found.append({**entry, "warning": noise_warning(what, summary)})
-    return found
+def in_turn(variants: Sequence[Variant], repeats: int) -> tuple[Outcome[Any], ...]:
+    return run_in_turn(variants, repeats=repeats, on_progress=lambda name, _: show(name))
 
 
 def _portable(words: Sequence[str]) -> list[str]:
@@ -93,15 +76,25 @@ def _portable(words: Sequence[str]) -> list[str]:
     return [f"{word.partition('=')[0]}={Path(word.partition('=')[2]).name}" if "/" in word else word for word in own]
 
 
-def write(path: Path, outcomes: dict[str, Outcome], **parts: Any) -> None:
+def write(
+    path: Path,
+    outcomes: Sequence[Outcome[Any]],
+    *,
+    bounds: Sequence[Outcome[Any]] = (),
+    claims: Sequence[Claim] = (),
+    data: Any = None,
+    **settings: int | str,
+) -> None:
     """Writes a benchmark's JSON: the command that made it, the machine, the versions, every raw repeat."""
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_portable(sys.argv[1:])])
-    about = {
-        "command": command,
-        "written": started,
-        "machine": machine.describe(in_process(machine.gpu_names, use_gpu=True)),
-    }
-    entries = [outcome.to_json() for outcome in outcomes.values()]
-    write_json(path, {**about, "versions": machine.versions(), **parts, "entries": entries})
+    published: Published[Any] = Published(
+        command=" ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_portable(sys.argv[1:])]),
+        written=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        machine=machine.describe(in_process(machine.gpu_names, use_gpu=True)),
+        settings=settings,
+        outcomes=tuple(outcomes),
+        bounds=tuple(bounds),
+        data=data,
+        ratios=ratios((*outcomes, *bounds), claims),
+    )
+    write_json(path, to_json(published))
     show(f"written: {path}")

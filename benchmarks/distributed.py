@@ -1,4 +1,4 @@
-"""What more replicas cost at equal total work, what they exchange, what a tf.data service costs, and many replicas on paper.
+"""What more replicas cost at equal total work, what they exchange, what a tf.data service costs, and the analytical model of many replicas.
 
     .venv/bin/python benchmarks/distributed.py
 
@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hh_fast.bench.scaling import exchanged_bytes, report
+from scaling_model import exchanged_bytes, report
+
 from hh_fast.cli.launch import free_addresses
 from hh_fast.io.files import write_json
 from hh_fast.io.quiet import import_tensorflow
@@ -196,12 +197,12 @@ def main() -> int:
     summary = summarize(raw, arguments)
     settings = {name: getattr(arguments, name) for name in ("image_size", "batch_size", "steps", "repeats")}
     from hh_fast.bench import machine  # imports TensorFlow, which the measuring processes need to do by themselves
+    from hh_fast.io.typed_json import to_json
 
     results = {
         "command": " ".join(["python benchmarks/distributed.py", *(w for w in sys.argv[1:] if "output" not in w)]),
         "written": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe([]),
-        "versions": machine.versions(),
+        "machine": to_json(machine.describe([])),
         "settings": settings,
         "summary": summary,
         "entries": raw,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hh_fast.io.quiet import import_tensorflow
+from hh_fast.io.typed_json import to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "plain"
@@ -145,7 +146,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     bundle = scratch / "bundle"
     seconds = export_seconds(options.run_dir, bundle)
     import_tensorflow()
-    from hh_fast.bench.machine import describe, versions
+    from hh_fast.bench.machine import describe
     from hh_fast.data.scan import list_images
 
     metadata = json.loads((bundle / "metadata.json").read_text())
@@ -187,8 +188,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     )
     return {
         "command": f"benchmarks/export.py --repeats={options.repeats} --many={options.many}",
-        "machine": describe([]),
-        "versions": versions(),
+        "machine": to_json(describe([])),
         "data": metadata["made_from"]["data"],
         "figures": results,
         "latency_ms_by_round": rounds,

@@ -1,4 +1,4 @@
-"""Input alone: every path from folder to batches, first epoch and warm epochs, with their bounds, in turn.
+"""Input alone: every path from folder to batches, first epoch and steady-state epochs, with their bounds, in turn.
 
     .venv/bin/python benchmarks/inputs.py
 
@@ -9,11 +9,21 @@ import sys
 
 import benchlib
 
+from hh_fast.bench.benchmark import check_paths
+from hh_fast.bench.input_race import CLAIMS, DECODE_BOUND, GENERATOR, input_paths, input_variants
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.progress import Progress
-from hh_fast.bench.race import COPY_BOUND, DECODE_BOUND, GENERATOR, OWN_INPUT, race_inputs
-from hh_fast.bench.run import check_paths
-from hh_fast.config import BenchConfig, TrainConfig
+from hh_fast.bench.statistics import Claim
+from hh_fast.config import TrainConfig
+
+FURTHER = (
+    Claim("steady input, disk", "hh_fast, disk, second run", GENERATOR, "steady_images_per_s"),
+    *(
+        Claim(
+            "share of bound: first epoch's input", f"hh_fast, {cache}", DECODE_BOUND, "first_images_per_s", bound=True
+        )
+        for cache in ("disk", "none")
+    ),
+)
 
 
 def main() -> int:
@@ -24,35 +34,15 @@ def main() -> int:
         "--cold", action="store_true", help="drop the files from the page cache before each first epoch"
     )
     arguments = parser.parse_args()
-    bench = BenchConfig(repeats=arguments.repeats, cold=arguments.cold)
     train = TrainConfig(batch_size=arguments.batch_size)
-    with benchlib.whole_data(benchlib.data_config(arguments), train, bench) as (setting, data):
-        checked = in_process(check_paths, setting)
-        progress = Progress(benchlib.show)
-        progress.plan(setting.plan.input_s)
-        outcomes = race_inputs(setting, checked, progress)
-        yields = {path.name: path.yields for path in setting.input_paths()}
-    second = "hh_fast, disk, second run"
-    asked = [
-        ("warm", OWN_INPUT, GENERATOR, "warm_img_s"),
-        ("warm, disk", second, GENERATOR, "warm_img_s"),
-        ("warm over a memory copy", OWN_INPUT, COPY_BOUND, "warm_img_s"),
-        ("first epoch", OWN_INPUT, GENERATOR, "first_img_s"),
-        ("first epoch over bare decoding", OWN_INPUT, DECODE_BOUND, "first_img_s"),
-        ("first epoch, disk, over bare decoding", "hh_fast, disk", DECODE_BOUND, "first_img_s"),
-        ("first epoch, none, over bare decoding", "hh_fast, none", DECODE_BOUND, "first_img_s"),
-        ("warm, none, over bare decoding", "hh_fast, none", DECODE_BOUND, "warm_img_s"),
-    ]
-    benchlib.write(
-        arguments.output,
-        outcomes,
-        data=benchlib.describe(data),
-        num_images=setting.plan.num_input,
-        batch_size=arguments.batch_size,
-        cold=arguments.cold,
-        yields=yields,
-        ratios=benchlib.ratios(outcomes, asked),
-    )
+    with benchlib.whole_workload(benchlib.data_config(arguments), train) as (workload, data):
+        checked = in_process(check_paths, workload)
+        paths = [path for path in input_paths() if path.name not in checked.failed]
+        variants = input_variants(paths, workload, cold=arguments.cold)
+        outcomes = benchlib.in_turn(variants, arguments.repeats)
+        num_images = len(workload.files)
+    settings = {"num_images": num_images, "batch_size": arguments.batch_size, "cold": int(arguments.cold)}
+    benchlib.write(arguments.output, outcomes, claims=(*CLAIMS, *FURTHER), data=data, **settings)
     return 0
 
 

@@ -9,14 +9,18 @@ of its own, whose peak counts.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import benchlib
 import numpy as np
+from published import RESULTS, ScaleFigures
 
-from hh_fast.bench.inputs import HHFastInput, measure_input
+from hh_fast.bench.input_race import input_paths, measure_input
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.measure import Outcome, describe_failure
+from hh_fast.bench.statistics import Outcome, describe_failure
+from hh_fast.bench.workload import Workload, summarize
+from hh_fast.config import TrainConfig
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data
 from hh_fast.io.files import scratch_dir
@@ -37,42 +41,39 @@ def link_copies(data: Data, num_images: int, folder: Path) -> Path:
     return folder
 
 
-def measure(path: HHFastInput, num_images: int) -> dict[str, float | None]:
-    return measure_input(path, num_images=num_images)
-
-
 def main() -> int:
     parser = benchlib.parser(__doc__ or "", "scale")
     parser.set_defaults(image_size=100)
     parser.add_argument("--counts", default="1000,10000,100000", help="numbers of images, with commas")
     parser.add_argument("--batch_size", type=int, default=100)
-    parser.add_argument("--plot", type=Path, default=benchlib.RESULTS / "scale.png")
+    parser.add_argument("--plot", type=Path, default=RESULTS / "scale.png")
     arguments = parser.parse_args()
     config = benchlib.data_config(arguments)
     data = load_data(benchlib.data_config(arguments, cache="none"))
-    outcomes: dict[str, Outcome] = {}
+    paths = {path.name: path for path in input_paths()}
+    found: dict[str, list[ScaleFigures]] = {f"hh_fast, {cache}": [] for cache in CACHES}
+    train = TrainConfig(batch_size=arguments.batch_size)
     for count in map(int, arguments.counts.split(",")):
         num_images = count // arguments.batch_size * arguments.batch_size
         with scratch_dir(config.cache_root / "bench") as folder:
             linked = link_copies(data, num_images, folder / "images")
-            for cache in CACHES:
-                benchlib.show(f"{num_images} images, cache={cache}")
-                outcome = outcomes.setdefault(f"hh_fast, {cache}", Outcome(f"hh_fast, {cache}"))
-                path = HHFastInput(
-                    directory=linked, image_size=config.image_size, batch_size=arguments.batch_size, cache=cache
-                )
-                sizes = {"num_images": num_images, "store_bytes": predicted_bytes(num_images, config.image_size)}
+            workload = Workload(config, train, len(data.class_names)).on(linked, None)
+            store_bytes = predicted_bytes(num_images, config.image_size)
+            for name, figures in found.items():
+                benchlib.show(f"{num_images} images: {name}")
                 try:
-                    outcome.repeats.append({**sizes, **in_process(measure, path, num_images)})
-                except Exception as e:  # a count that this machine cannot hold
-                    outcome.repeats.append({**sizes, "failure": describe_failure(e)})
-    parts = {"data": benchlib.describe(data), "image_size": list(config.image_size), "batch_size": arguments.batch_size}
-    benchlib.write(arguments.output, outcomes, **parts)
+                    measured = in_process(measure_input, paths[name], workload)
+                    figures.append(ScaleFigures(num_images, store_bytes, measured))
+                except Exception as e:  # a number that this machine cannot hold
+                    figures.append(ScaleFigures(num_images, store_bytes, failure=describe_failure(e)))
+    outcomes = [Outcome(name, tuple(figures)) for name, figures in found.items()]
+    settings = {"image_size": arguments.image_size, "batch_size": arguments.batch_size}
+    benchlib.write(arguments.output, outcomes, data=summarize(data), **settings)
     plot(outcomes, arguments.plot)
     return 0
 
 
-def plot(outcomes: dict[str, Outcome], path: Path) -> None:
+def plot(outcomes: Sequence[Outcome[ScaleFigures]], path: Path) -> None:
     """Images a second and peak memory over the number of images, one line a cache."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -81,19 +82,22 @@ def plot(outcomes: dict[str, Outcome], path: Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 3)
     shown = [
-        ("first_img_s", 1.0, "First epoch, images a second"),
-        ("warm_img_s", 1.0, "Later epochs, images a second"),
+        ("first_images_per_s", 1.0, "First epoch, images a second"),
+        ("steady_images_per_s", 1.0, "Steady-state epochs, images a second"),
         ("peak_bytes", 1e6, "Peak memory, MB"),
     ]
     for axes, (key, unit, title) in zip(panels, shown, strict=True):
-        for (name, outcome), color in zip(outcomes.items(), ("#d1495b", "#edae49", "#30638e"), strict=True):
-            points = [(repeat["num_images"], repeat[key] / unit) for repeat in outcome.repeats if repeat.get(key)]
+        for outcome, color in zip(outcomes, ("#d1495b", "#edae49", "#30638e"), strict=True):
+            points = [(one.num_images, getattr(one.input, key) / unit) for one in outcome.repeats if one.input]
             if points:
                 axes.plot(
-                    *zip(*points, strict=True), marker="o", color=color, label=name.replace("hh_fast, ", "cache=")
+                    *zip(*points, strict=True),
+                    marker="o",
+                    color=color,
+                    label=outcome.name.replace("hh_fast, ", "cache="),
                 )
         axes.set_xscale("log")
-        if key == "warm_img_s":  # decoding each epoch and copying are two orders of magnitude apart
+        if key == "steady_images_per_s":  # decoding each epoch and copying are two orders of magnitude apart
             axes.set_yscale("log")
             axes.set_ylim(bottom=100)
         else:

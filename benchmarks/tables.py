@@ -6,266 +6,283 @@
 So every figure there is one that a command left in a file. Standard library and hh_fast's table helpers only.
 """
 
-import json
 import re
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hh_fast.bench import scaling
-from hh_fast.bench.measure import HELD_UP
-from hh_fast.bench.paper import Costs, feed
-from hh_fast.bench.report import megabytes, number, percent, values, with_spread
+import published
+import scaling_model
+from input_model import Costs, feed
+from published import GpuSetting, IteratorFigures, Published, ScaleFigures
+
+from hh_fast.bench.report import (
+    bound_table,
+    counted,
+    input_table,
+    megabytes,
+    number,
+    percent,
+    ratio_table,
+    stall_sentence,
+    training_table,
+    with_spread,
+)
+from hh_fast.bench.results import InputFigures, Machine, StepFigures, TrainingFigures
+from hh_fast.bench.statistics import Outcome
 from hh_fast.evaluation.tables import markdown_table
+from hh_fast.io.typed_json import from_json
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = published.RESULTS
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end table -->)", re.DOTALL)
-# Rates to feed on paper: this CPU's kind, then accelerators of growing speed.
-PAPER_RATES = (250, 2_000, 10_000, 40_000)
-HELD_UP_S = 0.1
-GENERATOR = "ImageDataGenerator and fit, float32"
-
-Json = dict[str, Any]
-
-
-def read(name: str) -> Json | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+# Rates to feed, for the analytical model: this CPU's kind, then accelerators of growing speed.
+MODEL_RATES = (250, 2_000, 10_000, 40_000)
+STALLED_S = 0.1
+DECODE_BOUND, COPY_BOUND = "bound: bare decoding, every core", "bound: memory copy, one core"
+GENERATOR, STOCK, OWN = "ImageDataGenerator + fit", "stock tf.data + fit", "hh_fast"
 
 
-def counted(number_of: int, noun: str) -> str:
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
+def about(machine: Machine, command: str, written: str) -> str:
+    with_bf16 = ", bf16 instructions" if "avx512_bf16" in machine.cpu_flags else ""
+    software = f"TensorFlow {machine.versions['tensorflow']}, Keras {machine.versions['keras']}"
+    return f"`{command}`, {written[:10]}; {machine.in_words}{with_bf16}; {software}."
 
 
-def by_name(results: Json) -> dict[str, Json]:
-    return {entry["name"]: entry for entry in results["entries"]}
+def footer(results: Published[Any]) -> list[str]:
+    """Where the figures come from, and what failed."""
+    outcomes = (*results.outcomes, *results.bounds)
+    failed = [f"{outcome.name} failed: {outcome.failure}" for outcome in outcomes if outcome.failure]
+    return [about(results.machine, results.command, results.written), *failed]
 
 
-def ratio_rows(results: Json) -> list[list[str]]:
-    return [
-        [
-            entry["what"],
-            f"{entry['median']:.2f}",
-            f"{entry['low']:.2f} to {entry['high']:.2f}",
-            entry["over"],
-            entry["under"],
-        ]
-        for entry in results["ratios"]
-    ]
+def joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
 
 
-def ratio_table(results: Json) -> str:
-    return markdown_table(["ratio, pair by pair", "median", "lowest to highest", "of", "to"], ratio_rows(results))
-
-
-def median_of(entry: Json, figure: str) -> float | None:
-    found = values(entry, figure)
-    return statistics.median(found) if found else None
-
-
-def about(results: Json) -> str:
-    machine, versions = results["machine"], results["versions"]
-    where = f"{machine['cpu']}, {machine['num_cores']} cores, {', '.join(machine['gpus']) or 'no GPU'}"
-    with_bf16 = ", bf16 instructions" if "avx512_bf16" in machine["cpu_flags"] else ""
-    software = f"TensorFlow {versions['tensorflow']}, Keras {versions['keras']}"
-    return f"`{results['command']}`, {results['written'][:10]}; {where}{with_bf16}; {software}."
-
-
-def failures(results: Json) -> list[str]:
-    return [f"{entry['name']} failed: {entry['failure']}" for entry in results["entries"] if entry["failure"]]
-
-
-def held_up_epochs(entry: Json) -> str:
-    """Says so where something held up some of a path's epochs: the whole runs hold them, the later epoch's column does not."""
-    epochs = [(seconds, repeat["steady_epoch_s"]) for repeat in entry["repeats"] for seconds in repeat["epoch_s"]]
-    found = sum(seconds > HELD_UP * steady for seconds, steady in epochs)
-    if not found:
-        return ""
-    walls = [
-        repeat["first_epoch_s"] + repeat["steady_epoch_s"] * (len(repeat["epoch_s"]) - 1) for repeat in entry["repeats"]
-    ]
-    return (
-        f"{found} of the {len(epochs)} epochs of {entry['name']} took about twice as long as the others: they waited for"
-        " tf.data's autotuner (benchmarks/README.md). The whole runs and their images/s hold them, a later epoch is one of the others; with none"
-        f" held up, that whole run would take {statistics.median(walls):.0f} s. "
+def training(results: Published[TrainingFigures]) -> str:
+    epochs, seeds = int(results.settings["epochs"]), int(results.settings["seeds"])
+    title = f"{counted(epochs, 'epoch')}, {counted(seeds, 'seed')}"
+    bounds = bound_table(results.bounds) if results.bounds else ""
+    stalls = stall_sentence(results.outcomes)
+    return joined(
+        training_table(results.outcomes, title), stalls, bounds, ratio_table(results.ratios), *footer(results)
     )
 
 
-def training(results: Json) -> str:
-    rows = [
-        [
-            name,
-            with_spread(entry, "wall_s", 1),
-            number(median_of(entry, "steady_epoch_s"), 1),
-            with_spread(entry, "warm_img_s"),
-            percent(median_of(entry, "input_wait")),
-            percent(median_of(entry, "last_val_accuracy")),
-            megabytes(median_of(entry, "peak_bytes")),
-        ]
-        for name, entry in by_name(results).items()
-    ]
-    header = [
-        f"{results['train']['epochs']} epochs, {counted(len(results['entries'][0]['repeats']), 'seed')}",
-        "wall, s",
-        "a later epoch, s",
-        "training, images/s",
-        "input wait",
-        "validation accuracy",
-        "peak memory, MB",
-    ]
-    slow = held_up_epochs(by_name(results)[GENERATOR]).strip()
-    return "\n\n".join([markdown_table(header, rows), ratio_table(results), slow, about(results), *failures(results)])
+def inputs(results: Published[InputFigures]) -> str:
+    return joined(input_table(results.outcomes), ratio_table(results.ratios), *footer(results))
 
 
-def inputs(results: Json) -> str:
-    rows = [
-        [
-            name,
-            results["yields"].get(name, "-"),
-            with_spread(entry, "first_img_s"),
-            with_spread(entry, "warm_img_s"),
-            number(median_of(entry, "first_batch_s"), 2),
-            megabytes(median_of(entry, "peak_bytes")),
-        ]
-        for name, entry in by_name(results).items()
-        if entry["repeats"]
-    ]
-    header = ["input alone", "yields", "first epoch, images/s", "later, images/s", "first batch, s", "peak memory, MB"]
-    return "\n\n".join([markdown_table(header, rows), ratio_table(results), about(results), *failures(results)])
+def step(results: Published[StepFigures]) -> str:
+    rows = [[outcome.name, with_spread(outcome, "steady_images_per_s")] for outcome in results.outcomes]
+    header = [f"training step, batch {results.settings['batch_size']}", "images/s"]
+    return joined(markdown_table(header, rows), ratio_table(results.ratios), *footer(results))
 
 
-def step(results: Json) -> str:
-    rows = [[name, with_spread(entry, "warm_img_s")] for name, entry in by_name(results).items()]
-    header = [f"training step, batch {results['batch_size']}", "images/s"]
-    return "\n\n".join([markdown_table(header, rows), ratio_table(results), about(results), *failures(results)])
-
-
-def scale(results: Json) -> str:
+def scale(results: Published[ScaleFigures]) -> str:
     rows = []
-    for name, entry in by_name(results).items():
-        for repeat in entry["repeats"]:
-            if repeat.get("failure"):
-                rows.append([name, f"{repeat['num_images']:,}", f"failed: {repeat['failure']}", "-", "-", "-", "-"])
+    for outcome in results.outcomes:
+        for one in outcome.repeats:
+            start = [outcome.name, f"{one.num_images:,}"]
+            if one.input is None:
+                rows.append([*start, f"failed: {one.failure}", "-", "-", "-", "-"])
                 continue
-            rates = [number(repeat[figure]) for figure in ("first_img_s", "warm_img_s")]
-            sizes = [megabytes(repeat[figure]) for figure in ("store_bytes", "peak_bytes", "peak_mapped_bytes")]
-            rows.append([name, f"{repeat['num_images']:,}", *rates, *sizes])
+            rates = [number(one.input.first_images_per_s), number(one.input.steady_images_per_s)]
+            sizes = [megabytes(size) for size in (one.store_bytes, one.input.peak_bytes, one.input.peak_mapped_bytes)]
+            rows.append([*start, *rates, *sizes])
     header = [
         "input alone",
         "images",
         "first epoch, images/s",
-        "later, images/s",
+        "steady, images/s",
         "decoded images, MB",
         "peak of own memory, MB",
         "peak of mapped file, MB",
     ]
-    return "\n\n".join([markdown_table(header, rows), about(results)])
+    return joined(markdown_table(header, rows), *footer(results))
 
 
-def measured_costs(results: Json) -> Costs:
+def measured_costs(results: Published[InputFigures]) -> Costs:
     """From inputs.json: the decoder's and the copier's cost of an image, in core-seconds, and its bytes."""
-    entries = by_name(results)
-    decode = median_of(entries["bound: bare decoding, every core"], "first_img_s") or 0.0
-    copy = median_of(entries["bound: memory copy, one core"], "warm_img_s") or 0.0
-    height, width = results["data"]["image_size"]
-    return Costs(results["machine"]["num_cores"] / decode, 1 / copy, height * width * 3)
+    named = {outcome.name: outcome for outcome in results.outcomes}
+    decode = named[DECODE_BOUND].median("first_images_per_s") or 0.0
+    copy = named[COPY_BOUND].median("steady_images_per_s") or 0.0
+    height, width = results.data.image_size if results.data else (0, 0)
+    return Costs(results.machine.num_cores / decode, 1 / copy, height * width * 3)
 
 
-def paper(results: Json) -> str:
+def input_model(results: Published[InputFigures]) -> str:
     costs = measured_costs(results)
     rows = []
-    for rate in PAPER_RATES:
+    for rate in MODEL_RATES:
         needed = feed(rate, costs)
-        rows.append(
-            [
-                f"{rate:,}",
-                str(needed.decoding_cores),
-                str(needed.copying_cores),
-                f"{needed.bytes_per_s / 1e9:.1f}",
-            ]
-        )
+        cores = [str(needed.decoding_cores), str(needed.copying_cores)]
+        rows.append([f"{rate:,}", *cores, f"{needed.bytes_per_s / 1e9:.1f}"])
     header = ["images/s to feed", "cores to decode each epoch", "cores to copy from a cache", "GB/s from the cache"]
     costs_text = (
         f"Measured: {1e3 * costs.decode_s:.2f} ms of one core to decode an image, {1e6 * costs.copy_s:.0f} µs to copy it,"
-        f" {costs.image_bytes:,} bytes. The arithmetic is `hh_fast/bench/paper.py`."
+        f" {costs.image_bytes:,} bytes. The arithmetic is `benchmarks/input_model.py`."
     )
-    return "\n\n".join([markdown_table(header, rows), costs_text])
+    return joined(markdown_table(header, rows), costs_text)
 
 
-def readme(results: Json) -> str:
-    """The front page's table: the whole recipe, the two paths."""
-    entries = by_name(results)
-    names = [GENERATOR, *(name for name in entries if name.startswith("hh_fast"))]
+def speedup(named: dict[str, Outcome[TrainingFigures]], above: str, below: str, figure: str) -> float | None:
+    """The ratio of two arms' medians, or None where one is not measured."""
+    seconds = [named[name].median(figure) if name in named else None for name in (above, below)]
+    return seconds[0] / seconds[1] if seconds[0] and seconds[1] else None
+
+
+def lead(named: dict[str, Outcome[TrainingFigures]], precision: str) -> str:
+    """The fair sentence: over what is commonly run, and over stock tf.data at equal precision."""
+    said = []
+    for plus, when in (("", ""), (", augmented", "with augmentation, ")):
+        own = f"{OWN}, {precision}{plus}"
+        generator = speedup(named, f"{GENERATOR}, float32{plus}", own, "steady_epoch_s")
+        stock = speedup(named, f"{STOCK}, {precision}{plus}", own, "steady_epoch_s")
+        over = [f"{generator:.1f} over ImageDataGenerator as commonly run"] if generator else []
+        over += [f"{stock:.1f} over stock tf.data at equal precision"] if stock else []
+        said += [f"{when}{' and '.join(over)}"] if over else []
+    return f"Speedup of a steady-state epoch: {'; '.join(said)}." if said else ""
+
+
+def readme(results: Published[TrainingFigures]) -> str:
+    """The front page's table: what is commonly run, stock tf.data, and hh_fast; with and without augmentation."""
+    named = {outcome.name: outcome for outcome in results.outcomes if outcome.repeats}
+    precision = str(results.settings["precision"])
+    kinds = {precision: None, "float32": None}
+    names = [f"{GENERATOR}, float32", f"{STOCK}, {precision}", *(f"{OWN}, {kind}" for kind in reversed(kinds))]
+    names += [f"{name}, augmented" for name in names if name != f"{OWN}, float32" or precision == "float32"]
     rows = []
-    for name in names:
+    for name in (name for name in names if name in named):
+        base = f"{GENERATOR}, float32{', augmented' if name.endswith('augmented') else ''}"
         row = [name]
         for figure in ("steady_epoch_s", "wall_s"):
-            base, seconds = (median_of(entries[which], figure) or 0.0 for which in (GENERATOR, name))
-            row += [number(seconds, 1), f"{base / seconds:.1f}"]
-        rows.append([*row, percent(median_of(entries[name], "last_val_accuracy"))])
-    epochs, seeds = results["train"]["epochs"], len(entries[GENERATOR]["repeats"])
-    data, machine = results["data"], results["machine"]
+            faster = speedup(named, base, name, figure)
+            row += [number(named[name].median(figure), 1), number(faster, 1)]
+        rows.append([*row, percent(named[name].median("last_val_accuracy"))])
+    epochs, num_images = int(results.settings["epochs"]), results.data.num_train if results.data else 0
     header = [
-        f"{epochs} epochs of {data['num_train']:,} images",
-        "a later epoch, s",
-        "times faster",
-        "whole run, s",
-        "times faster",
+        f"{counted(epochs, 'epoch')} of {counted(num_images, 'image')}",
+        "steady-state epoch, s",
+        "speedup",
+        "training time, s",
+        "speedup",
         "validation accuracy",
     ]
     text = (
-        f"Medians of {counted(seeds, 'seed')} on the built-in sample, {machine['num_cores']} CPU cores ({machine['cpu']}),"
-        f" from the same initial weights. {held_up_epochs(entries[GENERATOR])}How, and the rest:"
-        " [benchmarks/README.md](benchmarks/README.md)."
+        f"Medians of {counted(int(results.settings['seeds']), 'seed')} on the built-in sample, {results.machine.in_words}, from the same"
+        " initial weights. How, and the rest: [benchmarks/README.md](benchmarks/README.md)."
     )
-    return "\n\n".join([markdown_table(header, rows), text])
+    return joined(lead(named, precision), markdown_table(header, rows), stall_sentence(list(named.values())), text)
 
 
-def export(results: Json) -> str:
+def figures(results: Published[TrainingFigures]) -> str:
+    """The five figures that matter, pair by pair: two speedups, and shares of what the machine allows."""
+    precision = str(results.settings["precision"])
+    own = f"{OWN}, {precision}"
+    inputs_measured = published.read("inputs", Published[InputFigures], RESULTS)
+    found = {(ratio.what, ratio.above, ratio.below): ratio for ratio in results.ratios}
+    found |= {
+        (ratio.what, ratio.above, ratio.below): ratio for ratio in (inputs_measured.ratios if inputs_measured else ())
+    }
+    asked = {
+        "speedup of a steady-state epoch over ImageDataGenerator as commonly run": (
+            ("speedup, steady-state epoch", f"{GENERATOR}, float32", own)
+        ),
+        "speedup of a steady-state epoch over stock tf.data at equal precision": (
+            ("speedup, steady-state epoch", f"{STOCK}, {precision}", own)
+        ),
+        f"training, {precision}: share of the machine's own matrix product": (
+            ("share of the matrix product", own, f"bound: matrix product, {precision}")
+        ),
+        "training: share of the synthetic bound": (
+            ("share of the synthetic bound", own, f"bound: resident batch, {OWN}, {precision}")
+        ),
+        "first epoch's input: share of bare decoding": (
+            ("share of bound: first epoch's input", f"{OWN}, memory", DECODE_BOUND)
+        ),
+    }
+    rows = []
+    for name, key in asked.items():
+        ratio = found.get(key)
+        cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["not measured yet", "-"]
+        rows.append([name, *cells])
+    return joined(
+        markdown_table(["figure", "median", "lowest to highest"], rows),
+        about(results.machine, results.command, results.written),
+    )
+
+
+def gpu(results: Published[GpuSetting]) -> str:
+    rows = []
+    for one in (repeat for outcome in results.outcomes for repeat in outcome.repeats):
+        compiler = "XLA" if one.jit_compile else "no XLA"
+        start = [one.precision, compiler, f"{one.batch_size:,}"]
+        if one.failure:
+            rows.append([*start, f"failed: {one.failure}", "-", "-"])
+        else:
+            rows.append([*start, number(one.images_per_s), percent(one.share), percent(one.input_wait)])
+    header = [
+        "precision",
+        "compiler",
+        "batch",
+        "training, images/s",
+        "share of the synthetic bound",
+        "input wait, copy included",
+    ]
+    return joined(markdown_table(header, rows), *footer(results))
+
+
+def export(results: dict[str, Any]) -> str:
     rows = [
         [entry["figure"], f"{entry['value']:.3g}", f"{entry['target']:g}", "yes" if entry["holds"] else "no"]
         for entry in results["figures"]
     ]
-    return "\n\n".join([markdown_table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`."])
+    return joined(markdown_table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`.")
 
 
-def autotuner(results: Json) -> str:
+def autotuner(results: Published[IteratorFigures]) -> str:
     rows = []
-    for name, entry in by_name(results).items():
-        for repeat in entry["repeats"]:
-            waited = sorted(repeat["waited_s"])
-            held_up = sum(seconds > HELD_UP_S for seconds in waited)
-            rows.append([name, f"{repeat['life_s']:g}", f"{held_up} of {len(waited)}", f"{waited[-1]:.2f}"])
-    header = ["iterators", "in use for, s", f"held up their program over {HELD_UP_S:g} s", "longest, s"]
-    return "\n\n".join([markdown_table(header, rows), about(results)])
+    for outcome in results.outcomes:
+        for one in outcome.repeats:
+            waited = sorted(one.waited_s)
+            stalled = sum(seconds > STALLED_S for seconds in waited)
+            rows.append([outcome.name, f"{one.life_s:g}", f"{stalled} of {len(waited)}", f"{waited[-1]:.2f}"])
+    header = ["iterators", "in use for, s", f"shutdown stalled over {STALLED_S:g} s", "longest, s"]
+    return joined(markdown_table(header, rows), *footer(results))
 
 
-def distributed(results: Json) -> str:
-    return "\n\n".join([scaling.report(results), about(results)])
+def distributed(results: dict[str, Any]) -> str:
+    machine = from_json(Machine, results["machine"])
+    return joined(scaling_model.report(results), about(machine, results["command"], results["written"]))
 
 
-def tried(results: Json) -> str:
+def tried(results: dict[str, Any]) -> str:
     rows = [[entry["what"], entry["predicted"], entry["came_out"], entry["kept"]] for entry in results["tried"]]
     return markdown_table(["tried", "predicted", "came out", "kept"], rows)
 
 
-# Name of a block: the JSON that it is made of, and what makes it.
-TABLES: dict[str, tuple[str, Callable[[Json], str]]] = {
-    "readme": ("training", readme),
-    "training": ("training", training),
-    "inputs": ("inputs", inputs),
-    "step": ("step", step),
-    "scale": ("scale", scale),
-    "paper": ("inputs", paper),
-    "export": ("export", export),
-    "autotuner": ("autotuner", autotuner),
-    "tried": ("tried", tried),
-    "distributed": ("distributed", distributed),
+# Name of a block: the JSON that it is made of, of which kind, and what makes it.
+TABLES: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
+    "readme": ("training", Published[TrainingFigures], readme),
+    "figures": ("training", Published[TrainingFigures], figures),
+    "training": ("training", Published[TrainingFigures], training),
+    "recipe": ("recipe", Published[TrainingFigures], training),
+    "inputs": ("inputs", Published[InputFigures], inputs),
+    "step": ("step", Published[StepFigures], step),
+    "gpu": ("gpu", Published[GpuSetting], gpu),
+    "scale": ("scale", Published[ScaleFigures], scale),
+    "input_model": ("inputs", Published[InputFigures], input_model),
+    "export": ("export", Any, export),
+    "autotuner": ("autotuner", Published[IteratorFigures], autotuner),
+    "tried": ("tried", Any, tried),
+    "distributed": ("distributed", Any, distributed),
 }
+# The command that makes a JSON, where it is not the one of its name.
+COMMANDS = {"recipe": "training.py --recipe --epochs=15"}
 
 
 def block(name: str) -> str:
@@ -274,9 +291,10 @@ def block(name: str) -> str:
     Raises:
         KeyError: no such block.
     """
-    source, make = TABLES[name]
-    results = read(source)
-    return f"Not measured yet: `benchmarks/{source}.py`.\n" if results is None else f"{make(results)}\n"
+    source, kind, make = TABLES[name]
+    results = published.read(source, kind, RESULTS)
+    missing = f"Not measured yet: `benchmarks/{COMMANDS.get(source, f'{source}.py')}`."
+    return f"{missing if results is None else make(results)}\n"
 
 
 def rewritten(text: str) -> str:

@@ -1,74 +1,82 @@
-"""The whole recipe, 15 epochs, by ImageDataGenerator and fit and by hh_fast, in turn, over several seeds.
+"""The training race in full: every arm, in turn, over several seeds, beside the bounds of its steps.
 
-    .venv/bin/python benchmarks/training.py
+    .venv/bin/python benchmarks/training.py                       # every arm, 3 seeds of 5 epochs: about 35 minutes on 2 cores
+    .venv/bin/python benchmarks/training.py --recipe --epochs=15  # ImageDataGenerator and hh_fast, as the notebook has it: 25 minutes
 
-Takes about 25 minutes on 2 cores. Every run has a process of its own; the three of one seed start from the same weights.
+Every training has a process of its own; those of one seed start from the same weights.
 """
 
 import dataclasses
-import functools
 import sys
 
 import benchlib
+from published import RESULTS
 
-from hh_fast.bench import baseline, whole
+from hh_fast.bench import own_loop
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.measure import Outcome, Variant, run_in_turn
-from hh_fast.bench.race import GENERATOR_TRAINING, RESIDENT_RECIPE, Call, resident_name
-from hh_fast.bench.run import chosen_precision
-from hh_fast.bench.setting import Setting
-from hh_fast.config import BenchConfig, TrainConfig
+from hh_fast.bench.results import with_steady_epochs
+from hh_fast.bench.statistics import Outcome
+from hh_fast.bench.training_race import (
+    GENERATOR,
+    OWN,
+    Arm,
+    all_arms,
+    bound_variants,
+    training_claims,
+    training_variants,
+)
+from hh_fast.config import TrainConfig
 
 
-def make_calls(setting: Setting, chosen: str) -> list[Call]:
-    """The generator's training, ours in float32 and in the machine's precision, and each one's resident batch."""
-    recipe = setting.job("float32")
-    jobs = {precision: setting.job(precision) for precision in ("float32", chosen)}
-    calls = [Call(GENERATOR_TRAINING, whole.train_generator, (recipe, baseline.Feeding()))]
-    calls += [Call(f"hh_fast, {precision}", whole.train_hh_fast, (job,)) for precision, job in jobs.items()]
-    calls.append(Call(RESIDENT_RECIPE, whole.resident_recipe, (recipe,)))
-    calls += [Call(resident_name(precision), whole.resident_hh_fast, (job,)) for precision, job in jobs.items()]
-    return [dataclasses.replace(call, use_gpu=True) for call in calls]
-
-
-def tell(seed: int, name: str, _: float) -> None:
-    benchlib.show(f"seed {seed}: {name}")
+def joined(parts: list[tuple[Outcome, ...]]) -> list[Outcome]:
+    """The repeats of all seeds under each name."""
+    named: dict[str, Outcome] = {}
+    for outcome in (outcome for part in parts for outcome in part):
+        before = named.get(outcome.name, Outcome(outcome.name))
+        failure = before.failure or outcome.failure
+        named[outcome.name] = Outcome(outcome.name, (*before.repeats, *outcome.repeats), failure)
+    return list(named.values())
 
 
 def main() -> int:
     parser = benchlib.parser(__doc__ or "", "training")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--validation_batch_size", type=int, default=TrainConfig.validation_batch_size)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipe", action="store_true", help="only ImageDataGenerator and hh_fast, to recipe.json")
     arguments = parser.parse_args()
-    train = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
-    chosen = in_process(chosen_precision, train, use_gpu=True)
-    outcomes: dict[str, Outcome] = {}
+    sizes = {"batch_size": arguments.batch_size, "validation_batch_size": arguments.validation_batch_size}
+    train = TrainConfig(epochs=arguments.epochs, **sizes)
+    precision = str(in_process(own_loop.chosen_precision, train, use_gpu=True))
+    arms = all_arms(precision)
+    if arguments.recipe:
+        arms = list(dict.fromkeys([Arm(GENERATOR), Arm(OWN), Arm(OWN, precision)]))
+        if arguments.output == parser.get_default("output"):
+            arguments.output = RESULTS / "recipe.json"
+    bounded = [arm for arm in arms if not arm.augment]
+    trained, bounds = [], []
     for seed in range(arguments.seeds):
         config = benchlib.data_config(arguments, seed=seed, cache="memory")
-        with benchlib.whole_data(config, train, BenchConfig(epochs=arguments.epochs)) as (setting, data):
-            calls = make_calls(setting, chosen)
-            variants = [Variant(call.name, call.run) for call in calls]
-            first = seed % len(calls)
-            rotated = variants[first:] + variants[:first]
-            progress = functools.partial(tell, seed)
-            found = run_in_turn(rotated, repeats=1, on_progress=progress)
-            for name in (call.name for call in calls):
-                outcome = outcomes.setdefault(name, Outcome(name))
-                outcome.repeats += [{"seed": seed, **repeat} for repeat in found[name].repeats]
-                outcome.failure = outcome.failure or found[name].failure
-            described = benchlib.describe(data)
-    asked = [
-        ("fit in float32", GENERATOR_TRAINING, "hh_fast, float32", "wall_s"),
-        ("fit", GENERATOR_TRAINING, f"hh_fast, {chosen}", "wall_s"),
-        ("later epoch, not held up, in float32", GENERATOR_TRAINING, "hh_fast, float32", "steady_epoch_s"),
-        ("later epoch, not held up", GENERATOR_TRAINING, f"hh_fast, {chosen}", "steady_epoch_s"),
-        ("share of the synthetic bound, float32", "hh_fast, float32", resident_name("float32"), "warm_img_s"),
-        ("share of the synthetic bound", f"hh_fast, {chosen}", resident_name(chosen), "warm_img_s"),
-        ("share of the synthetic bound, generator", GENERATOR_TRAINING, RESIDENT_RECIPE, "warm_img_s"),
-    ]
-    ratios = benchlib.ratios(outcomes, asked)
-    benchlib.write(arguments.output, outcomes, data=described, train=train.to_json(), precision=chosen, ratios=ratios)
+        with benchlib.whole_workload(config, train) as (workload, data):
+            variants = [*training_variants(arms, workload), *bound_variants(bounded, workload)]
+            first = seed % len(variants)
+            benchlib.show(f"seed {seed}")
+            found = {one.name: one for one in benchlib.in_turn(variants[first:] + variants[:first], 1)}
+            ordered = [found[variant.name] for variant in variants]
+            trained.append(tuple(ordered[: len(arms)]))
+            bounds.append(tuple(ordered[len(arms) :]))
+    benchlib.write(
+        arguments.output,
+        [with_steady_epochs(outcome) for outcome in joined(trained)],
+        bounds=joined(bounds),
+        claims=training_claims(bounded, precision),
+        data=dataclasses.replace(data, num_train=data.num_train // train.batch_size * train.batch_size),
+        precision=precision,
+        epochs=arguments.epochs,
+        seeds=arguments.seeds,
+        **sizes,
+    )
     return 0
 
 

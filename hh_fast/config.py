@@ -398,9 +398,6 @@ class BenchConfig(Config):
     write_flags: str | None = option(
         None, "With --sweep: write the best settings to this flagfile, which bin/train takes."
     )
-    peers: bool = option(
-        False, "Also measure other frameworks' loaders and training where they are installed (PyTorch)."
-    )
     compare: bool = option(False, "Compare two results.json, given as two arguments, and measure nothing.")
     output_dir: str | None = option(
         None, "Folder for results.json, results.md and the chart. Default: bench_results/ and the date and time."

@@ -1,8 +1,8 @@
-import json
 import sys
 
 import pytest
 
+from hh_fast.bench.results import read_results
 from hh_fast.cli import bench
 
 SMALL = ("--image_size=94,94", "--batch_size=4", "--validation_batch_size=4", "--quick", "--epochs=1", "--budget_s=1")
@@ -44,18 +44,15 @@ def test_it_leaves_results_report_and_chart(measured):
 
 
 def test_nothing_failed_and_every_raw_repeat_is_there(measured):
-    results = json.loads((measured[0] / "out" / "results.json").read_text())
-    entries = {entry["name"]: entry for part in ("input", "training") for entry in results[part]}
-    assert {name: entry["failure"] for name, entry in entries.items() if entry["failure"]} == {}
-    assert len(entries) >= 12
-    assert all(len(entry["repeats"]) == 1 for entry in entries.values())
-    generator = entries["ImageDataGenerator and fit, float32"]["repeats"][0]
-    assert generator["images"] == [results["plan"]["num_train"]]
-    own = entries[f"hh_fast, {results['precision']}"]["repeats"][0]
-    assert own["images"] == generator["images"]
-    assert results["fairness"]["num_exact"] == results["plan"]["num_input"]
-    assert {"machine", "versions", "flags", "ratios"} <= set(results)
-    assert results["data"]["fingerprint"]
+    results = read_results(measured[0] / "out" / "results.json")
+    assert results.failures == []
+    assert (len(results.input), len(results.training), len(results.step_bounds)) == (9, 3, 2)
+    assert all(len(outcome.repeats) == 1 for outcome in (*results.input, *results.training, *results.step_bounds))
+    assert {outcome.repeats[0].images for outcome in results.training} == {(results.plan.num_train,)}
+    assert results.fairness.num_exact == results.plan.num_input
+    # Two speedups of an epoch and of all, four shares of bounds, two more of input.
+    assert len(results.ratios) == 2 * 2 + 4 + 2
+    assert results.images.fingerprint
 
 
 def test_the_work_folder_is_gone(measured):
@@ -85,7 +82,7 @@ def test_two_results_are_compared(measured, capsys):
         ),
         (
             ("--augment",),
-            "bench: `augment` must be left out of a bench: the paths augment in different ways. Received: true\n",
+            "bench: `augment` must be left out of a bench: its arms say which of them augment. Received: true\n",
         ),
         (
             ("--steps_per_epoch=3",),
@@ -129,7 +126,7 @@ def test_help_lists_its_flags_with_its_own_number_of_epochs(capsys):
     text = capsys.readouterr().out
     assert "  --epochs=2\n" in text
     assert text.count("--epochs=") == 1
-    for flag in ("--sweep", "--write_flags", "--peers", "--compare", "--quick", "--dataset", "--batch_size"):
+    for flag in ("--sweep", "--write_flags", "--compare", "--quick", "--dataset", "--batch_size"):
         assert flag in text
 
 

@@ -1,27 +1,34 @@
-import shutil
+import dataclasses
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hh_fast.bench import baseline, fairness, inputs
+from hh_fast.bench import fairness
+from hh_fast.bench.input_race import GENERATOR, OWN, STOCK, input_paths
+from hh_fast.bench.workload import Workload
+from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.errors import CheckError
 
+NAMED = {path.name: path for path in input_paths()}
 
-def check(folder, size=(24, 24), batch_size=4):
-    common = {"directory": folder, "image_size": size, "batch_size": batch_size}
-    paths = [
-        inputs.GeneratorInput(**common, feeding=baseline.Feeding()),
-        inputs.KerasInput(**common),
-        inputs.HHFastInput(**common, cache="none"),
-    ]
-    files = [str(path) for class_dir in sorted(folder.iterdir()) for path in sorted(class_dir.iterdir())]
-    return fairness.check(paths, inputs.HHFastInput(**common), files)
+
+def check(folder, size=(24, 24), paths=(NAMED[GENERATOR], NAMED[STOCK], NAMED["hh_fast, none"])):
+    config = DataConfig(image_size=size)
+    workload = Workload(config, TrainConfig(batch_size=4), 2).on(folder, None)
+    return fairness.check(paths, NAMED[OWN], workload)
+
+
+def as_jpeg(folder, **options):
+    for path in folder.rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".jpg"), quality=90, **options)
+        path.unlink()
+    return folder
 
 
 def test_equal_files_are_equal_to_the_bit(make_images):
     found = check(make_images("train", {"a": 3, "b": 2}))
-    assert (found.num_images, found.num_exact, found.failed, found.remarks) == (5, 5, {}, [])
+    assert (found.num_images, found.num_exact, found.failed, found.remarks) == (5, 5, {}, ())
 
 
 def test_resized_files_differ_by_interpolation_which_is_said(make_images):
@@ -31,17 +38,31 @@ def test_resized_files_differ_by_interpolation_which_is_said(make_images):
     assert remark.startswith("ImageDataGenerator resizes by nearest neighbor, the others bilinear: 2 images, by ")
 
 
-def test_jpeg_files_differ_by_the_transform_of_keras_which_is_said(make_images):
-    folder = make_images("train", {"a": 2, "b": 2})
-    for path in folder.rglob("*.png"):
-        Image.open(path).save(path.with_suffix(".jpg"), quality=90)
-        path.unlink()
-    found = check(folder)
-    assert found.num_exact == 0
-    [remark] = found.remarks
-    assert remark.startswith(
-        "image_dataset_from_directory decodes JPEG by another transform than hh_fast: 4 images, by "
-    )
+def test_jpeg_files_differ_by_their_decoders_which_is_said(make_images):
+    found = check(as_jpeg(make_images("train", {"a": 2, "b": 2})))
+    assert (found.num_exact, found.failed) == (0, {})
+    assert found.remarks
+    for remark in found.remarks:
+        assert " decodes JPEG otherwise than hh_fast: 4 images, by " in remark
+
+
+def test_turned_images_are_counted_and_not_compared(make_images):
+    exif = Image.Exif()
+    exif[fairness.ORIENTATION] = 6
+    found = check(as_jpeg(make_images("train", {"a": 2, "b": 2}), exif=exif))
+    assert found.remarks == ("4 images are turned by their EXIF orientation, which only hh_fast heeds",)
+
+
+def test_other_jpeg_pixels_stop_the_bench(make_images):
+    def darker(workload, **how):
+        epochs = NAMED[STOCK].open(workload, **how)
+        return lambda first, num: ((images / 2, labels) for images, labels in epochs(first, num))
+
+    folder = as_jpeg(make_images("train", {"a": 2, "b": 2}))
+    with pytest.raises(
+        CheckError, match=r"^image_dataset_from_directory reads other JPEG pixels than hh_fast: 4 images, by "
+    ):
+        check(folder, paths=[dataclasses.replace(NAMED[STOCK], open=darker)])
 
 
 def test_a_file_type_that_the_generator_does_not_know_leaves_it_out(make_images):
@@ -51,7 +72,7 @@ def test_a_file_type_that_the_generator_does_not_know_leaves_it_out(make_images)
     path.unlink()
     found = check(folder)
     assert found.failed == {
-        "ImageDataGenerator": "ValueError: it yields other images than the 4 that hh_fast reads"
+        "ImageDataGenerator": "ValueError: it yields others of the 4 images that hh_fast reads"
         " (file types it does not know?)"
     }
 
@@ -68,29 +89,20 @@ def test_pixels_that_must_be_equal_and_are_not_stop_the_bench(make_images):
     )
 
 
-class Mislabelled(inputs.KerasInput):
-    def ordered(self):
-        for images, labels in super().ordered():
-            yield images, 1 - np.asarray(labels)
-
-
 def test_other_labels_stop_the_bench(make_images):
+    def mislabelled(workload, **how):
+        epochs = NAMED[STOCK].open(workload, **how)
+        return lambda first, num: ((images, 1 - np.asarray(labels)) for images, labels in epochs(first, num))
+
     folder = make_images("train", {"a": 1, "b": 1})
-    common = {"directory": folder, "image_size": (24, 24), "batch_size": 4}
-    files = [str(folder / "a" / "000.png"), str(folder / "b" / "000.png")]
     with pytest.raises(CheckError) as caught:
-        fairness.check([Mislabelled(**common)], inputs.HHFastInput(**common), files)
-    assert str(caught.value) == f"{files[0]}: image_dataset_from_directory gives it label 1, hh_fast 0"
+        check(folder, paths=[dataclasses.replace(NAMED[STOCK], open=mislabelled)])
+    assert str(caught.value) == f"{folder / 'a' / '000.png'}: image_dataset_from_directory gives it label 1, hh_fast 0"
 
 
 def test_a_path_that_cannot_read_fails_alone(make_images):
-    folder = make_images("train", {"a": 2, "b": 2})
-    away = folder.with_name("away")
-    shutil.copytree(folder, away)
-    (away / "a" / "000.png").write_bytes(b"no image")
-    common = {"image_size": (24, 24), "batch_size": 4}
-    files = [str(path) for class_dir in sorted(folder.iterdir()) for path in sorted(class_dir.iterdir())]
-    found = fairness.check(
-        [inputs.KerasInput(directory=away, **common)], inputs.HHFastInput(directory=folder, **common), files
-    )
-    assert found.failed["image_dataset_from_directory"].startswith("InvalidArgumentError: ")
+    def fails(workload, **how):
+        raise ImportError("no SciPy\nhere")
+
+    found = check(make_images("train", {"a": 2, "b": 2}), paths=[dataclasses.replace(NAMED[STOCK], open=fails)])
+    assert found.failed == {STOCK: "ImportError: no SciPy here"}

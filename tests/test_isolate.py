@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hh_fast.bench.isolate import in_process
-from hh_fast.bench.measure import MeasurementError
+from hh_fast.bench.statistics import MeasurementError
 from hh_fast.errors import DataError
 
 

@@ -1,10 +1,10 @@
 import importlib.util
 
 import numpy as np
+import peers
 import pytest
 
-from hh_fast.bench import peers
-from hh_fast.bench.baseline import recipe_model
+from hh_fast.bench.baselines import recipe_model
 from hh_fast.bench.isolate import in_process
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -24,12 +24,7 @@ def job(folder="", weights=(), **changes):
         "seed": 0,
         "weights": tuple(weights),
     }
-    return peers.PeerJob(**{**values, **changes})
-
-
-def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert peers.missing() == ["PyTorch"]
+    return peers.TorchJob(**{**values, **changes})
 
 
 @needs_torch
@@ -46,11 +41,11 @@ def test_its_cnn_is_the_same_function(softmax):
 @needs_torch
 def test_it_reads_every_image_and_trains(make_images):
     folder = make_images("train", {"a": 3, "b": 3}, size=(96, 96))
-    figures = in_process(peers.torch_input, job(folder), 6, framework="torch")
-    assert figures["first_images"] == 6
+    figures = in_process(peers.torch_input, job(folder), framework="torch")
+    assert figures.first.num_images == 6
     weights = recipe_model((96, 96)).get_weights()
     trained = in_process(
         peers.torch_training, job(folder, weights, validation_dir=str(folder), epochs=2), "float32", framework="torch"
     )
-    assert trained["images"] == [6, 6]
-    assert len(trained["val_accuracy"]) == 2
+    assert trained.images == (6, 6)
+    assert len(trained.val_accuracy) == 2

@@ -1,27 +1,34 @@
-from hh_fast.bench import progress
+import logging
+
+from hh_fast.bench.progress import Progress
 
 
-def lines_of(seconds, monkeypatch):
-    """What is shown when measurements of 10, 30 and 60 expected seconds begin at these times."""
-    shown = []
-    clock = iter([0.0, 0.0, *seconds])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    told = progress.Progress(shown.append)
-    told.plan(100.0)
-    for name, expected in (("a", 10.0), ("b", 30.0), ("c", 60.0)):
-        told.begin(name, expected)
-    return shown
+def test_a_log_gets_one_line_a_measurement(caplog, capsys):
+    progress = Progress(shown=True)
+    progress.expect(100.0)
+    for name in ("a", "b"):
+        progress.begin(name, 50.0)
+    progress.close()
+    assert caplog.messages == ["a", "b"]
+    assert capsys.readouterr().err == ""
 
 
-def test_the_plan_counts_until_something_is_done_and_the_clock_afterwards(monkeypatch):
-    assert lines_of([0.0, 20.0, 80.0], monkeypatch) == [
-        "[........................]   0%, about 100 s left: a",
-        "[##......................]  10%, about 180 s left: b",
-        "[##########..............]  40%, about 120 s left: c",
-    ]
+def test_a_terminal_gets_a_bar_with_the_share_that_is_done(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress(shown=True)
+    progress.expect(100.0)
+    for name, expected_s in (("a", 25.0), ("b", 50.0), ("c", 25.0)):
+        progress.begin(name, expected_s)
+    progress._bar.refresh()
+    progress.close()
+    text = capsys.readouterr().err
+    assert " 75% |██████████████████      | about " in text
+    assert "left: c" in text
 
 
-def test_without_a_plan_it_only_names_what_is_done():
-    shown = []
-    progress.Progress(shown.append).begin("looking at the images", 0.0)
-    assert shown == ["[........................]: looking at the images"]
+def test_a_quiet_bench_shows_nothing(caplog, capsys):
+    caplog.set_level(logging.WARNING)
+    progress = Progress(shown=False)
+    progress.begin("a", 1.0)
+    progress.close()
+    assert (caplog.messages, capsys.readouterr().err) == ([], "")

@@ -1,15 +1,10 @@
 import pytest
+from small_results import small_results
+from small_results import swept as entry
 
 from hh_fast.bench import sweep
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
-
-
-def entry(img_s, *, precision="float32", jit_compile=False, batch_size=128, cache="memory", failure=None):
-    step = sweep.Step(precision, jit_compile, batch_size)
-    base = {"name": step.name, "precision": precision, "jit_compile": jit_compile, "batch_size": batch_size}
-    rates = {} if failure else {"cache": cache, "img_s": img_s, "input_wait": 0.0, "compile_s": 1.0}
-    return {**base, **rates, "failure": failure}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +34,7 @@ def test_flags_narrow_what_is_tried(flags, has_gpu, count, precisions):
 )
 def test_the_fastest_wins_and_ties_go_to_the_recipe(entries, batch_size, cache):
     winner = sweep.best(entries, batch_size=128)
-    assert (winner["batch_size"], winner["cache"]) == (batch_size, cache)
+    assert (winner.batch_size, winner.cache) == (batch_size, cache)
 
 
 def test_nothing_wins_where_all_failed():
@@ -47,14 +42,8 @@ def test_nothing_wins_where_all_failed():
 
 
 def test_the_flagfile_is_one_that_train_takes(tmp_path):
-    results = {
-        "started": "2026-01-02T03:04:05+00:00",
-        "machine": {"cpu": "A CPU", "num_cores": 2, "gpus": []},
-        "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
-        "data": {"image_size": [300, 300]},
-        "flags": {"train": {"batch_size": 128}},
-        "sweep": [entry(100, precision="mixed_bfloat16", batch_size=256, cache="disk"), entry(60)],
-    }
+    fastest = entry(100, precision="mixed_bfloat16", batch_size=256, cache="disk")
+    results = small_results(sweep=(fastest, entry(60)))
     path = tmp_path / "best.flags"
     told = sweep.write_flagfile(results, path)
     assert told == f"Best settings (mixed_bfloat16, no XLA, batch 256, cache disk): {path}"
@@ -65,7 +54,7 @@ def test_the_flagfile_is_one_that_train_takes(tmp_path):
 
 
 def test_no_flagfile_where_all_failed(tmp_path):
-    results = {"flags": {"train": {"batch_size": 128}}, "sweep": [entry(0, failure="no")]}
+    results = small_results(sweep=(entry(0, failure="no"),))
     assert (
         sweep.write_flagfile(results, tmp_path / "a")
         == f"Nothing was written to {tmp_path / 'a'}: every setting failed."

@@ -1,20 +1,33 @@
-"""What no input path of this machine can beat: bare decoding, and a plain copy of the decoded bytes."""
+"""What no arm of this machine can exceed: of input, bare decoding and a copy; of a step, a resident batch and a matrix product."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.bench import baselines, own_loop
+from hh_fast.bench.results import InputFigures, StepFigures
+from hh_fast.bench.statistics import Rate
+from hh_fast.bench.workload import Workload
 from hh_fast.data.decode import path_tensor
 from hh_fast.data.engine import as_written
 from hh_fast.io.cores import num_cores
 
-MIN_S = 0.5
+MIN_COPY_S = 0.5
+# A resident batch is stepped through for at least so long, after its warm-up.
+MIN_RESIDENT_S = 1.0
+MIN_RESIDENT_STEPS = 2
+# Large enough that its speed is the processor's, not the memory's.
+MATRIX_SIDE = 4096
+MIN_PRODUCTS = 3
+DTYPES = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}
 
 
-def decode_bound(paths: Sequence[str]) -> dict[str, float]:
-    """Images a second of reading files and decoding them on every core, and nothing else: no order, resizing or batch.
+def decode_bound(paths: Sequence[str]) -> InputFigures:
+    """Reading files and decoding them on every core, and nothing else: no order, resizing or batch.
 
     The bytes are read inside: a constant of them in the data set's graph was measured to cost more than the reading.
     """
@@ -27,19 +40,95 @@ def decode_bound(paths: Sequence[str]) -> dict[str, float]:
     dataset = dataset.batch(32)
     start = time.perf_counter()
     num_images = sum(int(pixels.shape[0]) for pixels in as_written(dataset))
-    seconds = time.perf_counter() - start
-    return {"first_images": num_images, "first_s": seconds, "first_img_s": num_images / seconds}
+    return InputFigures(first=Rate(num_images, time.perf_counter() - start))
 
 
-def copy_bound(num_images: int, image_size: tuple[int, int], batch_size: int) -> dict[str, float]:
-    """Images a second that one core copies, as uint8 and in a shuffled order, into a batch that is there already."""
-    rows = np.ones((num_images, image_size[0] * image_size[1] * 3), np.uint8)
+def copy_bound(workload: Workload) -> InputFigures:
+    """What one core copies, as uint8 and in a shuffled order, into a batch that is there already."""
+    num_images, batch_size = len(workload.files), workload.train.batch_size
+    rows = np.ones((num_images, math.prod(workload.data.image_size) * 3), np.uint8)
     batch = np.ones((batch_size, rows.shape[1]), np.uint8)
     order = np.random.default_rng(0).permutation(num_images).tolist()
     copied = 0
     start = time.perf_counter()
-    while (seconds := time.perf_counter() - start) < MIN_S:
+    while (seconds := time.perf_counter() - start) < MIN_COPY_S:
         for i, position in enumerate(order):
             batch[i % batch_size] = rows[position]
         copied += num_images
-    return {"warm_images": copied, "warm_s": seconds, "warm_img_s": copied / seconds}
+    return InputFigures(steady=Rate(copied, seconds))
+
+
+def resident_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Random images, uint8 (batch, height, width, 3), and their labels, int32 (batch,)."""
+    random = np.random.default_rng(workload.data.seed)
+    images = random.integers(0, 256, (workload.train.batch_size, *workload.data.image_size, 3), np.uint8)
+    return images, (np.arange(workload.train.batch_size) % workload.num_classes).astype(np.int32)
+
+
+def own_step(workload: Workload) -> Callable[[], None]:
+    """hh_fast's step on a resident batch."""
+    images, labels = map(tf.constant, resident_batch(workload))
+    step = own_loop.make_step(workload)
+    return lambda: step(images, labels)
+
+
+def stock_step(workload: Workload) -> Callable[[], None]:
+    """Keras' own compiled train step, the one that `fit` runs, on a resident float32 batch."""
+    images, labels = resident_batch(workload)
+    dtype = workload.train.precision
+    model = workload.model(dtype)
+    baselines.compile_recipe(model, workload.train, dtype=dtype)
+    model.make_train_function()
+    batches = iter(as_written(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
+
+    def step() -> None:
+        float(model.train_function(batches)["loss"])
+
+    return step
+
+
+def resident_bound(
+    make: Callable[[Workload], Callable[[], None]], workload: Workload, min_s: float = MIN_RESIDENT_S
+) -> StepFigures:
+    """The synthetic bound: a step on one batch that is there already, again and again."""
+    start = time.perf_counter()
+    step = make(workload)
+    step()
+    first_step_s = time.perf_counter() - start
+    step()
+    num_steps, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < min_s or num_steps < MIN_RESIDENT_STEPS:
+        step()
+        num_steps += 1
+    return StepFigures(Rate(num_steps * workload.train.batch_size, seconds), first_step_s=first_step_s)
+
+
+def flops_per_image(model: keras.Sequential) -> int:
+    """Multiplications and additions of a step's convolutions and dense layers for one image: forward, and both gradients.
+
+    The first layer takes no gradient by its input. What else a step does (pooling, ReLU, update) is left out.
+    """
+    total, passes = 0, 2
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+            positions = math.prod(layer.output.shape[1:-1])
+            total += passes * 2 * positions * math.prod(layer.kernel.shape)
+            passes = 3
+    return total
+
+
+def matrix_bound(workload: Workload, side: int = MATRIX_SIDE) -> StepFigures:
+    """The step's arithmetic at the speed of this machine's own matrix product in the precision's dtype."""
+    shape = (side, side)
+    left, right = (tf.cast(tf.random.stateless_normal(shape, (0, i)), DTYPES[workload.train.precision]) for i in (0, 1))
+    product = tf.function(tf.matmul)
+    product(left, right)
+    fastest = math.inf
+    for _ in range(MIN_PRODUCTS):
+        start = time.perf_counter()
+        product(left, right)[0, 0].numpy()  # waits for the device
+        fastest = min(fastest, time.perf_counter() - start)
+    flops_per_s = 2 * side**3 / fastest
+    batch_size = workload.train.batch_size
+    seconds = batch_size * flops_per_image(workload.model("float32")) / flops_per_s
+    return StepFigures(Rate(batch_size, seconds), flops_per_s=flops_per_s)

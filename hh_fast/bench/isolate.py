@@ -5,6 +5,7 @@ hidden. A server that has TensorFlow imported, and nothing run, forks each proce
 """
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -14,7 +15,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from hh_fast.bench.measure import MeasurementError, describe_failure
+from hh_fast.bench.statistics import MeasurementError, Variant, describe_failure
 from hh_fast.errors import HHFastError
 from hh_fast.io.quiet import import_tensorflow
 
@@ -129,3 +130,8 @@ def in_process(
     if not succeeded:
         raise result
     return result
+
+
+def isolated(name: str, function: Callable[..., Any], *arguments: Any, use_gpu: bool = False, **how: Any) -> Variant:
+    """The variant that runs `function(*arguments)` in a process of its own each time; `how` as `in_process` takes it."""
+    return Variant(name, functools.partial(in_process, function, *arguments, use_gpu=use_gpu, **how))

@@ -1,13 +1,14 @@
-"""Where a bench's results go: results.json, results.md and the chart, all or none."""
+"""Where a bench's results go: results.json, results.md and the chart, written atomically."""
 
 import datetime
 import json
 from pathlib import Path
-from typing import Any
 
+from hh_fast.bench.results import Results
 from hh_fast.config import BenchConfig, TrainConfig
 from hh_fast.errors import UsageError
 from hh_fast.io.files import atomic_dir
+from hh_fast.io.typed_json import to_json
 
 RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
 
@@ -43,13 +44,13 @@ def prepare_flagfile(bench: BenchConfig, train: TrainConfig) -> Path | None:
     return path
 
 
-def write_all(results: dict[str, Any], folder: Path) -> str:
-    """Writes the folder, whole or not at all, and returns the report for the terminal."""
+def write_all(results: Results, folder: Path) -> str:
+    """Writes the folder atomically, and returns the report for the terminal."""
     from hh_fast.bench import chart, report  # matplotlib is for the end, not for a refusal
 
     text = report.render(results)
     with atomic_dir(folder) as temporary:
-        (temporary / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (temporary / RESULTS).write_text(json.dumps(to_json(results), indent=1) + "\n", encoding="utf-8")
         (temporary / REPORT).write_text(text, encoding="utf-8")
         chart.draw(results, temporary / CHART_PNG, temporary / CHART_SVG)
     return f"{text}\nResults: {folder}"

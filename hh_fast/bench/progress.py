@@ -1,36 +1,36 @@
-"""How far a bench is, and how long it will take, by what was expected and what it took so far. Standard library only."""
+"""How far a bench is, and how long it will take, by what was expected and what it took so far."""
 
-import time
-from collections.abc import Callable
+import logging
+import sys
 
-BAR_WIDTH = 24
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Turns the beginnings of measurements into lines such as `[####....]  40%, about 60 s left: hh_fast, memory`.
+    """A bar that is redrawn on a terminal, and one line a measurement in a log."""
 
-    The estimate starts from the plan and is corrected by how long the finished part of it took.
-    """
+    def __init__(self, *, shown: bool) -> None:
+        on_terminal = shown and sys.stderr.isatty()
+        form = "{percentage:3.0f}% |{bar:24}| about {remaining} left: {desc}"
+        self._bar = tqdm(bar_format=form, file=sys.stderr, disable=not on_terminal, leave=False, total=1.0)
+        self._log = shown and not on_terminal
+        self._expected_s = 0.0
 
-    def __init__(self, show: Callable[[str], None]) -> None:
-        self._show = show
-        self._total = self._done = self._current = 0.0
-        self._start = time.monotonic()
-
-    def plan(self, seconds: float) -> None:
+    def expect(self, seconds: float) -> None:
         """From now on, `seconds` of expected work are to be done."""
-        self._total, self._done, self._current = seconds, 0.0, 0.0
-        self._start = time.monotonic()
+        self._bar.reset(total=seconds)
+        self._expected_s = 0.0
 
     def begin(self, name: str, expected_s: float) -> None:
         """The measurement before is over, and one that should take `expected_s` begins."""
-        self._done += self._current
-        self._current = expected_s
-        share = min(1.0, self._done / self._total) if self._total else 0.0
-        elapsed = time.monotonic() - self._start
-        # Until a tenth is done, the plan knows better than the clock.
-        left = self._total - self._done if share < 0.1 else elapsed / share * (1 - share)
-        filled = round(share * BAR_WIDTH)
-        bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        estimate = f" {share:4.0%}, about {max(0.0, left):.0f} s left" if self._total else ""
-        self._show(f"[{bar}]{estimate}: {name}")
+        self._bar.update(self._expected_s)
+        self._bar.set_description_str(name)
+        self._expected_s = expected_s
+        if self._log:
+            logger.info("%s", name)
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()

@@ -1,6 +1,6 @@
 """`bin/bench`: the ImageDataGenerator path and the tf.data path, timed in turn on this machine."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,21 +14,12 @@ results.md and a chart. It takes the images and settings by the same flags as bi
 bin/bench --compare OLD.json NEW.json: says what got slower or faster between two results."""
 
 
-def _show(line: str) -> None:
-    """A bar that is redrawn on a terminal, and one line a measurement in a log."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{line}")
-    else:
-        sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
 def _compare(arguments: Sequence[str]) -> None:
     if len(arguments) != 2:
         raise UsageError(
             f"`compare` must be given two results.json, the older first. Received: {len(arguments)} arguments"
         )
-    from hh_fast.bench.compare import compare_files
+    from hh_fast.bench.comparison import compare_files
 
     print(compare_files(Path(arguments[0]), Path(arguments[1])))
 
@@ -45,23 +36,17 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
 
     start_server()  # imports TensorFlow for the measuring processes while this one does
     import_tensorflow_without_gpu()
-    from hh_fast.bench.run import run_bench
+    from hh_fast.bench.benchmark import run_bench
+    from hh_fast.bench.progress import Progress
 
-    results = run_bench(bench, data, train, _show if bench_shows() else lambda _: None)
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    progress = Progress(shown=logging.getLogger("hh_fast").isEnabledFor(logging.INFO))
+    results = run_bench(bench, data, train, progress)
+    progress.close()
     print(write_all(results, output_dir))
     if flagfile is not None:
         from hh_fast.bench.sweep import write_flagfile
 
         print(write_flagfile(results, flagfile))
-
-
-def bench_shows() -> bool:
-    """Whether progress is wanted: not with --verbosity=-1."""
-    import logging
-
-    return logging.getLogger("hh_fast").isEnabledFor(logging.INFO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
-"""A model on paper: what keeps an accelerator of a given speed fed, from the measured costs of one image.
+"""An analytical model: what keeps an accelerator of a given speed fed, from the measured costs of one image.
 
     decoding cores = images a second x seconds to decode one            (cache=none, and every first epoch)
-    copying cores  = images a second x seconds to copy one              (cache=memory, warm epochs)
-    disk           = images a second x bytes of one                     (cache=disk, when it is larger than memory)
+    copying cores  = images a second x seconds to copy one              (cache=memory, steady-state epochs)
+    bytes a second = images a second x bytes of one                     (from the cache)
 
 These are the plain utilization law (Little, 1961; Denning and Buzen, 1978: utilization = throughput x service time); they
 leave out everything else that the host does, so they are lower bounds. Standard library only.
@@ -50,24 +50,3 @@ def feed(images_per_s: float, costs: Costs) -> Feed:
         copying_cores=math.ceil(round(images_per_s * costs.copy_s, 9)),
         bytes_per_s=images_per_s * costs.image_bytes,
     )
-
-
-def choose_cache(
-    images_per_s: float, costs: Costs, *, num_images: int, num_cores: int, free_memory: float, disk_bytes_per_s: float
-) -> str:
-    """The simplest cache that keeps the accelerator fed in warm epochs: `none`, `memory`, `disk`, or `nothing does`.
-
-    Args:
-        num_images: Images of the data set.
-        num_cores: Cores that input may have.
-        free_memory: Bytes that the cache may take; a disk cache that fits is read from memory too.
-        disk_bytes_per_s: What the disk reads.
-    """
-    needed = feed(images_per_s, costs)
-    if needed.decoding_cores <= num_cores:
-        return "none"
-    if needed.copying_cores > num_cores:
-        return "nothing does"
-    if num_images * costs.image_bytes <= free_memory:
-        return "memory"
-    return "disk" if needed.bytes_per_s <= disk_bytes_per_s else "nothing does"

@@ -1,4 +1,4 @@
-"""On paper: what a step costs on many replicas, from what was measured on few.
+"""An analytical model: what a step costs on many replicas, from what was measured on few.
 
 A step is the replica's own computing, and the sum of all gradients over the network. A ring sends each replica's share
 2 (R - 1) / R times the model (Patarasu and Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002), which no method
@@ -35,7 +35,7 @@ class Network:
 
 ETHERNET, RDMA = Network(1.25e9, 50e-6), Network(12.5e9, 5e-6)
 # The replica as measured, and one a hundred times as fast, where the exchange begins to show.
-ON_PAPER = (
+SCENARIOS = (
     (1, "10 Gbit/s and 50 microseconds", ETHERNET),
     (100, "10 Gbit/s and 50 microseconds", ETHERNET),
     (100, "100 Gbit/s and 5 microseconds", RDMA),
@@ -44,7 +44,7 @@ ON_PAPER = (
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step on paper. `efficiency`: images a second over what as many replicas would do without talking."""
+    """A modelled step. `efficiency`: images a second over what as many replicas would do without talking."""
 
     num_replicas: int
     batch_size: int
@@ -80,7 +80,7 @@ def scaled_rates(rate: float, batch_size: int, reference_batch_size: int) -> tup
     return rate * factor, rate * math.sqrt(factor)
 
 
-def step_on_paper(
+def modelled_step(
     replica: Replica,
     network: Network,
     num_replicas: int,
@@ -107,7 +107,7 @@ def step_on_paper(
     )
 
 
-def paper_table(replica: Replica, network: Network, *, num_images: int, most_a_replica: int = 128) -> str:
+def model_table(replica: Replica, network: Network, *, num_images: int, most_a_replica: int = 128) -> str:
     """Markdown: the step at BATCHES on REPLICAS, as far as no replica gets more than `most_a_replica` images.
 
     Args:
@@ -121,7 +121,7 @@ def paper_table(replica: Replica, network: Network, *, num_images: int, most_a_r
             continue
         start = [f"{batch_size:,}", str(num_replicas)]
         steps = str(num_images // batch_size or "none: more than all images")
-        step = step_on_paper(replica, network, num_replicas, batch_size)
+        step = modelled_step(replica, network, num_replicas, batch_size)
         if step is None:
             rows.append([*start, "under 1", *["-"] * 4, steps, "-", "-"])
             continue
@@ -154,13 +154,13 @@ def measured_table(summary: dict[str, Any]) -> str:
 
 
 def report(results: dict[str, Any]) -> str:
-    """Markdown of a `results/distributed.json`: what was measured, and many replicas on paper."""
+    """Markdown of a `results/distributed.json`: what was measured, and many replicas modelled."""
     summary, batch_size = results["summary"], results["settings"]["batch_size"]
     seconds = summary["step_ms"]["single"] / 1000
     overhead = max(summary["step_ms"]["multi_worker"] / 1000 - seconds, 0.0)
     parts = [measured_table(summary)]
-    for faster, name, network in ON_PAPER:
+    for faster, name, network in SCENARIOS:
         replica = Replica(seconds / batch_size / faster, overhead / faster, summary["model_bytes"])
         who = "Replicas as measured" if faster == 1 else f"Replicas {faster} times as fast"
-        parts += [f"{who}, {name}, on paper:", paper_table(replica, network, num_images=RECIPE_IMAGES)]
+        parts += [f"{who}, {name}, modelled:", model_table(replica, network, num_images=RECIPE_IMAGES)]
     return "\n\n".join(parts)

@@ -1,13 +1,15 @@
-"""PyTorch on the same files and CNN, where it is installed: its DataLoader alone, and whole training.
+"""PyTorch on the same files and CNN, beside hh_fast: its DataLoader alone, and whole trainings with their resident batches.
 
-As PyTorch's users write it: Pillow in as many worker processes as there are cores, which stay from epoch to epoch. Images
-travel as uint8, the cheaper way for PyTorch too. The functions run in processes without TensorFlow: one process cannot
-hold both, whose LLVMs collide.
+    .venv/bin/python benchmarks/peers.py      # needs PyTorch: pip install 'hh-fast[benchmarks]'
+
+Takes about 15 minutes on 2 cores. As PyTorch's users write it: Pillow in as many worker processes as there are cores, which
+stay from epoch to epoch. Images travel as uint8, the cheaper way for PyTorch too. Its functions run in processes without
+TensorFlow: one process cannot hold both, whose LLVMs collide. Before anything is timed, its CNN must give Keras' probabilities.
 """
 
 import dataclasses
 import importlib.util
-import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hh_fast.bench.window import MIN_WARM_S, Window, count
+from hh_fast.bench.results import InputFigures, StepFigures, TrainingFigures
+from hh_fast.bench.statistics import Rate
 from hh_fast.data.scan import list_images
 from hh_fast.io.cores import num_cores
 from hh_fast.io.memory import PeakMemory
@@ -24,10 +27,13 @@ from hh_fast.io.memory import PeakMemory
 DTYPES = ("float32", "bfloat16")
 # A resident batch is stepped through for at least so long, and three times.
 MIN_RESIDENT_S = 2.0
+MIN_STEADY_S = 0.5
+# Probabilities of one CNN by two frameworks, in float32: summing orders differ.
+MAX_DIFFERENCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class PeerJob:
+class TorchJob:
     """What is trained, without TensorFlow's types; `weights` are the Keras model's, in its order."""
 
     train_dir: str
@@ -41,11 +47,6 @@ class PeerJob:
     learning_rate: float
     seed: int
     weights: tuple[np.ndarray, ...] = ()
-
-
-def missing() -> list[str]:
-    """The peers that cannot be measured here, by name."""
-    return [] if importlib.util.find_spec("torch") else ["PyTorch"]
 
 
 class Files:
@@ -68,7 +69,7 @@ class Files:
             return torch.from_numpy(np.array(image)), int(self._labels[position])
 
 
-def _loader(directory: str | Path, job: PeerJob, *, batch_size: int, shuffle: bool) -> Any:
+def _loader(directory: str | Path, job: TorchJob, *, batch_size: int, shuffle: bool) -> Any:
     import torch
 
     generator = torch.Generator().manual_seed(job.seed)
@@ -82,29 +83,21 @@ def _loader(directory: str | Path, job: PeerJob, *, batch_size: int, shuffle: bo
     )
 
 
-def torch_input(job: PeerJob, num_images: int) -> dict[str, Any]:
-    """The DataLoader alone; figures as `inputs.measure_input`."""
+def torch_input(job: TorchJob) -> InputFigures:
+    """The DataLoader alone: its first epoch, and as many further ones as make a window."""
     with PeakMemory() as peak:
         start = time.perf_counter()
         loader = _loader(job.train_dir, job, batch_size=job.batch_size, shuffle=True)
-        first = count(loader, start)
-        if first.num_images != num_images:
-            raise ValueError(f"it yields {first.num_images} of the {num_images} images that the others yield")
-        windows: list[Window] = []
-        while not windows or sum(window.total_s for window in windows) < MIN_WARM_S:
-            start = time.perf_counter()
-            windows.append(count(loader, start))
-    images, seconds = sum(window.num_images for window in windows), sum(window.total_s for window in windows)
-    return {
-        "first_images": first.num_images,
-        "first_s": first.total_s,
-        "first_img_s": first.images_per_s,
-        "first_batch_s": first.first_batch_s,
-        "warm_images": images,
-        "warm_s": seconds,
-        "warm_img_s": images / seconds,
-        "peak_bytes": peak.own_bytes,
-    }
+        num_images, first_batch_s = 0, 0.0
+        for images, _ in loader:
+            num_images += len(images)
+            first_batch_s = first_batch_s or time.perf_counter() - start
+        first = Rate(num_images, time.perf_counter() - start)
+        num_images, start = 0, time.perf_counter()
+        while time.perf_counter() - start < MIN_STEADY_S:
+            num_images += sum(len(images) for images, _ in loader)
+        steady = Rate(num_images, time.perf_counter() - start)
+    return InputFigures(first, steady, first_batch_s, peak.own_bytes, peak.mapped_bytes)
 
 
 def build_torch(weights: Sequence[np.ndarray]) -> Any:
@@ -140,7 +133,7 @@ def _set(layer: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
 class _TorchTrainer:
     """Model, RMSprop as Keras' (decay 0.9, epsilon 1e-7) and a step under autocast for bfloat16."""
 
-    def __init__(self, job: PeerJob, dtype: str) -> None:
+    def __init__(self, job: TorchJob, dtype: str) -> None:
         import torch
 
         torch.set_num_threads(num_cores())
@@ -175,9 +168,9 @@ class _TorchTrainer:
         return int((predicted == labels).sum())
 
 
-def torch_training(job: PeerJob, dtype: str) -> dict[str, Any]:
-    """Whole training; figures as `whole.train_hh_fast`."""
-    epoch_s, training_s, waits, images_seen, accuracies = [], [], [], [], []
+def torch_training(job: TorchJob, dtype: str) -> TrainingFigures:
+    """A training, with a validation each epoch."""
+    epoch_s, training_s, waits, num_images, losses, accuracies = [], [], [], [], [], []
     with PeakMemory() as peak:
         begin = time.perf_counter()
         train = _loader(job.train_dir, job, batch_size=job.batch_size, shuffle=True)
@@ -186,37 +179,36 @@ def torch_training(job: PeerJob, dtype: str) -> dict[str, Any]:
         trainer = _TorchTrainer(job, dtype)
         for _ in range(job.epochs):
             start = last = time.perf_counter()
-            seen, wait = 0, 0.0
+            seen, wait, loss = 0, 0.0, 0.0
             for images, labels in train:
                 wait += time.perf_counter() - last
-                trainer.step(images, labels)
+                loss += trainer.step(images, labels) * len(labels)
                 seen += len(labels)
                 last = time.perf_counter()
             training_s.append(last - start)
             waits.append(wait / (last - start))
-            images_seen.append(seen)
+            num_images.append(seen)
+            losses.append(loss / seen)
             if validation is not None:
                 right = [(trainer.num_right(images, labels), len(labels)) for images, labels in validation]
                 accuracies.append(sum(found for found, _ in right) / sum(number for _, number in right))
             epoch_s.append(time.perf_counter() - start)
         wall = time.perf_counter() - begin
-    later = slice(1, None) if len(epoch_s) > 1 else slice(None)
-    return {
-        "wall_s": wall,
-        "epoch_s": epoch_s,
-        "training_s": training_s,
-        "images": images_seen,
-        "first_epoch_s": wall - sum(epoch_s[1:]),
-        "warm_epoch_s": statistics.median(epoch_s[later]),
-        "warm_img_s": sum(images_seen[later]) / sum(training_s[later]),
-        "input_wait": statistics.mean(waits[later]),
-        "val_accuracy": accuracies,
-        "last_val_accuracy": accuracies[-1] if accuracies else None,
-        "peak_bytes": peak.own_bytes,
-    }
+    return TrainingFigures(
+        wall_s=wall,
+        first_epoch_s=wall - sum(epoch_s[1:]),
+        epoch_s=tuple(epoch_s),
+        training_s=tuple(training_s),
+        images=tuple(num_images),
+        loss=tuple(losses),
+        val_accuracy=tuple(accuracies),
+        peak_bytes=peak.own_bytes,
+        input_waits=tuple(waits),
+        seed=job.seed,
+    )
 
 
-def torch_resident(job: PeerJob, dtype: str) -> dict[str, Any]:
+def torch_resident(job: TorchJob, dtype: str) -> StepFigures:
     """The step on one batch that is there already."""
     import torch
 
@@ -225,19 +217,90 @@ def torch_resident(job: PeerJob, dtype: str) -> dict[str, Any]:
     labels = torch.arange(job.batch_size) % job.num_classes
     trainer = _TorchTrainer(job, dtype)
     trainer.step(images, labels)
-    num_images = 0
-    start = time.perf_counter()
+    num_images, start = 0, time.perf_counter()
     while time.perf_counter() - start < MIN_RESIDENT_S or num_images < 3 * job.batch_size:
         trainer.step(images, labels)
         num_images += len(labels)
-    seconds = time.perf_counter() - start
-    return {"images": num_images, "training_s": seconds, "warm_img_s": num_images / seconds}
+    return StepFigures(Rate(num_images, time.perf_counter() - start))
 
 
-def torch_probabilities(job: PeerJob, images: np.ndarray) -> np.ndarray:
+def torch_probabilities(job: TorchJob, images: np.ndarray) -> np.ndarray:
     """What the CNN says in float32 of uint8 images, to compare with the Keras model's."""
     import torch
 
     logits = build_torch(job.weights)(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
     found: np.ndarray = (torch.softmax(logits, 1) if job.softmax else torch.sigmoid(logits)).detach().numpy()
     return found
+
+
+def keras_probabilities(workload: Any, images: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The initial weights, and the Keras model's probabilities for uint8 images with them."""
+    model = workload.model("float32")
+    return model.get_weights(), np.asarray(model(images))
+
+
+def torch_job(workload: Any, weights: Sequence[np.ndarray]) -> TorchJob:
+    train = workload.train
+    return TorchJob(
+        train_dir=str(workload.train_dir),
+        validation_dir=workload.data.validation_dir,
+        image_size=workload.data.image_size,
+        num_classes=workload.num_classes,
+        softmax=workload.head == "softmax",
+        batch_size=train.batch_size,
+        validation_batch_size=train.validation_batch_size,
+        epochs=train.epochs,
+        learning_rate=train.learning_rate,
+        seed=workload.data.seed,
+        weights=tuple(weights),
+    )
+
+
+def main() -> int:
+    import benchlib  # imports TensorFlow, which PyTorch's own processes must not
+
+    from hh_fast.bench import input_race, own_loop, training_race
+    from hh_fast.bench.isolate import in_process, isolated
+    from hh_fast.bench.results import with_steady_epochs
+    from hh_fast.config import TrainConfig
+    from hh_fast.errors import CheckError, UsageError
+
+    parser = benchlib.parser(__doc__ or "", "peers")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=128)
+    arguments = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("PyTorch is not installed: pip install 'hh-fast[benchmarks]'")
+    train = TrainConfig(epochs=arguments.epochs, batch_size=arguments.batch_size)
+    precision = str(in_process(own_loop.chosen_precision, train, use_gpu=True))
+    with benchlib.whole_workload(benchlib.data_config(arguments, cache="memory"), train) as (workload, data):
+        images = np.random.default_rng(0).integers(0, 256, (4, *workload.data.image_size, 3), np.uint8)
+        weights, expected = in_process(keras_probabilities, workload, images)
+        job = torch_job(workload, weights)
+        found = in_process(torch_probabilities, job, images, framework="torch")
+        difference = np.abs(found - expected).max()
+        if difference > MAX_DIFFERENCE:
+            raise CheckError(f"PyTorch's CNN differs from Keras' by {difference:.2g} with equal weights")
+        arms = list(dict.fromkeys(training_race.Arm(training_race.OWN, kind) for kind in ("float32", precision)))
+        trainings = training_race.training_variants(arms, workload)
+        bounds = []
+        for dtype in DTYPES:
+            trainings.append(isolated(f"PyTorch, {dtype}", torch_training, job, dtype, use_gpu=True, framework="torch"))
+            name = f"bound: resident batch, PyTorch, {dtype}"
+            bounds.append(isolated(name, torch_resident, job, dtype, use_gpu=True, framework="torch"))
+        paths = [path for path in input_race.input_paths() if path.name == input_race.OWN]
+        inputs = [isolated(path.name, input_race.measure_input, path, workload) for path in paths]
+        inputs.append(isolated(f"PyTorch DataLoader, {num_cores()} workers", torch_input, job, framework="torch"))
+        outcomes = benchlib.in_turn([*trainings, *bounds, *inputs], arguments.repeats)
+    trained = [with_steady_epochs(outcome) for outcome in outcomes[: len(trainings)]]
+    settings = {"precision": precision, "epochs": arguments.epochs, "seeds": 1, "batch_size": arguments.batch_size}
+    rest = outcomes[len(trainings) :]
+    benchlib.write(arguments.output, trained, bounds=rest[: len(bounds)], data=data, **settings)
+    stem = arguments.output.with_name(f"{arguments.output.stem}_inputs.json")
+    benchlib.write(stem, rest[len(bounds) :], data=data, **settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hh_fast.bench.subset import choose, link_images
+from hh_fast.bench.workload import choose, link_images
 from hh_fast.data.load import Split
 from hh_fast.errors import DataError
 

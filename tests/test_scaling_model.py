@@ -1,16 +1,15 @@
 """The arithmetic of many replicas, by hand."""
 
 import pytest
-
-from hh_fast.bench.scaling import (
+from scaling_model import (
     Network,
     Replica,
     exchange_seconds,
     exchanged_bytes,
-    paper_table,
+    model_table,
+    modelled_step,
     report,
     scaled_rates,
-    step_on_paper,
 )
 
 REPLICA = Replica(seconds_per_image=0.001, seconds_per_step=0.002, model_bytes=8_000_000)
@@ -29,7 +28,7 @@ def test_the_exchange_takes_bandwidth_and_messages() -> None:
 
 
 def test_a_step() -> None:
-    step = step_on_paper(REPLICA, NETWORK, 4, 512)
+    step = modelled_step(REPLICA, NETWORK, 4, 512)
     assert step is not None
     assert step.compute_s == pytest.approx(0.128)
     assert step.exchange_s == pytest.approx(0.012 + 4e-5 + 0.002)
@@ -39,13 +38,13 @@ def test_a_step() -> None:
 
 
 def test_one_replica_talks_to_nobody() -> None:
-    step = step_on_paper(REPLICA, NETWORK, 1, 128)
+    step = modelled_step(REPLICA, NETWORK, 1, 128)
     assert step is not None
     assert (step.exchange_s, step.efficiency, step.sgd_rate) == (0, 1, 0.001)
 
 
 def test_no_replica_gets_part_of_an_image() -> None:
-    assert step_on_paper(REPLICA, NETWORK, 512, 128) is None
+    assert modelled_step(REPLICA, NETWORK, 512, 128) is None
 
 
 def test_rates() -> None:
@@ -57,7 +56,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_the_table_leaves_out_crowded_replicas_and_names_what_cannot_be() -> None:
-    rows = {tuple(row[:2]): row[2:] for row in cells(paper_table(REPLICA, NETWORK, num_images=1027))[2:]}
+    rows = {tuple(row[:2]): row[2:] for row in cells(model_table(REPLICA, NETWORK, num_images=1027))[2:]}
     assert list(rows) == [
         ("128", "1"),
         ("128", "8"),

@@ -1,0 +1,159 @@
+"""What hh_fast is measured against, as its users write it: `ImageDataGenerator`, and stock tf.data, under Keras' `fit`.
+
+The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`. In Keras
+3.15 neither `flow_from_directory` nor `fit` takes `workers` and `use_multiprocessing`: they are properties of the
+iterator (a `keras.utils.PyDataset`) that the former returns, and the latter reads them there.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hh_fast.config import TrainConfig
+from hh_fast.model import DENSE_UNITS, FILTERS
+
+# The original notebook's augmentation, and its ranges as Keras' layers take them: parts of a turn, and of the image.
+AUGMENTATION = {
+    "rotation_range": 40,
+    "width_shift_range": 0.2,
+    "height_shift_range": 0.2,
+    "shear_range": 0.2,
+    "zoom_range": 0.2,
+    "horizontal_flip": True,
+}
+# Batches that stock tf.data shuffles among: all of a small data set, as TensorFlow's tutorials have it.
+SHUFFLE_BUFFER = 1000
+AUTOTUNE = tf.data.AUTOTUNE
+
+
+def generator(
+    directory: str | Path,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    workers: int = 1,
+    use_multiprocessing: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    categorical: bool = False,
+    augment: bool = False,
+) -> Any:
+    """Keras' iterator over a folder of class folders: float32 (batch, height, width, 3), values 0 to 1, float32 labels.
+
+    Batches are made in the caller's thread, by `workers` threads, or by as many processes. Files of other sizes are resized
+    by Pillow's nearest neighbor, the default. The remainder is kept.
+    """
+    options = AUGMENTATION if augment else {}
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how many images it found
+        iterator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255, **options).flow_from_directory(
+            str(directory),
+            target_size=image_size,
+            batch_size=batch_size,
+            class_mode="sparse" if categorical else "binary",
+            shuffle=shuffle,
+            seed=seed,
+        )
+    iterator.workers = workers
+    iterator.use_multiprocessing = use_multiprocessing
+    return iterator
+
+
+def generator_batches(iterator: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One epoch of the generator's batches, made the way that `fit` makes them under the iterator's settings.
+
+    Keras has no public way to run its workers outside `fit`, so this uses the class that `fit` uses.
+    """
+    if iterator.workers == 1 and not iterator.use_multiprocessing:
+        for position in range(len(iterator)):
+            yield iterator[position]
+    else:
+        from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
+
+        enqueuer = OrderedEnqueuer(
+            iterator,
+            workers=iterator.workers,
+            use_multiprocessing=iterator.use_multiprocessing,
+            max_queue_size=iterator.max_queue_size,
+        )
+        enqueuer.start()
+        try:
+            for _, batch in zip(range(len(iterator)), enqueuer.get(), strict=False):
+                yield batch
+        finally:
+            enqueuer.stop()
+    iterator.on_epoch_end()
+
+
+def stock_dataset(
+    directory: str | Path,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    shuffle: bool = True,
+    seed: int | None = None,
+    cache: bool = False,
+    prefetch: bool = False,
+) -> tf.data.Dataset:
+    """`keras.utils.image_dataset_from_directory`: float32 (batch, height, width, 3), values 0 to 255, int32 labels.
+
+    With `cache` decoded batches are kept in memory, with `prefetch` some are made ahead; both as TensorFlow's guide to input
+    performance writes them.
+    """
+    dataset = keras.utils.image_dataset_from_directory(
+        str(directory), image_size=image_size, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=False
+    )
+    dataset = dataset.cache() if cache else dataset
+    return dataset.prefetch(AUTOTUNE) if prefetch else dataset
+
+
+def augmentation_layers(seed: int) -> list[keras.layers.Layer]:
+    """Keras' layers for the ranges of `AUGMENTATION`, as far as there are such: shear has none."""
+    return [
+        keras.layers.RandomFlip("horizontal", seed=seed),
+        keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest", seed=seed + 1),
+        keras.layers.RandomRotation(40 / 360, fill_mode="nearest", seed=seed + 2),
+        keras.layers.RandomZoom(0.2, fill_mode="nearest", seed=seed + 3),
+    ]
+
+
+def recipe_model(
+    image_size: tuple[int, int],
+    *,
+    num_classes: int = 2,
+    softmax: bool = False,
+    dtype: str = "float32",
+    first_layers: tuple[keras.layers.Layer, ...] = (),
+) -> keras.Sequential:
+    """The original notebook's CNN on (batch, height, width, 3); without `first_layers` it takes values 0 to 1."""
+    layers: list[Any] = [keras.Input((*image_size, 3)), *first_layers]
+    for filters in FILTERS:
+        layers += [
+            keras.layers.Conv2D(filters, 3, activation="relu", dtype=dtype),
+            keras.layers.MaxPooling2D(2, dtype=dtype),
+        ]
+    units, activation = (num_classes, "softmax") if softmax else (1, "sigmoid")
+    layers += [
+        keras.layers.Flatten(dtype=dtype),
+        keras.layers.Dense(DENSE_UNITS, "relu", dtype=dtype),
+        keras.layers.Dense(units, activation, dtype="float32"),
+    ]
+    return keras.Sequential(layers)
+
+
+def compile_recipe(model: keras.Sequential, train: TrainConfig, *, dtype: str = "float32") -> Any:
+    """Keras' own compile with the recipe's loss and metric; returns the metric, which also counts the images that it saw."""
+    options = {"class_name": train.optimizer, "config": {"learning_rate": train.learning_rate}}
+    optimizer = keras.optimizers.get(options)
+    if dtype == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    binary = model.output_shape[-1] == 1
+    metric = (keras.metrics.BinaryAccuracy if binary else keras.metrics.SparseCategoricalAccuracy)(name="accuracy")
+    loss = "binary_crossentropy" if binary else "sparse_categorical_crossentropy"
+    model.compile(loss=loss, optimizer=optimizer, metrics=[metric])
+    return metric

@@ -1,0 +1,140 @@
+"""The whole bench: which images, the check that the paths are equal, the races, and their results."""
+
+import dataclasses
+import datetime
+import functools
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hh_fast.bench import fairness, input_race, machine, own_loop, training_race
+from hh_fast.bench.budget import Races, calibrate, make_plan
+from hh_fast.bench.isolate import in_process
+from hh_fast.bench.progress import Progress
+from hh_fast.bench.results import FORMAT, Plan, Results, SweepEntry, with_steady_epochs
+from hh_fast.bench.statistics import Outcome, Variant, ratios, run_in_turn
+from hh_fast.bench.sweep import run_sweep
+from hh_fast.bench.training_race import Arm
+from hh_fast.bench.workload import Workload, link_images, link_workloads, refuse_unequal_work, summarize
+from hh_fast.config import BenchConfig, DataConfig, TrainConfig, require_model_size
+from hh_fast.data.load import Data, load_data
+from hh_fast.io.files import scratch_dir
+
+logger = logging.getLogger(__name__)
+
+NUM_CALIBRATION = 64
+
+
+def bounded_arms(precision: str, *, quick: bool) -> list[Arm]:
+    """The arms whose steps' bounds are measured too."""
+    return [Arm(training_race.OWN, precision)] + ([] if quick else [Arm(training_race.GENERATOR)])
+
+
+def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str, folder: Path) -> Plan:
+    few = link_images(data.train, data.class_names, NUM_CALIBRATION, folder / "calibration")
+    rates = in_process(calibrate, workload.on(few, None), use_gpu=True)
+    paths = input_race.input_paths(quick=bench.quick)
+    arms = training_race.raced_arms(precision, quick=bench.quick)
+    num_generators = sum(path.by_pillow for path in paths)
+    races = Races(
+        repeats=bench.num_repeats,
+        epochs=bench.epochs,
+        generator_inputs=num_generators,
+        other_inputs=len(paths) - num_generators,
+        generator_arms=1,
+        other_arms=len(arms) - 1,
+        step_bounds=2 * len(bounded_arms(precision, quick=bench.quick)),
+    )
+    return make_plan(
+        num_train=data.train.num_images,
+        num_validation=data.validation.num_images if data.validation else 0,
+        batch_size=workload.train.batch_size,
+        budget_s=bench.num_seconds,
+        rates=rates,
+        races=races,
+    )
+
+
+def run_variants(variants: Sequence[Variant], repeats: int, seconds: float, progress: Progress) -> tuple[Outcome, ...]:
+    """`run_in_turn`, each variant expected to take an equal share of `seconds`."""
+    each = seconds / repeats / max(1, len(variants))
+    timed = [dataclasses.replace(variant, expected_s=each) for variant in variants]
+    return run_in_turn(timed, repeats=repeats, on_progress=progress.begin)
+
+
+def check_paths(workload: Workload, *, quick: bool = False) -> fairness.Fairness:
+    """The fairness check of the input race's paths; called in a measuring process, which must not be forked any more."""
+    paths = [path for path in input_race.input_paths(quick=quick) if not path.name.endswith("processes")]
+    reference = next(path for path in paths if path.name == input_race.OWN)
+    return fairness.check(paths, reference, workload)
+
+
+def _sweep(
+    workload: Workload, bench: BenchConfig, data: Data, plan: Plan, folder: Path, progress: Progress, has_gpu: bool
+) -> tuple[SweepEntry, ...]:
+    """The sweep's entries, on at least two batches of the largest size where there are so many images."""
+    num_images = min(data.train.num_images, max(2 * max(bench.sweep_batch_sizes), plan.num_train))
+    linked = link_images(data.train, data.class_names, num_images, folder / "sweep")
+    return run_sweep(workload.on(linked, None), bench.sweep_batch_sizes, has_gpu=has_gpu, progress=progress)
+
+
+def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, progress: Progress) -> Results:
+    """Measures everything that `bench` asks for.
+
+    Raises:
+        UsageError: settings that the arms cannot share. DataError: as `load_data`.
+        CheckError: the paths do not yield the same images and labels.
+    """
+    began, started = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+    refuse_unequal_work(train)
+    require_model_size(data_config.image_size)
+    progress.begin("looking at the images", 0.0)
+    data = load_data(dataclasses.replace(data_config, cache="none"))
+    own_loop.refuse_too_few(data, train)
+    about = machine.describe(in_process(machine.gpu_names, use_gpu=True))
+    precision = str(in_process(own_loop.chosen_precision, train, use_gpu=True))
+    with scratch_dir(data_config.cache_root / "bench") as folder:
+        workload = Workload(data_config, dataclasses.replace(train, epochs=bench.epochs), len(data.class_names))
+        progress.begin("estimating how long it will take", 0.0)
+        plan = _plan(workload, data, bench, precision, folder)
+        inputs, trainings = link_workloads(data, plan, workload, folder)
+        progress.begin("checking that all paths yield the same", 0.0)
+        checked = in_process(functools.partial(check_paths, quick=bench.quick), inputs)
+        for remark in [*checked.remarks, *(f"{name} failed: {why}" for name, why in checked.failed.items())]:
+            logger.info("%s", remark)
+        progress.expect(plan.input_s + plan.training_s)
+        paths = [path for path in input_race.input_paths(quick=bench.quick) if path.name not in checked.failed]
+        input_variants = input_race.input_variants(paths, inputs, cold=bench.cold)
+        raced = run_variants(input_variants, bench.num_repeats, plan.input_s, progress)
+        unread = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
+        every = training_race.raced_arms(precision, quick=bench.quick)
+        arms = [arm for arm in every if unread.get(arm.method) not in checked.failed]
+        bounded = bounded_arms(precision, quick=bench.quick)
+        bound_variants = training_race.bound_variants(bounded, trainings)
+        variants = [*training_race.training_variants(arms, trainings), *bound_variants]
+        trained = run_variants(variants, bench.num_repeats, plan.training_s, progress)
+        options = bench, data, plan, folder, progress, bool(about.gpus)
+        swept = _sweep(workload, *options) if bench.sweep else ()
+    outcomes = tuple(with_steady_epochs(outcome) for outcome in trained[: len(arms)])
+    left_out: tuple[Outcome[Any], ...] = tuple(Outcome(name, failure=reason) for name, reason in checked.failed.items())
+    claims = training_race.training_claims(bounded, precision)
+    return Results(
+        format=FORMAT,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+        machine=about,
+        bench=bench,
+        data=data_config,
+        train=train,
+        images=summarize(data),
+        plan=plan,
+        fairness=checked,
+        precision=precision,
+        input=(*left_out, *raced),
+        training=outcomes,
+        step_bounds=trained[len(arms) :],
+        ratios=ratios(raced, input_race.CLAIMS) + ratios((*outcomes, *trained[len(arms) :]), claims),
+        sweep=swept,
+    )
