@@ -5,6 +5,7 @@ No asserts here, so: PYTEST_DONT_REWRITE.
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -111,16 +112,18 @@ class Chromium:
     """A headless Chromium with a fresh profile, over `--remote-debugging-pipe`."""
 
     def __init__(self, profile: Path, *flags: str):
-        (here_in, there_out), (there_in, here_out) = os.pipe(), os.pipe()
+        (here_in, out), (into, here_out) = os.pipe(), os.pipe()
+        # Chromium wants them to be 3 and 4: out of the way first, so that neither overwrites the other.
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (into, out)]
         words = [*CHROMIUM_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", *flags, "about:blank"]
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{there_in} 4>&{there_out}', "sh", "chromium", *words],
-            pass_fds=(there_in, there_out),
+            ["bash", "-c", f'exec chromium "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", *words],
+            pass_fds=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(there_in)
-        os.close(there_out)
+        for end in (into, out, *theirs):
+            os.close(end)
         self.source, self.sink = os.fdopen(here_in, "rb"), os.fdopen(here_out, "wb")
         self.number = 0
         self.left = b""
@@ -158,7 +161,7 @@ class Chromium:
         return page
 
     def close(self) -> None:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, OSError):
             self.send("Browser.close")
         self.process.wait(timeout=30)
         self.source.close()
@@ -199,6 +202,9 @@ class WebKit:
                 raise TimeoutError(f"{condition}: never true; the page says {self.run('document.body.innerText')!r}")
             time.sleep(0.05)
         return value
+
+    def open(self, address: str) -> None:
+        self.send("POST", "/url", url=address)
 
     def choose(self, path: Path) -> None:
         element = self.send("POST", "/element", using="css selector", value="#file")[ELEMENT]

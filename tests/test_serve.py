@@ -37,7 +37,7 @@ def write_bundle(folder: Path, *, content: bytes = b"a model", **changed: object
     metadata = {
         "name": "mine",
         "class_names": ["horses", "humans"],
-        "input": {"height": 96, "width": 90, "resize": {"method": "squeeze", "interpolation": "bilinear"}},
+        "input": {"height": 96, "width": 90, "resize": {"aspect": "stretch", "interpolation": "bilinear"}},
         "made_from": {"training": {"run_dir": "/home/someone/runs"}},
         "files": {"int8": {"file": "model_int8.tflite", "bytes": len(content), "input": tensor, "output": scores}},
     }
@@ -61,7 +61,7 @@ def test_the_page_gets_what_it_needs_of_the_model_and_no_path(files: dict[str, b
         "class_names": ["horses", "humans"],
         "height": 96,
         "width": 90,
-        "resize": "squeeze",
+        "aspect": "stretch",
         "dtype": "uint8",
         "output": {"scale": 1 / 256, "zero_point": 0},
     }

@@ -83,9 +83,9 @@ def metadata_json(
             "width": width,
             "channels": "RGB",
             "range": [0, 255],
-            # How an image of another aspect becomes height x width: squeeze, crop (its centre) or pad (with black).
+            # How an image of another aspect becomes height x width: stretch, crop (its middle) or pad (with black).
             "resize": {
-                "method": "squeeze",
+                "aspect": "stretch",
                 "interpolation": "bilinear",
                 "half_pixel_centers": True,
                 "antialias": False,

@@ -14,7 +14,7 @@ from hh_fast.io.files import atomic_dir
 
 PAGE = Path(__file__).parent / "site"
 INDEX, WORKER, MANIFEST, MODEL = "index.html", "sw.js", "manifest.webmanifest", "model.json"
-RESIZES = ("squeeze", "crop", "pad")
+ASPECTS = ("stretch", "crop", "pad")
 MAX_NAMES_IN_TITLE = 4
 
 
@@ -43,7 +43,7 @@ def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Pat
     stored = file["input"]["quantization"] or {"scale": 1, "zero_point": 0}
     resize = image["resize"]
     if (
-        resize["method"] not in RESIZES
+        resize["aspect"] not in ASPECTS
         or resize["interpolation"] != "bilinear"
         or stored != {"scale": 1, "zero_point": 0}
     ):
@@ -55,7 +55,7 @@ def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Pat
         "class_names": metadata["class_names"],
         "height": image["height"],
         "width": image["width"],
-        "resize": resize["method"],
+        "aspect": resize["aspect"],
         "dtype": file["input"]["dtype"],
         "output": file["output"]["quantization"] or {"scale": 1, "zero_point": 0},
     }

@@ -6,7 +6,7 @@ import { readPixels, region } from "./pixels.js";
 const $ = (id) => document.getElementById(id);
 const MAX_BARS = 8;
 const PREVIEW_PIXELS = 1024;
-const HOW = { squeeze: "squeezed to", crop: "the middle, at", pad: "padded to" };
+const HOW = { stretch: "squeezed to", crop: "the middle, at", pad: "padded to" };
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused: allow it for this page in the browser's settings, or choose a photo.",
   NotFoundError: "No camera was found: connect one, or choose a photo.",
@@ -46,7 +46,7 @@ function stage(shown, width, height) {
   $("stage").style.setProperty("--ratio", width / height);
   const { model } = classifier;
   const part = region(width, height, model);
-  $("crop").hidden = model.resize !== "crop";
+  $("crop").hidden = model.aspect !== "crop";
   Object.assign($("crop").style, { width: `${(100 * part.width) / width}%`, height: `${(100 * part.height) / height}%` });
 }
 
@@ -213,9 +213,9 @@ function listen() {
   for (const id of ["camera", "file", "shot"]) $(id).disabled = false;
 }
 
-function describe({ class_names: names, width, height, resize }) {
+function describe({ class_names: names, width, height, aspect }) {
   Object.assign($("seen"), { width, height });
-  $("how").textContent = `What the model sees: ${HOW[resize]} ${width} × ${height}`;
+  $("how").textContent = `What the model sees: ${HOW[aspect]} ${width} × ${height}`;
   for (let i = 0; i < Math.min(names.length, MAX_BARS); i++) {
     const row = document.createElement("li");
     row.append(document.createElement("span"), document.createElement("span"));
@@ -224,23 +224,11 @@ function describe({ class_names: names, width, height, resize }) {
   $("hint").textContent = "Start the camera, or choose a photo.";
 }
 
-// A version that was fetched during the last visit takes over now, before this page has loaded anything.
-async function takeNewVersion() {
-  const registration = await navigator.serviceWorker?.getRegistration();
-  if (!registration?.waiting || !navigator.serviceWorker.controller) return false;
-  const taken = new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve));
-  registration.waiting.postMessage("activate");
-  await taken;
-  location.reload();
-  return true;
-}
-
-// Resolves when a service worker has come as far as `state`; rejects where it fails before.
-function reached(worker, state) {
-  return new Promise((resolve, reject) => {
+// Whether a service worker comes as far as `state`.
+function reaches(worker, state) {
+  return new Promise((resolve) => {
     const look = () => {
-      if (worker.state === state || worker.state === "activated") resolve();
-      else if (worker.state === "redundant") reject(new Error("redundant"));
+      if ([state, "activated", "redundant"].includes(worker.state)) resolve(worker.state !== "redundant");
     };
     worker.addEventListener("statechange", look);
     look();
@@ -251,12 +239,13 @@ async function keepOffline() {
   if (!navigator.serviceWorker) throw new Error("not offered at this address");
   const registration = await navigator.serviceWorker.register("sw.js");
   if (registration.active) {
-    registration.addEventListener("updatefound", async () => {
-      await reached(registration.installing, "installed");
-      $("update").hidden = false;
-    });
-  } else {
-    await reached(registration.installing ?? registration.waiting, "activated");
+    const announce = async () => {
+      $("update").hidden = !(await reaches(registration.installing, "installed"));
+    };
+    if (registration.installing) announce();
+    else registration.addEventListener("updatefound", announce);
+  } else if (!(await reaches(registration.installing ?? registration.waiting, "activated"))) {
+    throw new Error("a file did not load, or is another by now");
   }
   $("offline").textContent = "Ready for use without a network.";
   $("offline").classList.add("ready");
@@ -272,16 +261,14 @@ addEventListener("beforeinstallprompt", (event) => {
 });
 
 try {
-  if (!(await takeNewVersion())) {
-    classifier = await openClassifier();
-    describe(classifier.model);
-    listen();
-    keepOffline().catch(() => {
-      $("offline").textContent = "Needs a network: offline use is for https with a trusted certificate, and for localhost.";
-    });
-    const permission = await navigator.permissions?.query({ name: "camera" }).catch(() => null);
-    if (permission?.state === "granted" && navigator.mediaDevices) await asked(startCamera)();
-  }
+  classifier = await openClassifier();
+  describe(classifier.model);
+  listen();
+  keepOffline().catch(() => {
+    $("offline").textContent = "Needs a network: offline use is for https with a trusted certificate, and for localhost.";
+  });
+  const permission = await navigator.permissions?.query({ name: "camera" }).catch(() => null);
+  if (permission?.state === "granted" && navigator.mediaDevices) await asked(startCamera)();
 } catch (error) {
   $("hint").textContent = "This page could not start.";
   fail(error);

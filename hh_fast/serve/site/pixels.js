@@ -1,24 +1,33 @@
 // From a picture of any size to the pixels that the model was trained on. Standard canvas scaling would smooth them.
 
+const { fround } = Math; // float32, as in training
 const BAND_PIXELS = 4_000_000; // phones limit the size of a canvas, and photos have more
 let canvas;
 
-/** The part of a picture that becomes the model's input; where it reaches beyond the picture (x, y < 0), it is black there. */
+/** The part of a picture that becomes the model's input, as Keras takes it; beyond the picture (x, y < 0) it is black. */
 export function region(width, height, model) {
-  const pick = { squeeze: (side) => side, crop: Math.min, pad: Math.max }[model.resize];
-  const w = pick(width, Math.floor((height * model.width) / model.height));
-  const h = pick(height, Math.floor((width * model.height) / model.width));
-  return { x: Math.trunc((width - w) / 2), y: Math.trunc((height - h) / 2), width: w, height: h };
+  const aim = (side, ideal) => {
+    if (model.aspect === "stretch") return [0, side];
+    if (model.aspect === "pad") {
+      const edge = Math.trunc((Math.max(side, ideal) - side) / 2);
+      return [-edge, side + 2 * edge];
+    }
+    const kept = Math.max(1, Math.min(side, ideal));
+    return [Math.trunc((side - kept) / 2), kept];
+  };
+  const [x, w] = aim(width, Math.floor((height * model.width) / model.height));
+  const [y, h] = aim(height, Math.floor((width * model.height) / model.width));
+  return { x, y, width: w, height: h };
 }
 
 // For each of `size` outputs the two inputs that it lies between, and the share of the second. Pixel i has its centre at
-// i + 0.5; in float32, as in training.
+// i + 0.5.
 function taps(length, size) {
-  const scale = Math.fround(length / size);
+  const scale = fround(length / size);
   return Array.from({ length: size }, (_, i) => {
-    const position = Math.fround(Math.fround((i + 0.5) * scale) - 0.5);
+    const position = fround(fround((i + 0.5) * scale) - 0.5);
     const below = Math.floor(position);
-    return [Math.max(below, 0), Math.min(Math.ceil(position), length - 1), Math.fround(position - below)];
+    return [Math.max(below, 0), Math.min(Math.ceil(position), length - 1), fround(position - below)];
   });
 }
 
@@ -36,7 +45,7 @@ function readBand(source, part, top) {
 
 /**
  * The model's input: RGB, values 0 to 255, height x width x 3, rounded half to even.
- * `source` is an ImageBitmap, a canvas or a video of width x height pixels; `model` says { width, height, resize }.
+ * `source` is an ImageBitmap, a canvas or a video of width x height pixels; `model` says { width, height, aspect }.
  */
 export function readPixels(source, width, height, model) {
   const part = region(width, height, model);
@@ -52,9 +61,9 @@ export function readPixels(source, width, height, model) {
     for (const [left, right, share] of across) {
       const [a, b, c, d] = [4 * (above + left), 4 * (above + right), 4 * (under + left), 4 * (under + right)];
       for (let channel = 0; channel < 3; channel++) {
-        const start = data[a + channel] + (data[b + channel] - data[a + channel]) * share;
-        const end = data[c + channel] + (data[d + channel] - data[c + channel]) * share;
-        pixels[out++] = start + (end - start) * down;
+        const start = fround(data[a + channel] + fround((data[b + channel] - data[a + channel]) * share));
+        const end = fround(data[c + channel] + fround((data[d + channel] - data[c + channel]) * share));
+        pixels[out++] = fround(start + fround(fround(end - start) * down));
       }
     }
   }

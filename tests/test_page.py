@@ -1,0 +1,349 @@
+"""The page in real browsers: Chromium with a camera of sample pictures, and WebKitGTK, the engine of every iPhone's browsers."""
+
+import base64
+import contextlib
+import functools
+import http.server
+import io
+import json
+import shutil
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browsers import Chromium, Page
+from PIL import Image
+from small_run import CLASS_NAMES, IMAGE_SIZE, draw
+
+from hh_fast.serve import certificate, site
+from hh_fast.serve.runtime import read_runtime
+from hh_fast.serve.server import SiteServer
+
+pytest_plugins = ["small_run"]
+
+AXE = Path(__file__).parent / "web" / "node_modules" / "axe-core" / "axe.min.js"
+FRAMES_A_PICTURE = 15
+READY = "!document.querySelector('#camera').disabled"
+ERROR = "document.querySelector('#error').textContent"
+BEST = "document.querySelector('#name').textContent"
+OFFLINE = "document.querySelector('#offline.ready') !== null"
+SCORES = "[...document.querySelectorAll('#bars li')].map((row) => Number(row.style.getPropertyValue('--share')))"
+
+
+def write_camera(path: Path, pictures: list[Image.Image]) -> None:
+    """A y4m video that shows each picture for `FRAMES_A_PICTURE` frames, 15 a second."""
+    with path.open("wb") as out:
+        width, height = pictures[0].size
+        out.write(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode())
+        for picture in pictures:
+            luma, blue, red = (np.asarray(plane) for plane in picture.convert("RGB").convert("YCbCr").split())
+            frame = luma.tobytes() + blue[::2, ::2].tobytes() + red[::2, ::2].tobytes()
+            out.write((b"FRAME\n" + frame) * FRAMES_A_PICTURE)
+
+
+@pytest.fixture(scope="module")
+def files(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm, for LiteRT.js")
+    return site.build(site.read_bundle(bundle), read_runtime(None, tmp_path_factory.mktemp("cache")))
+
+
+@contextlib.contextmanager
+def serving(
+    files: Mapping[str, bytes], *, host: str = "127.0.0.1", port: int = 0, cert: Path | None = None
+) -> Iterator[int]:
+    context = None
+    if cert is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert)
+    with SiteServer((host, port), files, context) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield served.port
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(files: dict[str, bytes]) -> Iterator[str]:
+    with serving(files) as port:
+        yield f"http://localhost:{port}/"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """With a camera that shows a horse and a human in turn, a second each."""
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Debian's chromium")
+    folder = tmp_path_factory.mktemp("chromium")
+    rng = np.random.default_rng(4)
+    write_camera(folder / "camera.y4m", [draw(rng, label, IMAGE_SIZE).resize((384, 384), 0) for label in (0, 1)])
+    camera = f"--use-file-for-fake-video-capture={folder / 'camera.y4m'}"
+    browser = Chromium(folder / "profile", "--use-fake-device-for-media-stream", camera)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(chromium: Chromium) -> Iterator[Page]:
+    opened = chromium.new_page()
+    yield opened
+    opened.close()
+
+
+def permit_camera(page: Page, address: str, setting: str) -> None:
+    origin = address.rstrip("/")
+    page.chromium.send("Browser.setPermission", permission={"name": "camera"}, setting=setting, origin=origin)
+
+
+def picture(label: int, seed: int = 7, size: tuple[int, int] = IMAGE_SIZE) -> Image.Image:
+    return draw(np.random.default_rng(seed), label, size).convert("RGB")
+
+
+def scores_of(page: Page, path: Path) -> list[float]:
+    """The page's scores of a picture, chosen as a person chooses it."""
+    page.run("document.querySelector('#time').textContent = ''")
+    page.choose(path)
+    page.until("document.querySelector('#time').textContent || " + ERROR)
+    assert page.run(ERROR) == ""
+    return list(page.run(SCORES))
+
+
+def test_the_camera_is_followed_and_nothing_else_is_asked_for(page: Page, address: str) -> None:
+    permit_camera(page, address, "prompt")
+    page.open(address).until(READY)
+    permit_camera(page, address, "granted")
+    page.click("#camera")
+    for name in (*CLASS_NAMES, *CLASS_NAMES):
+        page.until(f"{BEST} === {name!r}", 5)
+    assert page.run("document.querySelector('#time').textContent").endswith(" ms an image")
+    page.click("#camera")
+    assert page.until("document.querySelector('#camera').textContent") == "Go on"
+    time.sleep(0.2)  # an image that was under way
+    shown = page.run(SCORES)
+    time.sleep(1.5)
+    assert page.run(SCORES) == shown
+    page.click("#camera")
+    page.until(f"JSON.stringify({SCORES}) !== {json.dumps(json.dumps(shown, separators=(',', ':')))}", 5)
+    assert {request for request in page.requests if not request.startswith(address)} == set()
+    assert page.problems == []
+
+
+def test_a_camera_that_was_allowed_before_starts_by_itself(page: Page, address: str) -> None:
+    permit_camera(page, address, "granted")
+    page.open(address).until(f"{BEST} !== ''")
+    assert page.run("document.querySelector('#camera').textContent") == "Pause"
+
+
+GIVE = """
+const bytes = Uint8Array.from(atob("{data}"), (c) => c.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], "photo.png", {{ type: "image/png" }}));
+return dispatchEvent(new {event});
+"""
+GIVEN = {
+    "dropped": 'DragEvent("drop", { dataTransfer: transfer, cancelable: true })',
+    "pasted": 'ClipboardEvent("paste", { clipboardData: transfer })',
+}
+
+
+@pytest.mark.parametrize("way", ["chosen", *GIVEN])
+def test_a_photo_is_classified(way: str, page: Page, address: str, tmp_path: Path) -> None:
+    permit_camera(page, address, "prompt")
+    page.open(address).until(READY)
+    for label, name in enumerate(CLASS_NAMES):
+        picture(label).save(tmp_path / f"{label}.png")
+        if way == "chosen":
+            page.choose(tmp_path / f"{label}.png")
+        else:
+            data = base64.b64encode((tmp_path / f"{label}.png").read_bytes()).decode()
+            page.run(GIVE.format(data=data, event=GIVEN[way]))
+        page.until(f"{BEST} === {name!r}")
+    assert page.run("document.querySelector('#spoken').textContent").startswith(CLASS_NAMES[1])
+
+
+# Errors: one line each, and the page goes on
+
+
+def test_a_refused_camera_and_a_file_that_is_no_image(page: Page, address: str, tmp_path: Path) -> None:
+    permit_camera(page, address, "denied")
+    page.open(address).until(READY)
+    page.click("#camera")
+    assert page.until(ERROR) == (
+        "The camera was refused: allow it for this page in the browser's settings, or choose a photo."
+    )
+    (tmp_path / "notes.txt").write_text("no image")
+    page.choose(tmp_path / "notes.txt")
+    page.until(f"{ERROR} === 'notes.txt is no picture that this browser can read: choose a JPEG, PNG, WebP or GIF.'")
+    picture(1).save(tmp_path / "photo.png")
+    scores_of(page, tmp_path / "photo.png")
+    assert page.run("document.querySelector('#error').hidden")
+
+
+START_ERRORS = [
+    # what is wrong, what the page says
+    ("no WebAssembly", "This browser has no WebAssembly: use a current one"),
+    ("no model", "model_int8.tflite is missing here (404): make the site again with bin/serve."),
+    ("a damaged model", "The runtime did not start: reload the page, or use a current browser. ("),
+]
+
+
+@pytest.mark.parametrize(("wrong", "text"), START_ERRORS, ids=[wrong for wrong, _ in START_ERRORS])
+def test_a_page_that_cannot_start_says_why(wrong: str, text: str, page: Page, files: dict[str, bytes]) -> None:
+    broken = dict(files)
+    if wrong == "no model":
+        del broken["model_int8.tflite"]
+    elif wrong == "a damaged model":
+        broken["model_int8.tflite"] = b"\0" * 1000
+    else:
+        page.send("Page.addScriptToEvaluateOnNewDocument", source="delete globalThis.WebAssembly")
+    with serving(broken) as port:
+        page.open(f"http://localhost:{port}/")
+        assert str(page.until(ERROR)).startswith(text)
+        assert "This page could not start." in page.text()
+
+
+def test_over_plain_http_from_another_device_photos_work(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    lan = certificate.lan_address()
+    if lan is None:
+        pytest.skip("this machine is in no network")
+    with serving(files, host="0.0.0.0") as port:
+        page.open(f"http://{lan}:{port}/").until(READY)
+        page.click("#camera")
+        assert str(page.until(ERROR)).startswith("The camera needs an https address, or localhost")
+        assert page.until("document.querySelector('#offline').textContent").startswith("Needs a network: ")
+        picture(0).save(tmp_path / "photo.png")
+        scores_of(page, tmp_path / "photo.png")
+        assert page.run(BEST) == CLASS_NAMES[0]
+
+
+def test_past_the_warning_of_a_self_signed_certificate_there_is_a_camera(
+    page: Page, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    with serving(files, cert=certificate.own_certificate(tmp_path)) as port:
+        page.open(f"https://127.0.0.1:{port}/").until("document.title === 'Privacy error'")
+        for key in "thisisunsafe":  # what Chromium takes for a click through its warning
+            page.send("Input.dispatchKeyEvent", type="char", text=key)
+        page.until(READY)
+        permit_camera(page, f"https://127.0.0.1:{port}", "granted")
+        page.click("#camera")
+        page.until(f"{BEST} !== ''")
+        assert page.until("document.querySelector('#offline').textContent").startswith("Needs a network: ")
+
+
+# Offline, updates, installation
+
+
+def reload(page: Page) -> None:
+    page.run("globalThis.isOld = true")
+    page.send("Page.reload")
+    page.until("globalThis.isOld !== true")
+
+
+def test_it_works_offline_once_it_says_so(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    with serving(files) as port:
+        page.open(f"http://localhost:{port}/").until(OFFLINE)
+    reload(page)
+    page.until(READY)
+    picture(1).save(tmp_path / "photo.png")
+    scores_of(page, tmp_path / "photo.png")
+    assert page.run(BEST) == CLASS_NAMES[1]
+
+
+def test_a_new_model_is_seen_at_the_next_visit(page: Page, files: dict[str, bytes], bundle: Path) -> None:
+    seen = site.read_bundle(bundle)
+    newer = site.Bundle("A new model", seen.model, seen.content)
+    runtime = {name.removeprefix("litert/"): content for name, content in files.items() if name.startswith("litert/")}
+    with serving(files) as port:
+        page.open(f"http://localhost:{port}/").until(OFFLINE)
+    with serving(site.build(newer, runtime), port=port):
+        reload(page)
+        page.until("document.querySelector('#update').hidden === false")
+        assert page.run("document.title") == "Horses or humans?"  # a page keeps the version that it began with
+        reload(page)
+        page.until(f"document.title === 'A new model' && {READY}")
+
+
+def test_it_can_be_installed(page: Page, address: str) -> None:
+    page.open(address).until(OFFLINE)
+    assert page.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
+
+
+def test_a_static_site_runs_in_any_folder_of_any_host(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    site.write(files, tmp_path / "some" / "where")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))) as host:
+        thread = threading.Thread(target=host.serve_forever)
+        thread.start()
+        try:
+            page.open(f"http://localhost:{host.server_port}/some/where/").until(OFFLINE)
+            blocked = page.run("""
+                const blocked = new Promise((resolve) =>
+                  addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective)));
+                fetch("https://example.com/").catch(() => {});
+                return blocked;
+            """)
+            assert blocked == "connect-src"
+        finally:
+            host.shutdown()
+            thread.join()
+
+
+# Accessibility
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(dark: bool, page: Page, address: str, tmp_path: Path) -> None:
+    if not AXE.is_file():
+        pytest.skip("needs `npm ci` in tests/web")
+    violations = "return (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html)])"
+    page.screen(390, 844, dark=dark, phone=True)
+    permit_camera(page, address, "prompt")
+    page.open(address).until(READY)
+    page.run(AXE.read_text() + "; return true")
+    assert page.run(violations) == []
+    picture(0).save(tmp_path / "photo.png")
+    scores_of(page, tmp_path / "photo.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    page.choose(tmp_path / "notes.txt")
+    page.until(ERROR)
+    assert page.run(violations) == []
+
+
+# Parity
+
+
+@pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(24, 30), (7, 50), (61, 20), (1, 1), (300, 90)])
+def test_the_pixels_are_those_of_training(aspect: str, size: tuple[int, int], page: Page, address: str) -> None:
+    import keras
+
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "PNG")
+    height, width = 24, 20
+    page.open(address).until(READY)
+    made = page.run(f"""
+        const {{ readPixels }} = await import("./pixels.js");
+        const bytes = Uint8Array.from(atob("{base64.b64encode(encoded.getvalue()).decode()}"), (c) => c.charCodeAt(0));
+        const bitmap = await createImageBitmap(new Blob([bytes]));
+        return Array.from(readPixels(bitmap, {size[1]}, {size[0]}, {{ width: {width}, height: {height}, aspect: "{aspect}" }}));
+    """)
+    expected = keras.ops.image.resize(
+        image.astype(np.float32),
+        (height, width),
+        interpolation="bilinear",
+        crop_to_aspect_ratio=aspect == "crop",
+        pad_to_aspect_ratio=aspect == "pad",
+    )
+    np.testing.assert_array_equal(np.reshape(made, (height, width, 3)), np.rint(np.asarray(expected)))
