@@ -19,6 +19,8 @@ OPTIMIZERS = ("rmsprop", "sgd", "adam")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Files of a run folder that other commands read.
 RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
+# The recipe's; fewer images make smaller batches, so that an epoch keeps its steps.
+BATCH_SIZE, STEPS_PER_EPOCH = 128, 8
 # Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
 MIN_IMAGE_SIDE = 94
 
@@ -164,6 +166,15 @@ class DataConfig(Config):
         require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
 
+    def absolute(self) -> "DataConfig":
+        """The same with paths that hold in every working directory."""
+        changed: dict[str, Any] = {
+            name: str(Path(path).expanduser().absolute())
+            for name in ("train_dir", "validation_dir", "tfds_manual_dir", "cache_dir")
+            if (path := getattr(self, name)) is not None
+        }
+        return dataclasses.replace(self, **changed)
+
     @property
     def cache_root(self) -> Path:
         return Path(self.cache_dir or default_cache_dir()).expanduser()
@@ -177,7 +188,11 @@ class TrainConfig(Config):
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
     epochs: int = option(15, "Number of epochs.")
     steps_per_epoch: int | None = option(None, "Steps (batches) an epoch. Default: as many whole batches as there are.")
-    batch_size: int = option(128, "Images a training step, over all replicas together.")
+    batch_size: int = option(
+        0,
+        f"Images a training step, over all replicas together. 0: {BATCH_SIZE}, or as many fewer as make {STEPS_PER_EPOCH} steps"
+        " an epoch.",
+    )
     validation_batch_size: int = option(32, "Images a validation step.")
     optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
@@ -201,7 +216,8 @@ class TrainConfig(Config):
     shard_data: bool = option(
         False,
         "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
-        " machine. Each epoch still sees every image once; the order differs from one machine's.",
+        " machine. Each epoch still sees every image once; the order differs from one machine's. The automatic validation"
+        " split then goes by position alone, and may have byte-identical copies on both sides.",
     )
     data_service: str | None = option(
         None,
@@ -213,7 +229,8 @@ class TrainConfig(Config):
     )
 
     def check(self) -> None:
-        for name in ("epochs", "batch_size", "validation_batch_size"):
+        require(self.batch_size >= 0, "batch_size", "at least 1, or 0 for the default", self.batch_size)
+        for name in ("epochs", "validation_batch_size"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("steps_per_epoch", "checkpoint_every_steps"):
             value = getattr(self, name)
@@ -236,6 +253,13 @@ class TrainConfig(Config):
             )
             require(not self.shard_data, "shard_data", "left out where --data_service is given", self.shard_data)
 
+    def for_images(self, num_images: int, num_replicas: int = 1) -> "TrainConfig":
+        """This config with the batch size that it leaves open, for so many training images."""
+        if self.batch_size:
+            return self
+        size = min(BATCH_SIZE, num_images // STEPS_PER_EPOCH)
+        return dataclasses.replace(self, batch_size=max(size // num_replicas, 1) * num_replicas)
+
 
 def require_model_size(image_size: tuple[int, int]) -> None:
     """Raises `UsageError` where five convolutions and poolings would leave nothing of the image."""
@@ -247,6 +271,7 @@ def require_model_size(image_size: tuple[int, int]) -> None:
     )
 
 
+CALIBRATION_IMAGES = 200
 FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
 
 
@@ -269,18 +294,24 @@ class ExportConfig(Config):
     )
     formats: tuple[str, ...] = option(FORMATS, f"Comma-separated list of {', '.join(FORMATS)}.")
     dynamic_batch: bool = option(False, "Let the .tflite files take any number of images at once, not just one.")
-    calibration_images: int = option(
-        200, "Training images that int8 and int16x8 take their ranges from, as many of each class."
+    calibration_images: int | None = option(
+        None,
+        "Training images that int8 and int16x8 take their ranges from, as many of each class. Default: 200, or all where"
+        " there are fewer.",
     )
     check_images: int | None = option(
         None,
         "Validation images that each file is checked on. Default: all, but 128 for int16x8, which has no fast kernels.",
     )
-    max_accuracy_drop: float = option(
-        0.01, "A quantized file is left out if its accuracy falls by more than this share of the checked images."
+    max_accuracy_drop: float | None = option(
+        None,
+        "A quantized file is left out if its accuracy falls by more than this share of the checked images. Default: 0.01, or"
+        " one image.",
     )
-    min_agreement: float = option(
-        0.97, "A quantized file is left out if it gives the model's class on a smaller share of them."
+    min_agreement: float | None = option(
+        None,
+        "A quantized file is left out if it gives the model's class on a smaller share of them. Default: 0.97, or all but one"
+        " image.",
     )
     author: str = option("not stated", "Author, for the metadata and the model card.")
     license: str = option("unknown", "License identifier, such as apache-2.0, for the metadata and the model card.")
@@ -303,10 +334,21 @@ class ExportConfig(Config):
         require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}", "nothing")
         for name in self.formats:
             require(name in FORMATS, "formats", f"a list of {', '.join(FORMATS)}", name)
-        require(self.calibration_images >= 1, "calibration_images", "at least 1", self.calibration_images)
-        require(self.check_images is None or self.check_images >= 1, "check_images", "at least 1", self.check_images)
+        for name in ("calibration_images", "check_images"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, "at least 1", value)
         for name in ("max_accuracy_drop", "min_agreement"):
-            require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+            value = getattr(self, name)
+            require(value is None or 0 <= value <= 1, name, "from 0 to 1", value)
+
+    def num_calibration(self, num_train: int) -> int:
+        return self.calibration_images or min(CALIBRATION_IMAGES, num_train)
+
+    def gates(self, num_images: int) -> tuple[float, float]:
+        """(max_accuracy_drop, min_agreement) for a check on so many images: of few, one may differ."""
+        one = 1 / num_images
+        drop = max(0.01, one) if self.max_accuracy_drop is None else self.max_accuracy_drop
+        return drop, min(0.97, 1 - one) if self.min_agreement is None else self.min_agreement
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ def small_results(**changes):
         "machine": machine(),
         "bench": BenchConfig(repeats=3),
         "data": DataConfig(),
-        "train": TrainConfig(),
+        "train": TrainConfig(batch_size=128),
         "images": DataSummary("sample", "f", 1024, 256, (300, 300)),
         "plan": Plan(1024, 1024, 256),
         "fairness": Fairness(1024, 1024, {}, ("A remark.",)),

@@ -62,6 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from hh_fast.data.load import load_data
     from hh_fast.data.pipeline import train_batches
     from hh_fast.model import build_model
+    from hh_fast.training.run_folder import write_held_out
 
     root = tmp_path_factory.mktemp("small")
     data_config = DataConfig(
@@ -85,16 +86,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "class_names": list(CLASS_NAMES),
         "head": "sigmoid",
         "precision": "float32",
+        "num_validation": 24,
     }
     (run_dir / "config.json").write_text(json.dumps(config))
     (run_dir / "result.json").write_text("{}")
+    write_held_out(run_dir, data.validation, data.class_names)
     return Run(run_dir, root / "train", root / "validation")
 
 
 @pytest.fixture(scope="session")
 def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `run` in all six formats."""
-    from hh_fast.config import DataConfig, ExportConfig
+    from hh_fast.config import ExportConfig
     from hh_fast.export.bundle import export
 
     target = tmp_path_factory.mktemp("exports") / "horse_or_human"
@@ -105,7 +108,7 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         author="A. Author",
         license="apache-2.0",
     )
-    return export(config, DataConfig())
+    return export(config, {})
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def export(run: Run, target: Path, **options: object) -> Path:
     from hh_fast.export import bundle
 
     config = {"run_dir": str(run.run_dir), "export_dir": str(target), "formats": ("float32", "float16"), **options}
-    return bundle.export(ExportConfig(**config), DataConfig())
+    return bundle.export(ExportConfig(**config), {})
 
 
 def names_in(folder: Path) -> set[str]:
@@ -241,9 +241,9 @@ def test_data_that_moved_is_given_anew(run: Run, tmp_path: Path) -> None:
     config["data"]["train_dir"] = str(tmp_path / "gone")
     (moved.run_dir / "config.json").write_text(json.dumps(config))
     with pytest.raises(DataError, match=f"^no folder {tmp_path / 'gone'}"):
-        find_origin(ExportConfig(run_dir=str(moved.run_dir)), DataConfig())
-    flags = DataConfig(train_dir=str(run.train_dir), validation_dir=str(run.validation_dir))
-    assert find_origin(ExportConfig(run_dir=str(moved.run_dir)), flags).data.train.num_images == 64
+        find_origin(ExportConfig(run_dir=str(moved.run_dir)), {})
+    given = {"train_dir": str(run.train_dir), "validation_dir": str(run.validation_dir)}
+    assert find_origin(ExportConfig(run_dir=str(moved.run_dir)), given).data.train.num_images == 64
 
 
 def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
@@ -252,10 +252,76 @@ def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
     for split in ("train", "validation"):
         shutil.copytree(run.validation_dir, tmp_path / split)
         (tmp_path / split / "humans").rename(tmp_path / split / "mules")
-    flags = DataConfig(train_dir=str(tmp_path / "train"), validation_dir=str(tmp_path / "validation"))
+    given = {"train_dir": str(tmp_path / "train"), "validation_dir": str(tmp_path / "validation")}
     with pytest.raises(DataError) as caught:
-        find_origin(ExportConfig(run_dir=str(run.run_dir)), flags)
+        find_origin(ExportConfig(run_dir=str(run.run_dir)), given)
     assert str(caught.value) == (
         f"the model of {run.run_dir} knows the classes horses, humans, but its data in {tmp_path / 'train'} has horses,"
         " mules: give the run's own data by --train_dir"
     )
+
+
+def test_the_card_is_of_the_images_held_out(run: Run, tmp_path: Path) -> None:
+    """Images that were added since are not measured; those that are gone are counted."""
+    from hh_fast.export import bundle
+    from hh_fast.export.origin import find_origin
+
+    validation = tmp_path / "validation"
+    shutil.copytree(run.validation_dir, validation)
+    (validation / "horses" / "000.png").unlink()
+    (validation / "horses" / "001.png").rename(validation / "horses" / "other.png")
+    for i in range(5):
+        shutil.copy(run.train_dir / "horses" / f"00{i}.png", validation / "horses" / f"new-{i}.png")
+    given = {"validation_dir": str(validation)}
+    target = bundle.export(
+        ExportConfig(run_dir=str(run.run_dir), export_dir=str(tmp_path / "bundle"), formats=("float32",)), given
+    )
+    made = json.loads((target / "metadata.json").read_text())
+    assert (made["made_from"]["num_validation"], made["made_from"]["num_validation_missing"]) == (23, 1)
+    assert made["files"]["float32"]["check"]["num_images"] == 23
+    card = (target / "README.md").read_text()
+    assert "of 23 validation images" in card
+    assert "the images that training held out, by content. 1 more that it held out were not there any more" in card
+    shutil.rmtree(validation)
+    shutil.copytree(run.train_dir, validation)
+    with pytest.raises(DataError) as caught:
+        find_origin(ExportConfig(run_dir=str(run.run_dir)), given)
+    assert str(caught.value).startswith(
+        f"none of the 24 images that the run held out for validation is in {validation}: "
+    )
+
+
+def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_path: Path) -> None:
+    from hh_fast.export.origin import find_origin
+
+    run_dir = tmp_path / "run"
+    shutil.copytree(run.run_dir, run_dir)
+    config = json.loads((run_dir / "config.json").read_text())
+    config["data"] |= {"validation_dir": None, "validation_split": 0.0, "seed": 7}
+    (run_dir / "config.json").write_text(json.dumps(config))
+    (run_dir / "held_out.csv").write_text("sha256,class,file\n")
+    asked = ExportConfig(run_dir=str(run_dir))
+    with pytest.raises(DataError) as caught:
+        find_origin(asked, {})
+    assert str(caught.value) == (
+        f"{run_dir} held no images out for validation, so nothing could be checked: give --validation_dir, a folder of images"
+        " that it was not trained on"
+    )
+    origin = find_origin(asked, {"validation_dir": str(run.validation_dir)})
+    assert origin.data.validation is not None
+    assert (origin.data.validation.num_images, origin.num_missing) == (24, 0)
+    with pytest.raises(UsageError) as refused:
+        find_origin(asked, {"validation_split": 0.2})
+    assert str(refused.value) == (
+        "`validation_split` must be left out where --run_dir is given, for the run knows which images it held out."
+        " Received: 0.2"
+    )
+
+
+def test_a_value_given_counts_even_where_it_is_the_default() -> None:
+    from hh_fast.export.origin import _run_data
+
+    run = {"data": {"seed": 7, "train_dir": "a", "validation_split": 0.0, "cache": "disk"}}
+    assert _run_data(run, {"seed": 0, "cache": "auto"}) == DataConfig(train_dir="a", validation_split=0.0)
+    assert _run_data(run, {"dataset": "sample"}) == DataConfig(seed=7, cache="disk")
+    assert _run_data({"data": {"dataset": "tfds:x"}}, {"train_dir": "b"}) == DataConfig(train_dir="b")

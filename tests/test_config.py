@@ -1,11 +1,12 @@
 """Configs check themselves, and go to JSON and back."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hh_fast.config import DataConfig, TrainConfig, require_model_size
+from hh_fast.config import DataConfig, ExportConfig, TrainConfig, require_model_size
 from hh_fast.errors import UsageError
 
 
@@ -71,3 +72,25 @@ def test_the_least_image_size_is_named() -> None:
     require_model_size((94, 94))
     with pytest.raises(UsageError, match="`image_size` must be at least 94,94, .* Received: 300,93"):
         require_model_size((300, 93))
+
+
+@pytest.mark.parametrize(
+    ("num_images", "num_replicas", "batch_size"),
+    [(1027, 1, 128), (1024, 1, 128), (36, 1, 4), (36, 8, 8), (4, 1, 1), (5000, 3, 126)],
+)
+def test_the_batch_that_nobody_asked_for(num_images: int, num_replicas: int, batch_size: int) -> None:
+    assert TrainConfig().for_images(num_images, num_replicas).batch_size == batch_size
+    assert TrainConfig(batch_size=128).for_images(num_images, num_replicas).batch_size == 128
+
+
+def test_gates_of_few_images_let_one_differ() -> None:
+    config = ExportConfig(run_dir="run")
+    assert config.gates(256) == (0.01, 0.97)
+    assert config.gates(10) == (0.1, 0.9)
+    assert ExportConfig(run_dir="run", max_accuracy_drop=0.01, min_agreement=0.97).gates(10) == (0.01, 0.97)
+
+
+def test_paths_that_hold_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = DataConfig(train_dir="pictures", cache_dir="~/cache").absolute()
+    assert made == DataConfig(train_dir=str(tmp_path / "pictures"), cache_dir=str(Path.home() / "cache"))

@@ -32,7 +32,7 @@ def test_help_loads_nothing_heavy() -> None:
         "sys.exit(bool({'tensorflow', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for flag in ("--run_dir", "--formats=saved_model,float32,float16,dynamic,int8,int16x8", "--min_agreement=0.97"):
+    for flag in ("--run_dir", "--formats=saved_model,float32,float16,dynamic,int8,int16x8", "--min_agreement"):
         assert flag in done.stdout
 
 
@@ -198,8 +198,8 @@ def test_no_validation_images(run: Run, capsys: Out) -> None:
     flags = [f"--model={run.model}", f"--train_dir={run.train_dir}", "--validation_split=0"]
     assert main(flags) == 2
     assert last_line(capsys) == (
-        f"export: no validation images beside {run.train_dir}, so nothing could be checked: give --validation_dir, or a"
-        " --validation_split above 0"
+        f"export: no validation images beside {run.train_dir}, so nothing could be checked: give --validation_dir instead of"
+        " --validation_split=0"
     )
 
 

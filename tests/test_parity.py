@@ -41,7 +41,7 @@ def test_gates_on_scores(name: str, by: float, failures: list[str]) -> None:
 def test_gates_on_classes() -> None:
     scores = REFERENCE[:, ::-1].copy()
     scores[:3] = REFERENCE[:3]
-    check = check_of("int8", scores)
+    check = check_of("int8", scores, ExportConfig(run_dir="run", max_accuracy_drop=0.01, min_agreement=0.97))
     assert (check.accuracy, check.model_accuracy, check.agreement) == (0.75, 1.0, 0.75)
     assert check.failures == [
         "accuracy falls by 0.2500, more than --max_accuracy_drop=0.01",

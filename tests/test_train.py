@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from PIL import Image
 
 from hh_fast.cli.train import main
 from hh_fast.training import run_folder as run_dirs
+from hh_fast.training import train
 from hh_fast.training.loop import Loop
 from hh_fast.training.step import Result, Trainer
 
@@ -79,11 +81,12 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert "Cache: memory (1 MB decoded, under half of the" in log
     assert "Images: 26 to train on, 10 to validate on; classes horses, humans" in log
     assert "Precision float32 (as asked by --precision); XLA off (on a CPU it is slower" in log
-    assert "The step as built: convolutions in float32, no XLA; 3 steps an epoch" in log
+    assert "The step as built: convolutions in float32, no XLA; 8 images a step, 3 steps an epoch" in log
+    assert "So few steps an epoch train little: try a smaller --batch_size, or more --epochs" in log
     assert "Epoch 3/3: loss " in log
     assert " images/s, input wait " in log
     expected = {
-        "README.md", "config.json", "confusion.png", "curves.png", "history.csv", "last.keras", "model.keras",
+        "README.md", "config.json", "confusion.png", "curves.png", "held_out.csv", "history.csv", "last.keras", "model.keras",
         "result.json", "tensorboard", "worst.png",
     }  # fmt: skip
     assert {path.name for path in run_dir.iterdir()} == expected
@@ -100,6 +103,47 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert f"**{best:.4f}**" in card
     assert "bin/train --train_dir=" in card
     assert len(list((run_dir / "tensorboard").iterdir())) == 1
+
+
+def test_a_small_folder_needs_no_flags(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = make_images("pictures", {"x": 11, "y": 11}, size=(96, 96))
+    flags = ["--image_size=96,96", "--epochs=2", "--cache_dir=cache", "--precision=mixed_bfloat16"]
+    assert main(["--train_dir=pictures", *flags]) == 0
+    log = capsys.readouterr().err
+    assert "Batches of 2 images, not 128, as there are only 18 to train on (--batch_size, --epochs)" in log
+    run_dir = tmp_path / "runs" / "pictures"
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["data"]["train_dir"] == str(root)
+    with (run_dir / "held_out.csv").open() as file:
+        held = [(row["sha256"], row["class"], Path(row["file"])) for row in csv.DictReader(file)]
+    assert [name for _, name, _ in held] == ["x", "x", "y", "y"]
+    assert all(hashlib.sha256(path.read_bytes()).hexdigest() == sha256 for sha256, _, path in held)
+    model = keras.saving.load_model(run_dir / "model.keras")
+    images = np.stack([np.asarray(Image.open(path), np.float32) for *_, path in held])
+    right = (model.predict(images, verbose=0)[:, 0] > 0.5) == [name == "y" for _, name, _ in held]
+    assert f"**{right.mean():.4f}**, {right.sum()} of 4 images" in (run_dir / "README.md").read_text()
+    assert json.loads((run_dir / "result.json").read_text())["val_accuracy"] == right.mean()
+
+
+def test_what_is_told_of_the_model_is_measured_on_its_file(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the file calls everything the second class, whatever the step thought."""
+    real = train.save_portable
+
+    def save_other(model: keras.Sequential, path: Path) -> None:
+        weights = model.get_weights()
+        model.set_weights([*weights[:-1], np.full_like(weights[-1], 1e6)])
+        real(model, path)
+        model.set_weights(weights)
+
+    monkeypatch.setattr(train, "save_portable", save_other)
+    assert main([*flags, "--epochs=2"]) == 0
+    assert "(val_accuracy 0.5000, of the saved file)" in last_line(capsys)
+    assert "**0.5000**, 5 of 10 images" in (tmp_path / "run" / "README.md").read_text()
 
 
 def test_the_saved_model_is_plain_float32_keras(flags: list[str], tmp_path: Path) -> None:

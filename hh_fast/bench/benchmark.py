@@ -92,6 +92,7 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
     require_model_size(data_config.image_size)
     progress.begin("looking at the images", 0.0)
     data = load_data(dataclasses.replace(data_config, cache="none"))
+    train = train.for_images(data.train.num_images)
     own_loop.refuse_too_few(data, train)
     about = machine.describe(in_process(machine.gpu_names, use_gpu=True))
     precision = str(in_process(own_loop.chosen_precision, train, use_gpu=True))

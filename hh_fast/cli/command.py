@@ -92,9 +92,12 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         raise UsageError(f"`{name}` must be a list of {kind.__name__} with commas. Received: {','.join(value)}") from e
 
 
-def parse(configs: Sequence[type[Config]], arguments: Sequence[str]) -> tuple[list[Any], list[str]]:
+def parse(
+    configs: Sequence[type[Config]], arguments: Sequence[str], as_given: Sequence[type[Config]] = ()
+) -> tuple[list[Any], list[str]]:
     """The configs that these command line arguments ask for, and the arguments that are no flags.
 
+    Of the configs in `as_given` only the fields that the arguments or a flagfile give, as a dict: for others to complete.
     A `--flagfile=F` counts before every other flag, wherever it stands, so that what a person types overrules it.
     """
     flag_values = define_flags(configs)
@@ -125,8 +128,9 @@ def parse(configs: Sequence[type[Config]], arguments: Sequence[str]) -> tuple[li
         values = {
             field.name: _value(field.name, flag_values[field.name].value, hints[field.name])
             for field in dataclasses.fields(config)  # type: ignore[arg-type]
+            if flag_values[field.name].present
         }
-        made.append(config(**values))
+        made.append(values if config in as_given else config(**values))
     return made, free
 
 
@@ -193,9 +197,13 @@ def run(
     name: str,
     synopsis: str,
     configs: Sequence[type[Config]],
+    as_given: Sequence[type[Config]] = (),
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parses `arguments` (default: the command line), calls `body(*configs, free_arguments)`, and returns the exit code."""
+    """Parses `arguments` (default: the command line), calls `body(*configs, free_arguments)`, and returns the exit code.
+
+    `as_given`: as of `parse`.
+    """
     command = _Command(name, synopsis, (*configs, GeneralConfig))
     words = list(sys.argv[1:] if arguments is None else arguments)
     own_words = words[: words.index("--")] if "--" in words else words
@@ -208,7 +216,7 @@ def run(
             if "--version" in own_words:
                 print(f"hh_fast {hh_fast.__version__}", flush=True)
                 return 0
-            made, free = parse(command.configs, words)
+            made, free = parse(command.configs, words, as_given)
             verbosity = made.pop().verbosity
             show_traceback = verbosity > 0
             _set_up_logging(verbosity)

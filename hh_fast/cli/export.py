@@ -1,6 +1,7 @@
 """`bin/export`: from a trained model to files that a phone loads, each checked against it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, ExportConfig
@@ -11,7 +12,7 @@ A file that does not do what the model does on the validation images is left out
 With a run folder the data flags are the run's own, unless given here."""
 
 
-def body(config: ExportConfig, data: DataConfig, free: Sequence[str]) -> None:
+def body(config: ExportConfig, data: dict[str, Any], free: Sequence[str]) -> None:
     command.no_arguments(free)
     from hh_fast.io.quiet import import_tensorflow
 
@@ -22,4 +23,11 @@ def body(config: ExportConfig, data: DataConfig, free: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="export", synopsis=SYNOPSIS, configs=(ExportConfig, DataConfig), arguments=arguments)
+    return command.run(
+        body,
+        name="export",
+        synopsis=SYNOPSIS,
+        configs=(ExportConfig, DataConfig),
+        as_given=(DataConfig,),
+        arguments=arguments,
+    )

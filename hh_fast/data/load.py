@@ -149,8 +149,9 @@ def _describe_copies(listings: Sequence[_Listing], source: Source, *, sharded: b
     total = sum(map(len, contents))
     if source.validation_dir is None:
         count = num_copies([content for part in contents for content in part])
-        text = f"{count} of {total} images" + (", each on the side of its original" if len(contents) == 2 else "")
+        text = f"{count} of {total} images"
         if count:
+            text += ", each on the side of its original" if len(contents) == 2 else ""
             logger.info("Byte-identical copies: %s", text)
         return text
     trained = set(contents[0])

@@ -47,6 +47,11 @@ class Replicas:
         return self.cluster.num_workers if self.cluster else 1
 
     @property
+    def num_local_workers(self) -> int:
+        """Workers at this one's address, this one among them."""
+        return self.cluster.num_local_workers if self.cluster else 1
+
+    @property
     def worker(self) -> int:
         return self.cluster.worker if self.cluster else 0
 
@@ -226,11 +231,9 @@ def start(config: TrainConfig, cluster: Cluster | None) -> Replicas:
         replicas = Replicas(tf.distribute.MirroredStrategy(devices))
     replicas.require_divisible(config.batch_size)
     logger.info(
-        "Strategy: %s, %d replicas on %d workers; each takes %d of the %d images of a step",
+        "Strategy: %s, %d replicas on %d workers",
         "multi_worker" if cluster else "mirrored",
         replicas.num_replicas,
         replicas.num_workers,
-        config.batch_size // replicas.num_replicas,
-        config.batch_size,
     )
     return replicas

@@ -29,6 +29,12 @@ class Cluster:
         return len(self.addresses)
 
     @property
+    def num_local_workers(self) -> int:
+        """Workers on this one's machine, by the host in their addresses."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts.count(hosts[self.worker])
+
+    @property
     def is_chief(self) -> bool:
         return self.worker == 0
 

@@ -5,11 +5,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import hh_fast
-from hh_fast.config import FORMATS, DataConfig, ExportConfig
+from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
@@ -52,13 +53,16 @@ def _calibration_images(config: ExportConfig, origin: Origin) -> np.ndarray | No
     if not set(config.formats) & set(tflite.CALIBRATED):
         return None
     train = origin.data.train
-    if train.num_images < config.calibration_images:
+    count = config.num_calibration(train.num_images)
+    if train.num_images < count:
         raise DataError(
             f"{train.num_images} training images in {origin.data.source.train_dir}, fewer than"
-            f" --calibration_images={config.calibration_images}: add images, or give --calibration_images={train.num_images}"
+            f" --calibration_images={count}: add images, or give --calibration_images={train.num_images}"
         )
+    if count < CALIBRATION_IMAGES and config.calibration_images is None:
+        logger.info("Calibrating on all %d training images, not %d (--calibration_images)", count, CALIBRATION_IMAGES)
     seed = int(origin.run.get("data", {}).get("seed", 0))
-    return images_at(train, balanced(train.labels, config.calibration_images, seed))
+    return images_at(train, balanced(train.labels, count, seed))
 
 
 def _tflite_metadata(config: ExportConfig, origin: Origin, number_format: str) -> Metadata:
@@ -67,8 +71,8 @@ def _tflite_metadata(config: ExportConfig, origin: Origin, number_format: str) -
         name=origin.name,
         description=(
             f"Classifies an image as {' or '.join(data.class_names)}. {number_format} form, made by hh_fast"
-            f" {hh_fast.__version__} from a Keras model (SHA-256 {origin.sha256}) trained on {data.train.num_images} images"
-            f" of {data.source.name} (fingerprint {data.fingerprint})."
+            f" {hh_fast.__version__} from a Keras model (SHA-256 {origin.sha256}) trained on {origin.num_train} images"
+            f" of {data.source.name} (fingerprint {origin.fingerprint})."
         ),
         version=config.model_version,
         author=config.author,
@@ -176,19 +180,19 @@ def _fill(folder: Path, config: ExportConfig, origin: Origin) -> list[str]:
     return messages
 
 
-def export(config: ExportConfig, flags: DataConfig) -> Path:
+def export(config: ExportConfig, given: dict[str, Any]) -> Path:
     """Writes the bundle that `config` asks for and returns its folder.
 
     Args:
         config: What to export.
-        flags: The data to calibrate and check on; with a run folder, only what differs from the run's own.
+        given: Fields of `DataConfig`: the data to calibrate and check on; with a run folder, what differs from the run's own.
 
     Raises:
         CheckError: a format did not pass, or could not be converted; the bundle of the others is in place.
         DataError, UsageError: as `find_origin` says; too few calibration images; a target that must not be replaced.
         OSError: the target cannot be written; what stood there before still does.
     """
-    origin = find_origin(config, flags)
+    origin = find_origin(config, given)
     target = _target(config, origin.name)
     with atomic_dir(target) as folder:
         left_out = _fill(folder, config, origin)

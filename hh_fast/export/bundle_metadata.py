@@ -95,15 +95,16 @@ def metadata_json(
         "made_from": {
             "model_sha256": origin.sha256,
             "data": data.source.name,
-            "data_fingerprint": data.fingerprint,
-            "num_train": data.train.num_images,
+            "data_fingerprint": origin.fingerprint,
+            "num_train": origin.num_train,
             "num_validation": data.validation.num_images if data.validation else 0,
+            "num_validation_missing": origin.num_missing,
             "training": {
                 name: value for name, value in origin.run.get("train", {}).items() if not name.endswith("_dir")
             },
             "versions": package_versions("ai-edge-litert"),
         },
-        "calibration_images": config.calibration_images,
+        "calibration_images": config.num_calibration(data.train.num_images),
         "files": to_json(files),
         "left_out": left_out,
     }

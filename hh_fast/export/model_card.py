@@ -1,7 +1,7 @@
 """The model card: README.md in the layout of the Hugging Face hub, and the picture of example predictions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,23 +96,36 @@ def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str
     return "\n".join(lines)
 
 
-def _evaluation(class_names: Sequence[str], labels: np.ndarray, reference: np.ndarray) -> str:
+def _which_images(origin: Origin) -> str:
+    if not origin.run.get("num_validation"):
+        return ""
+    gone = (
+        f" {origin.num_missing} more that it held out were not there any more at export." if origin.num_missing else ""
+    )
+    return (
+        f" They are the images that training held out, by content.{gone} The weights kept are those of the epoch that was best"
+        " on these same images, so new images may do a little worse."
+    )
+
+
+def _evaluation(origin: Origin, labels: np.ndarray, reference: np.ndarray) -> str:
+    class_names = origin.data.class_names
     matrix = confusion_matrix(labels, reference.argmax(axis=1), len(class_names))
     right, total = int(np.trace(matrix)), len(labels)
     low, high = wilson_interval(right, total)
     return (
         f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
-        f" (95% interval {low:.4f} to {high:.4f}).\n\n"
-        f"{confusion_table(matrix, class_names)}\n\n"
-        "The weights kept are those of the epoch that was best on these same images, so new images may do a little worse."
+        f" (95% interval {low:.4f} to {high:.4f}).{_which_images(origin)}\n\n{confusion_table(matrix, class_names)}"
     )
 
 
 def _training(origin: Origin) -> str:
     data, train = origin.data, origin.run.get("train", {})
     classes = ", ".join(f"{int((data.train.labels == i).sum())} {name}" for i, name in enumerate(data.class_names))
+    unchanged = origin.fingerprint == data.fingerprint
     lines = [
-        f"{data.train.num_images} images of `{data.source.name}`: {classes}. Fingerprint of the data: `{data.fingerprint}`."
+        f"{origin.num_train} images of `{data.source.name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
+        f" `{origin.fingerprint}`."
     ]
     if data.source.name == "sample":
         lines.append(
@@ -121,7 +134,7 @@ def _training(origin: Origin) -> str:
     if train:
         optimizer = f"{train.get('optimizer')} at {train.get('learning_rate')}"
         lines.append(
-            f"Trained for {train.get('epochs')} epochs in batches of {train.get('batch_size')} with {optimizer},"
+            f"Trained for {train.get('epochs')} epochs in batches of {origin.run.get('batch_size')} with {optimizer},"
             f" seed {origin.run.get('data', {}).get('seed')}, precision {origin.run.get('precision', 'not recorded')}."
         )
     return " ".join(lines)
@@ -185,7 +198,7 @@ Each `.tflite` file has its metadata and labels inside. `metadata.json` holds al
 
 ## Evaluation
 
-{_evaluation(origin.data.class_names, labels, reference)}
+{_evaluation(origin, labels, reference)}
 
 ## Limits
 

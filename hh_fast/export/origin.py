@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from hh_fast.export.saved_model import image_size_of, of_pixels, score_per_class
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.opening import kind_of
+from hh_fast.training.run_folder import HELD_OUT, read_held_out
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Origin:
     """The model, its data, and where they are from.
 
     `model` maps images float32 (batch, height, width, 3) with values 0 to `input_max` to its own outputs. `run` is the
-    run's config.json, empty for a model from elsewhere. `sha256` is that of the `.keras` file, as hex.
+    run's config.json, empty for a model from elsewhere; `num_missing` counts the images that it held out and that are not
+    there any more. `sha256` is that of the `.keras` file, as hex.
     """
 
     name: str
@@ -32,6 +37,16 @@ class Origin:
     input_max: float
     data: Data
     run: dict[str, Any]
+    num_missing: int
+
+    @property
+    def num_train(self) -> int:
+        """Images trained on, as far as is known; their folder may have changed since."""
+        return int(self.run.get("num_train", self.data.train.num_images))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.run.get("fingerprint", self.data.fingerprint))
 
     def reference(self) -> Classifier:
         """The Keras model as it is, against which every exported file is checked."""
@@ -50,7 +65,7 @@ class Origin:
 def _read_run(run_dir: Path) -> dict[str, Any]:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
-    missing = [name for name in (RUN_CONFIG, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
+    missing = [name for name in (RUN_CONFIG, HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
     if missing:
         raise DataError(
             f"{run_dir} is not a finished run, it has no {missing[0]}: let bin/train --run_dir={run_dir} finish it"
@@ -65,41 +80,71 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
     return config
 
 
-def _overruled(run_data: DataConfig, flags: DataConfig) -> DataConfig:
-    """The run's data settings, with those that a flag gives (data that moved since) in their place."""
-    defaults = DataConfig()
-    changed = {
-        field.name: value
-        for field in dataclasses.fields(DataConfig)
-        if (value := getattr(flags, field.name)) != getattr(defaults, field.name)
-    }
-    return dataclasses.replace(run_data, **changed)
+def _run_data(run: dict[str, Any], given: dict[str, Any]) -> DataConfig:
+    """The run's data settings, with those that are given (data that moved since) in their place."""
+    changed = dict(given)
+    if "dataset" in given and "train_dir" not in given:
+        changed |= {"train_dir": None, "validation_dir": None, "validation_split": None}
+    elif "train_dir" in given and "dataset" not in given:
+        changed["dataset"] = "sample"  # not used then
+    if "validation_dir" in given:
+        changed["validation_split"] = None
+    return dataclasses.replace(DataConfig.from_json(run["data"]), **changed)
 
 
-def find_origin(config: ExportConfig, flags: DataConfig) -> Origin:
-    """The model and data that `config` and the data flags name.
+def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tuple[Data, int]:
+    """The run's data with the images that it held out to check on, and how many of these are not there any more."""
+    if "validation_split" in given:
+        raise UsageError(
+            "`validation_split` must be left out where --run_dir is given, for the run knows which images it held out."
+            f" Received: {given['validation_split']}"
+        )
+    recorded = read_held_out(run_dir)
+    if recorded:
+        data = load_data(data_config, recorded=recorded)
+        num_missing = len(recorded) - (data.validation.num_images if data.validation else 0)
+        if num_missing:
+            logger.warning(
+                "%d of the %d images that the run held out are not there any more: checking on the others",
+                *(num_missing, len(recorded)),
+            )
+        return data, num_missing
+    if data_config.validation_dir is None:
+        raise DataError(
+            f"{run_dir} held no images out for validation, so nothing could be checked: give --validation_dir, a folder of"
+            " images that it was not trained on"
+        )
+    return load_data(data_config), 0
+
+
+def find_origin(config: ExportConfig, given: dict[str, Any]) -> Origin:
+    """The model that `config` names, and its data: the run's, or those of the `given` fields of `DataConfig`.
 
     Raises:
         DataError: an unfinished run, a missing or foreign model, data that cannot be used or that does not fit the model.
-        UsageError: data flags that contradict the run.
+        UsageError: data settings that contradict the run.
     """
-    if config.run_dir is not None:
-        run_dir = Path(config.run_dir).expanduser()
+    run_dir = None if config.run_dir is None else Path(config.run_dir).expanduser()
+    if run_dir is not None:
         run, path, name = _read_run(run_dir), run_dir / RUN_MODEL, run_dir.resolve().name
-        data_config = _overruled(DataConfig.from_json(run["data"]), flags)
+        data_config = _run_data(run, given)
     else:
         path = Path(str(config.model)).expanduser()
-        run, name, data_config = {}, path.stem, flags
+        run, name, data_config = {}, path.stem, DataConfig(**given)
     if kind_of(path) != "keras":
         raise DataError(f"{path} is no .keras file: export needs the Keras model, not what was made from it")
     model = keras_model.load(path)
     image_size = image_size_of(model)
-    if flags.image_size not in (DataConfig().image_size, image_size):
+    if given.get("image_size", image_size) != image_size:
         raise UsageError(
             f"`image_size` must be the model's own, {image_size[0]},{image_size[1]}, or left out."
-            f" Received: {flags.image_size[0]},{flags.image_size[1]}"
+            f" Received: {','.join(map(str, given['image_size']))}"
         )
-    data = load_data(dataclasses.replace(data_config, image_size=image_size))
+    data_config, num_missing = dataclasses.replace(data_config, image_size=image_size), 0
+    if run_dir is not None:
+        data, num_missing = _load(run_dir, data_config, given)
+    else:
+        data = load_data(data_config)
     if run and tuple(run["class_names"]) != data.class_names:
         raise DataError(
             f"the model of {config.run_dir} knows the classes {', '.join(run['class_names'])}, but its data in"
@@ -113,8 +158,8 @@ def find_origin(config: ExportConfig, flags: DataConfig) -> Origin:
         )
     if data.validation is None:
         raise DataError(
-            f"no validation images beside {data.source.train_dir}, so nothing could be checked: give --validation_dir,"
-            " or a --validation_split above 0"
+            f"no validation images beside {data.source.train_dir}, so nothing could be checked: give --validation_dir"
+            " instead of --validation_split=0"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Origin(name, path, digest, model, config.input_max, data, run)
+    return Origin(name, path, digest, model, config.input_max, data, run, num_missing)

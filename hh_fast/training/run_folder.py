@@ -14,8 +14,10 @@ import keras
 import tensorflow as tf
 
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, Config, DataConfig, TrainConfig
+from hh_fast.data.load import Split
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import atomic_path, exclusive, remove_leftovers, write_text
+from hh_fast.io.text import printable
 from hh_fast.model import in_float32
 from hh_fast.training import checkpoint, run_report
 
@@ -23,8 +25,20 @@ logger = logging.getLogger(__name__)
 
 CONFIG, RESULT, HISTORY, LOCK = RUN_CONFIG, RUN_RESULT, "history.csv", ".lock"
 BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
+HELD_OUT = "held_out.csv"
 CHECKPOINTS, TENSORBOARD, BAD_IMAGES = "checkpoints", "tensorboard", "bad_images.txt"
-FILES = (RESULT, HISTORY, BEST_MODEL, LAST_MODEL, *run_report.FILES, CHECKPOINTS, TENSORBOARD, BAD_IMAGES, CONFIG)
+FILES = (
+    RESULT,
+    HISTORY,
+    HELD_OUT,
+    BEST_MODEL,
+    LAST_MODEL,
+    *run_report.FILES,
+    CHECKPOINTS,
+    TENSORBOARD,
+    BAD_IMAGES,
+    CONFIG,
+)
 # What may differ between the parts of one run: it decides where things are and when, not what comes out.
 FREE_FIELDS = frozenset(
     {
@@ -64,6 +78,7 @@ def _results_differ(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         "jit_compile": "jit_compile",
         "class_names": "the classes",
         "num_shards": "the number of shards",
+        "batch_size": "batch_size",
     }
     return [
         f"{label} changed" if key == "fingerprint" else f"{label} was {old.get(key)} and is {new[key]}"
@@ -87,6 +102,32 @@ def read_config(run_dir: Path) -> dict[str, Any] | None:
     if not isinstance(config, dict):
         raise DataError(f"{run_dir / CONFIG} is no config of a run: use another --run_dir")
     return config
+
+
+def write_held_out(run_dir: Path, validation: Split | None, class_names: Sequence[str]) -> None:
+    """Writes which images are validated on, one a line, by the SHA-256 of their content; the other columns are for people."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("sha256", "class", "file"))
+    if validation is not None:
+        names = [printable(class_names[label]) for label in validation.labels]
+        writer.writerows(zip(validation.sha256, names, map(printable, validation.paths), strict=True))
+    write_text(run_dir / HELD_OUT, text.getvalue())
+
+
+def read_held_out(run_dir: Path) -> list[str]:
+    """The hashes of the images that the run validated on.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = run_dir / HELD_OUT
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found = [row["sha256"] for row in csv.DictReader(file, strict=True)]
+    except (csv.Error, KeyError, ValueError) as e:
+        raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
+    return found
 
 
 def clear(run_dir: Path) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
-from hh_fast.data.pipeline import images_at
+from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
 from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
 from hh_fast.evaluation.tables import confusion_table, markdown_table
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
 MAX_WORST = 16
 FILES = (CURVES, CONFUSION, WORST, README)
+EVAL_BATCH = 32
 
 
 def command_line(program: str, *configs: Config) -> str:
@@ -49,16 +52,27 @@ def _draw_worst(split: Split, chances: np.ndarray, class_names: Sequence[str], p
     draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
 
-def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], progress: Progress) -> list[str]:
-    chances = class_probabilities(progress.best_probabilities)
-    predicted = chances.argmax(axis=1)
-    matrix = confusion_matrix(split.labels, predicted, len(class_names))
+def saved_probabilities(path: Path, split: Split) -> np.ndarray:
+    """Probabilities of every class, float32 (n, num_classes), that the saved model gives the images of `split`.
+
+    The step may compute in another precision than the file does; what is told of the file is measured on the file.
+    """
+    model = keras.models.load_model(path, compile=False)
+    forward = tf.function(lambda images: model(tf.cast(images, tf.float32), training=False), reduce_retracing=True)
+    batches = eval_batches(split, batch_size=EVAL_BATCH)
+    return class_probabilities(np.concatenate([forward(images).numpy() for images, _ in batches]))
+
+
+def _validation_part(
+    run_dir: Path, split: Split, class_names: tuple[str, ...], best_epoch: int | None, chances: np.ndarray
+) -> list[str]:
+    matrix = confusion_matrix(split.labels, chances.argmax(axis=1), len(class_names))
     right = int(np.trace(matrix))
     low, high = wilson_interval(right, split.num_images)
-    draw_confusion(matrix, class_names, run_dir / CONFUSION, title=f"Validation, epoch {progress.best_epoch}")
+    draw_confusion(matrix, class_names, run_dir / CONFUSION, title=f"Validation, epoch {best_epoch}")
     _draw_worst(split, chances, class_names, run_dir / WORST)
     return [
-        f"Validation accuracy of `model.keras` (epoch {progress.best_epoch}, the best): **{right / split.num_images:.4f}**,"
+        f"Validation accuracy of `model.keras` (epoch {best_epoch}, the best): **{right / split.num_images:.4f}**,"
         f" {right} of {split.num_images} images; 95% interval {low:.3f} to {high:.3f}."
         " The epoch was chosen on these same images, so expect a little less on others.",
         "",
@@ -73,9 +87,17 @@ def _validation_part(run_dir: Path, split: Split, class_names: tuple[str, ...], 
 
 
 def write_report(
-    run_dir: Path, identity: dict[str, Any], data: Data, progress: Progress, result: dict[str, Any]
+    run_dir: Path,
+    identity: dict[str, Any],
+    data: Data,
+    progress: Progress,
+    result: dict[str, Any],
+    chances: np.ndarray | None,
 ) -> None:
-    """Draws the pictures and writes README.md into the run folder."""
+    """Draws the pictures and writes README.md into the run folder.
+
+    `chances`: what model.keras gives the validation images, where there are any, as of `saved_probabilities`.
+    """
     draw_curves(progress.history, run_dir / CURVES)
     last = progress.history[-1]
     command = command_line(
@@ -85,6 +107,8 @@ def write_report(
         ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
         ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
         ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
+        ["images a step", str(identity["batch_size"])],
+        ["byte-identical copies", data.copies],
         ["peak memory", f"{result['peak_memory_bytes'] / 1e6:.0f} MB"],
         ["device", ", ".join(identity["devices"])],
         ["precision, XLA", f"{identity['precision']}, {'on' if identity['jit_compile'] else 'off'}"],
@@ -101,8 +125,8 @@ def write_report(
         f"    {command}",
         "",
         *(
-            _validation_part(run_dir, data.validation, data.class_names, progress)
-            if data.validation
+            _validation_part(run_dir, data.validation, data.class_names, progress.best_epoch, chances)
+            if data.validation and chances is not None
             else ["No validation images."]
         ),
         "",
@@ -110,7 +134,7 @@ def write_report(
         "",
         markdown_table(["measured", "value"], measured),
         "",
-        "Files: `model.keras` (best epoch), `last.keras`, `history.csv`, `config.json`, `result.json`, `tensorboard/`.",
+        "Files: `model.keras` (best epoch), `last.keras`, `history.csv`, `held_out.csv` (the validation images), `config.json`, `result.json`, `tensorboard/`.",
         "",
     ]
     write_text(run_dir / README, "\n".join(lines))

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from hh_fast.config import DataConfig, TrainConfig, require_model_size
+from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data, write_bad_images
 from hh_fast.data.sources import source_name
@@ -44,6 +44,7 @@ from hh_fast.training.run_folder import (
     own,
     refuse_changes,
     save_portable,
+    write_held_out,
     write_history,
 )
 from hh_fast.training.step import Trainer, make_optimizer
@@ -57,6 +58,7 @@ def default_run_dir(config: DataConfig) -> Path:
 
 def _identity(
     data_config: DataConfig,
+    asked: TrainConfig,
     config: TrainConfig,
     data: Data,
     hardware: Hardware,
@@ -64,10 +66,10 @@ def _identity(
     replicas: Replicas,
     shards: Shards,
 ) -> dict[str, Any]:
-    """What config.json holds: `data` and `train` as flags have them, and what they led to here."""
+    """What config.json holds: `data` and `train` as flags have them (`asked`), and what they led to here."""
     return {
         "data": data_config.to_json(),
-        "train": config.to_json(),
+        "train": asked.to_json(),
         "class_names": list(data.class_names),
         "head": head,
         "precision": hardware.precision,
@@ -76,6 +78,7 @@ def _identity(
         "num_train": shards.num_images,
         "num_validation": data.validation.num_images if data.validation else 0,
         "num_bad": len(data.bad),
+        "batch_size": config.batch_size,
         "cache": data.cache,
         "devices": list(hardware.devices),
         "num_replicas": replicas.num_replicas,
@@ -85,7 +88,18 @@ def _identity(
     }
 
 
-def _log_start(data: Data, hardware: Hardware, trainer: Trainer, steps: int) -> None:
+def _for_images(config: TrainConfig, replicas: Replicas, shards: Shards) -> TrainConfig:
+    num_images = shards.smallest * shards.num_shards
+    sized = config.for_images(num_images, replicas.num_replicas)
+    if config.batch_size == 0 and sized.batch_size < BATCH_SIZE:
+        logger.info(
+            "Batches of %d images, not %d, as there are only %d to train on (--batch_size, --epochs)",
+            *(sized.batch_size, BATCH_SIZE, num_images),
+        )
+    return sized
+
+
+def _log_start(data: Data, hardware: Hardware, trainer: Trainer, config: TrainConfig, steps: int) -> None:
     if data.source.note:
         logger.info("%s", data.source.note)
     validation = f"{data.validation.num_images} to validate on" if data.validation else "no validation"
@@ -100,7 +114,11 @@ def _log_start(data: Data, hardware: Hardware, trainer: Trainer, steps: int) -> 
         "on" if hardware.jit_compile else "off",
         hardware.jit_compile_reason,
     )
-    logger.info("The step as built: %s; %d steps an epoch", trainer.describe_step(), steps)
+    logger.info(
+        "The step as built: %s; %d images a step, %d steps an epoch", trainer.describe_step(), config.batch_size, steps
+    )
+    if steps < STEPS_PER_EPOCH and config.steps_per_epoch is None:
+        logger.info("So few steps an epoch train little: try a smaller --batch_size, or more --epochs")
 
 
 def _check_images(data: Data, config: TrainConfig) -> None:
@@ -131,6 +149,7 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
         ClusterError: another worker is missing, failed, or was started otherwise.
     """
     require_model_size(data_config.image_size)
+    data_config = data_config.absolute()
     if config.data_service is not None:
         data_config = _decoded_elsewhere(data_config)
     hardware = choose(config)
@@ -151,13 +170,14 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
             return run_dir
         with replicas.together():
             shard = (replicas.worker, replicas.num_workers) if config.shard_data else None
-            data = load_data(data_config, shard)
+            data = load_data(data_config, shard, num_sharing=replicas.num_local_workers)
             _check_images(data, config)
         shards = agree(
             replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=config.shard_data
         )
         head = choose_head(config.head, len(data.class_names))
-        identity = _identity(data_config, config, data, hardware, head, replicas, shards)
+        asked, config = config, _for_images(config, replicas, shards)
+        identity = _identity(data_config, asked, config, data, hardware, head, replicas, shards)
         with replicas.together():
             refuse_changes(run_dir, old, identity)
         _train(run_dir, identity, data, config, hardware, replicas, shards)
@@ -186,12 +206,13 @@ def _make_trainer(identity: dict[str, Any], config: TrainConfig, hardware: Hardw
     return Trainer(model, optimizer, replicas, batch_size=config.batch_size, jit_compile=hardware.jit_compile)
 
 
-def _restore(run_dir: Path, identity: dict[str, Any], trainer: Trainer) -> Progress:
-    """Where the run folder stands; a new run's config is written."""
+def _restore(run_dir: Path, identity: dict[str, Any], data: Data, trainer: Trainer) -> Progress:
+    """Where the run folder stands; a new run's config is written, and which images it holds out."""
     progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()
         trainer.model.summary(print_fn=logger.info)
+        write_held_out(run_dir, data.validation, data.class_names)
         write_json(run_dir / CONFIG, identity)
     else:
         logger.info("Going on in %s at epoch %d, step %d", run_dir, progress.epoch + 1, progress.step + 1)
@@ -209,14 +230,14 @@ def _train(
 ) -> None:
     steps = shards.steps_per_epoch(config)
     trainer = _make_trainer(identity, config, hardware, replicas)
-    _log_start(data, hardware, trainer, steps)
+    _log_start(data, hardware, trainer, config, steps)
     writes = replicas.is_chief
     progress = Progress()
     with replicas.together():
         if writes:
             if config.overwrite:
                 clear(run_dir)
-            progress = _restore(run_dir, identity, trainer)
+            progress = _restore(run_dir, identity, data, trainer)
             if data.bad:
                 write_bad_images(run_dir / BAD_IMAGES, data.bad)
                 logger.info("All images that are skipped are listed in %s", run_dir / BAD_IMAGES)
@@ -258,22 +279,27 @@ def _finish(
     write_history(run_dir, progress.history)
     save_portable(model, run_dir / LAST_MODEL)
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
+    chances, accuracy = None, None
+    if data.validation is not None:
+        chances = run_report.saved_probabilities(run_dir / BEST_MODEL, data.validation)
+        accuracy = float((chances.argmax(axis=1) == data.validation.labels).mean())
     peak = peak_memory()
     decoded = predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0
+    best = progress.history[(progress.best_epoch or 1) - 1]
     result = {
         "best_epoch": progress.best_epoch,
-        "best": progress.history[(progress.best_epoch or 1) - 1],
+        "val_accuracy": accuracy,
+        "best": best,
         "last": progress.history[-1],
         "fit_seconds_of_last_start": seconds,
         "peak_memory_bytes": peak,
         "decoded_bytes": decoded,
     }
-    run_report.write_report(run_dir, identity, data, progress, result)
+    run_report.write_report(run_dir, identity, data, progress, result, chances)
     write_json(run_dir / RESULT, result)
     shutil.rmtree(run_dir / CHECKPOINTS)  # the run is done: nothing goes on from them
     logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", peak / 1e6, decoded / 1e6)
-    best = progress.history[(progress.best_epoch or 1) - 1]
     measured = (
-        f"val_accuracy {best['val_accuracy']:.4f}" if "val_accuracy" in best else f"accuracy {best['accuracy']:.4f}"
+        f"accuracy {best['accuracy']:.4f}" if accuracy is None else f"val_accuracy {accuracy:.4f}, of the saved file"
     )
     logger.info("Saved the model of epoch %s (%s) as %s", progress.best_epoch, measured, run_dir / BEST_MODEL)
