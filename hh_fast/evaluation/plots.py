@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from hh_fast.io.files import atomic_path
+from hh_fast.io.text import drawable
 
 TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
 
@@ -16,6 +18,20 @@ TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
 def save_figure(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)
+
+
+def font_path() -> str:
+    """The font of all pictures: matplotlib's."""
+    return findfont(FontProperties())
+
+
+def has_glyph(character: str) -> bool:
+    return bool(get_font(font_path()).get_char_index(ord(character)))
+
+
+def _label(text: str) -> str:
+    """`text` as matplotlib can draw it: no boxes, and a dollar sign begins no formula."""
+    return drawable(text, has_glyph).replace("$", r"\$")
 
 
 def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
@@ -43,6 +59,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
     """A confusion matrix with its counts, as a PNG. `matrix` as of `metrics.confusion_matrix`."""
+    class_names = [_label(name) for name in class_names]
     side = max(4.0, 0.6 * len(class_names) + 2.5)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
@@ -56,7 +73,7 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title)
+    axes.set_title(_label(title))
     save_figure(figure, path)
 
 
@@ -71,14 +88,14 @@ def draw_images(
     """Images uint8 (height, width, 3) in rows of four, as a PNG, each under its title, which is red where it is `wrong`."""
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(2.8 * max(columns, 2), 3.2 * rows + 0.7 * bool(heading)), layout="constrained")
+    figure = Figure(figsize=(2.8 * max(columns, 2), 3.4 * rows + 0.7 * bool(heading)), layout="constrained")
     figure.suptitle(heading, fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, image, title, is_wrong in zip(grid, images, titles, wrong, strict=False):
         axes.imshow(image)
-        axes.set_title(title, fontsize=8, color="#b2182b" if is_wrong else "black")
+        axes.set_title(_label(title), fontsize=8, color="#b2182b" if is_wrong else "black")
     save_figure(figure, path)
 
 

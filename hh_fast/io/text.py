@@ -1,4 +1,6 @@
-"""Text that a terminal and a reader can take."""
+"""Text that a terminal, a picture and a reader can take."""
+
+from collections.abc import Callable
 
 
 def printable(name: str) -> str:
@@ -7,3 +9,9 @@ def printable(name: str) -> str:
         c if c.isprintable() or "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode() for c in name
     )
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def drawable(text: str, has_glyph: Callable[[str], bool]) -> str:
+    """`text` with its code point, such as U+99AC, for each character that a font would draw as a box."""
+    parts = (c if c in "\n" or has_glyph(c) else f" U+{ord(c):04X} " for c in text)
+    return "\n".join(" ".join(line.split()) for line in "".join(parts).split("\n"))

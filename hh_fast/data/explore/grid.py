@@ -12,8 +12,9 @@ from hh_fast.data.pixels import read_image
 from hh_fast.data.scan import list_images
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
+from hh_fast.evaluation.plots import font_path, has_glyph
 from hh_fast.io.files import atomic_path
-from hh_fast.io.text import printable
+from hh_fast.io.text import drawable, printable
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[in
     rows, columns = grid_size
     width, height = columns * (TILE + GAP) + GAP, rows * (TILE + CAPTION + GAP) + GAP
     sheet = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(font_path(), 11)
     shown = 0
     for number, (class_name, image_path) in enumerate(images[: rows * columns]):
         left = GAP + number % columns * (TILE + GAP)
@@ -69,7 +70,7 @@ def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[in
         except (DataError, OSError) as e:
             logger.warning("Left out of the grid: %s", printable(str(e)))
             continue
-        draw.text((left + 2, top + 3), _shortened(printable(class_name), draw, font), INK, font)
+        draw.text((left + 2, top + 3), _shortened(drawable(printable(class_name), has_glyph), draw, font), INK, font)
         sheet.paste(tile, (left, top + CAPTION))
         shown += 1
     with atomic_path(path) as temporary:
