@@ -32,6 +32,11 @@ def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     with tf.control_dependencies([tf.debugging.Assert(is_read, ["only PNG and JPEG are decoded here"])]):
         # The operator for JPEG reads PNG too.
         image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return _resize(image, image_size)
+
+
+def _resize(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """uint8 (any, any, 3) to uint8 (height, width, 3); the same as `hh_fast.data.pixels.resize`."""
     image.set_shape((None, None, 3))
 
     def resized() -> tf.Tensor:
@@ -57,18 +62,17 @@ def file_loader(
     asks_pillow = tf.constant([path in by_pillow for path in paths], tf.bool)
 
     def read(path: bytes) -> np.ndarray:
-        return read_image(os.fsdecode(path), image_size, max_image_pixels=NO_LIMIT)
+        return read_image(os.fsdecode(path), None, max_image_pixels=NO_LIMIT)
 
     def by_tensorflow(i: tf.Tensor) -> tf.Tensor:
         return decode(tf.io.read_file(files[i]), image_size)
 
     def by_either(i: tf.Tensor) -> tf.Tensor:
-        pixels = tf.cond(
+        return tf.cond(
             asks_pillow[i],
-            lambda: tf.numpy_function(read, [files[i]], tf.uint8, stateful=False),
+            lambda: _resize(tf.numpy_function(read, [files[i]], tf.uint8, stateful=False), image_size),
             lambda: by_tensorflow(i),
         )
-        return tf.ensure_shape(pixels, (*image_size, 3))
 
     return by_either if any(path in by_pillow for path in paths) else by_tensorflow
 
