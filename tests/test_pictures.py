@@ -10,7 +10,7 @@ from picture_table import LEFT_OUT, LIMIT, PICTURES, SIZE, write_pictures
 from hh_fast.config import DataConfig
 from hh_fast.data.explore.inspection import inspect
 from hh_fast.data.load import load_data
-from hh_fast.data.pipeline import eval_batches
+from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.data.pixels import read_image, resize
 from hh_fast.data.scan import scan_file
 from hh_fast.data.sources import Source
@@ -40,6 +40,7 @@ def test_training_reads_the_table(
         assert len(read) == data.train.num_images == 2 * (len(PICTURES) - NUM_BAD)
         for path, pixels in zip(data.train.paths, read, strict=True):
             np.testing.assert_array_equal(pixels, resize(expected(path), SIZE), err_msg=path)
+        np.testing.assert_array_equal(images_at(data.train, np.array([20, 7, 3, 30])), read[[20, 7, 3, 30]])
     assert capfd.readouterr().err == ""  # libjpeg and TensorFlow have their say about what is cut off
 
 

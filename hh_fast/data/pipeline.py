@@ -159,5 +159,5 @@ def images_at(split: Split, positions: np.ndarray) -> np.ndarray:
     """The images at these positions, uint8 (k, height, width, 3), in their order."""
     if split.images is not None:
         return tf.gather(split.images, positions).numpy()
-    image_at = file_loader(split.paths, split.by_pillow, split.image_size)
-    return np.stack([image_at(i).numpy() for i in positions])
+    batch = batches_at(split, np.asarray(positions)[None])
+    return next(batch.as_numpy_iterator())[0]
