@@ -97,7 +97,7 @@ def test_slow_formats_are_checked_on_fewer_images_unless_told() -> None:
 def test_each_file_is_asked_about_its_own_positions() -> None:
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
     batches = [(images[:4], None), (images[4:8], None), (images[8:], None)]
-    asked = Classifier("x", "tflite", NAMES, (1, 1), lambda batch: batch.reshape(-1, 1).astype(np.float32))
+    asked = Classifier("x", NAMES, (1, 1), lambda batch: batch.reshape(-1, 1).astype(np.float32))
     scores = score_all({"a": asked, "b": asked}, batches, {"a": np.arange(10), "b": np.array([1, 8, 9])})
     assert scores["a"][:, 0].tolist() == list(range(10))
     assert scores["b"][:, 0].tolist() == [1, 8, 9]

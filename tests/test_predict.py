@@ -335,7 +335,7 @@ def fake_classifier() -> Classifier:
         p = images[:, 0, 0, 0].astype(np.float32) / 255
         return np.stack([1 - p, p], axis=1)
 
-    return Classifier("fake", "tflite", CLASS_NAMES, (2, 2), score)
+    return Classifier("fake", CLASS_NAMES, (2, 2), score)
 
 
 def test_reads_only_a_few_batches_ahead() -> None:
@@ -404,7 +404,7 @@ def test_compare_shows_the_worst_first(tmp_path: Path) -> None:
         moved[:, 0, 0, 0] -= moved[:, 0, 0, 1]
         return one.score(np.clip(moved, 0, 255))
 
-    other = Classifier("folder/other", "tflite", CLASS_NAMES, (2, 2), other_score)
+    other = Classifier("folder/other", CLASS_NAMES, (2, 2), other_score)
     # first channel: p of one; second: by how much the other says less
     pixels = {"same": (200, 0), "far": (250, 100), "flips": (130, 10), "near": (200, 5)}
 
@@ -439,7 +439,7 @@ def test_the_largest_difference_counts_where_it_is_not_shown() -> None:
         p = np.where(images[:, 0, 0, 0] == 128, 0.49, 1.0)
         return np.stack([1 - p, p], axis=1).astype(np.float32)
 
-    other = Classifier("other", "tflite", CLASS_NAMES, (2, 2), other_score)
+    other = Classifier("other", CLASS_NAMES, (2, 2), other_score)
     found = [Found("128")] * 20 + [Found("153")]
     comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
     assert {item.path for item in comparison.worst} == {"128"}
@@ -455,7 +455,7 @@ def test_compare_keeps_only_the_worst(tmp_path: Path) -> None:
 
 def test_models_of_different_kinds_cannot_be_compared() -> None:
     one = fake_classifier()
-    other = Classifier("other", "tflite", CLASS_NAMES, (4, 4), one.score)
+    other = Classifier("other", CLASS_NAMES, (4, 4), one.score)
     with pytest.raises(DataError) as caught:
         compare(one, other, [], lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=8)
     assert str(caught.value) == ("fake and other differ in image_size, (2, 2) and (4, 4): compare models of one kind")

@@ -69,7 +69,7 @@ def test_with_and_without_tensorflow_files_are_read_alike(bundle: Path, run: Run
     for model in (run.model, bundle / "model_float32.tflite"):
         assert main([f"--model={model}", "--json", "--max_image_pixels=10000", str(table)]) == 2
         captured = capsys.readouterr()
-        assert captured.err.splitlines()[-1] == "Left out 6 files: .tif (4), .heic (2)"
+        assert "Left out 6 files: .tif (4), .heic (2)" in captured.err.splitlines()
         said[model.suffix] = [json.loads(line) for line in captured.out.splitlines()]
     for one, other in zip(said[".keras"], said[".tflite"], strict=True):
         assert one["path"] == other["path"]
@@ -154,7 +154,7 @@ def test_progress_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main([f"--model={bundle / 'model_int8.tflite'}", str(run.validation_dir)]) == 0
-    assert capsys.readouterr().err.startswith("\r24 images in ")
+    assert "\r24 images [" in capsys.readouterr().err
 
 
 def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:

@@ -1,11 +1,9 @@
 """`bin/predict`: what is on these images?"""
 
 import collections
-import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,40 +26,27 @@ A .tflite needs no TensorFlow."""
 SIGPIPE_EXIT = 141
 
 
-def _counted(found: "Iterable[Found]") -> "Iterator[Found]":
-    """Passes `found` through, and shows how far it is on a terminal that shows nothing else."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from found
-        return
-    start = last = time.monotonic()
+def _find_images(arguments: Sequence[str], class_names: Sequence[str]) -> "Iterator[Found]":
+    """The images, counted on a terminal that shows nothing else; at the end it tells which files were left out."""
+    from tqdm import tqdm
+
+    from hh_fast.data.scan import describe_left_out
+    from hh_fast.predict.files import find_images
+
+    left_out: collections.Counter[str] = collections.Counter()
+    images = find_images(arguments, class_names, sys.stdin.buffer, left_out)
+    shown = tqdm(images, unit=" images", disable=not sys.stderr.isatty() or sys.stdout.isatty())
     count = 0
-    for count, item in enumerate(found, 1):
-        yield item
-        now = time.monotonic()
-        if now - last > 0.2:
-            last = now
-            print(f"\r{count} images, {count / (now - start):.0f} a second ", end="", file=sys.stderr, flush=True)
-    print(f"\r{count} images in {time.monotonic() - start:.1f} s        ", file=sys.stderr)
-
-
-def _tell_left_out(kinds: "collections.Counter[str]") -> None:
-    if kinds:
-        from hh_fast.data.scan import describe_left_out
-
-        print(f"Left out {kinds.total()} files: {describe_left_out(kinds)}", file=sys.stderr)
-
-
-def _non_empty(
-    found: "Iterator[Found]", arguments: Sequence[str], left_out: "collections.Counter[str]"
-) -> "Iterator[Found]":
-    first = next(found, None)
-    if first is None:
-        _tell_left_out(left_out)
+    for image in shown:
+        count += 1
+        yield image
+    if left_out:
+        print(f"Left out {left_out.total()} files: {describe_left_out(left_out)}", file=sys.stderr)
+    if not count:
         raise UsageError(
             "`image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
             f" Received nothing but: {' '.join(arguments)}"
         )
-    return itertools.chain([first], found)
 
 
 def _report_fault(fault: str) -> None:
@@ -90,36 +75,28 @@ def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str]
 
 
 def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.files import find_images
     from hh_fast.predict.opening import open_classifier
     from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
     classifier = open_classifier(str(config.model))
-    left_out: collections.Counter[str] = collections.Counter()
-    images = find_images(arguments, classifier.class_names, sys.stdin.buffer, left_out)
-    found = _counted(_non_empty(images, arguments, left_out))
+    found = _find_images(arguments, classifier.class_names)
     if config.signature == "bytes":
         predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
     else:
         read = image_reader(classifier.image_size, max_image_pixels=config.max_image_pixels)
         predictions = predict(classifier, found, read, batch_size=config.batch_size)
-    code = _write_lines(predictions, classifier.class_names, config)
-    _tell_left_out(left_out)
-    return code
+    return _write_lines(predictions, classifier.class_names, config)
 
 
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
     from hh_fast.io.typed_json import to_json
     from hh_fast.predict.disagreement import compare, draw
-    from hh_fast.predict.files import find_images
     from hh_fast.predict.opening import open_classifier
     from hh_fast.predict.stream import image_reader
 
     one, other = open_classifier(str(config.model)), open_classifier(str(config.compare))
     read = image_reader(one.image_size, max_image_pixels=config.max_image_pixels)
-    left_out: collections.Counter[str] = collections.Counter()
-    images = find_images(arguments, one.class_names, sys.stdin.buffer, left_out)
-    found = _counted(_non_empty(images, arguments, left_out))
+    found = _find_images(arguments, one.class_names)
     comparison = compare(one, other, found, read, batch_size=config.batch_size)
     for fault in comparison.unreadable:
         _report_fault(fault)
@@ -127,7 +104,6 @@ def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
         print(json.dumps(to_json(comparison)))
     else:
         print("\n".join(map(command.one_line, comparison.lines())))
-    _tell_left_out(left_out)
     draw(comparison, read, Path(config.picture))
     print(f"Drawn to {config.picture}", file=sys.stderr)
     return 2 if comparison.unreadable else 0

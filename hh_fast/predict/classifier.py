@@ -23,15 +23,10 @@ class Classifier:
     """
 
     path: str
-    kind: str
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     score: Callable[[np.ndarray], np.ndarray]
     score_bytes: Callable[[Sequence[bytes]], np.ndarray] | None = None
-
-    @property
-    def needs_tensorflow(self) -> bool:
-        return self.kind != "tflite"
 
 
 def read_labels(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from hh_fast.errors import DataError
 from hh_fast.evaluation.metrics import Agreement, compare_scores, largest_disagreements
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
-from hh_fast.predict.stream import read_batches
+from hh_fast.predict.stream import predict
 
 NUM_SHOWN = 16
 
@@ -66,22 +66,19 @@ def compare(
             raise DataError(
                 f"{one.path} and {other.path} differ in {name}, {mine} and {others}: compare models of one kind"
             )
-    paths: list[str] = []
-    unreadable: list[str] = []
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for batch in read_batches(found, read, batch_size):
-        unreadable += [pixels for _, pixels in batch if isinstance(pixels, str)]
-        images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-        paths += [item.path for item, pixels in batch if not isinstance(pixels, str)]
-        if images:
-            parts.append((one.score(np.stack(images)), other.score(np.stack(images))))
-    if not paths:
+    both = dataclasses.replace(
+        one, score=lambda images: np.concatenate([one.score(images), other.score(images)], axis=1)
+    )
+    predictions = list(predict(both, found, read, batch_size=batch_size))
+    unreadable = [item.fault for item in predictions if item.fault is not None]
+    readable = [(item.path, item.scores) for item in predictions if item.scores is not None]
+    if not readable:
         raise DataError(f"no image to compare on: {unreadable[0] if unreadable else 'no file matches'}")
-    scores, others_scores = (np.concatenate(of_one) for of_one in zip(*parts, strict=True))
+    scores, others_scores = np.split(np.stack([row for _, row in readable]), 2, axis=1)
     worst = []
     for i in largest_disagreements(scores, others_scores, NUM_SHOWN):
         classes = one.class_names[scores[i].argmax()], one.class_names[others_scores[i].argmax()]
-        worst.append(Disagreement(paths[i], classes, (scores[i].tolist(), others_scores[i].tolist())))
+        worst.append(Disagreement(readable[i][0], classes, (scores[i].tolist(), others_scores[i].tolist())))
     figures = dataclasses.asdict(compare_scores(scores, others_scores))
     return Comparison(**figures, models=(one.path, other.path), worst=worst, unreadable=unreadable)
 

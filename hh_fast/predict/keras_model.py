@@ -76,6 +76,4 @@ def classifier(model: keras.Model, path: Path, class_names: Sequence[str] = ()) 
     def score(images: np.ndarray) -> np.ndarray:
         return class_probabilities(forward(tf.constant(images)).numpy())
 
-    return Classifier(
-        str(path), "keras", name_classes(path, model.outputs[0].shape[1], class_names), (height, width), score
-    )
+    return Classifier(str(path), name_classes(path, model.outputs[0].shape[1], class_names), (height, width), score)

@@ -77,4 +77,4 @@ def open_saved_model(path: Path) -> Classifier:
     probe = run(tf.zeros((1, *image_size, 3), tf.uint8))
     names = [text.decode("utf-8") for text in probe["classes"].numpy()[0]] if "classes" in probe else []
     class_names = name_classes(path, _scores_of(probe).shape[-1], names)
-    return Classifier(str(path), "saved_model", class_names, image_size, score, score_bytes)
+    return Classifier(str(path), class_names, image_size, score, score_bytes)

@@ -147,4 +147,4 @@ def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
 
     _, height, width, _ = map(int, first.image_details["shape"])
     names = name_classes(path, math.prod(map(int, first.scores_details["shape"][1:])), metadata.labels)
-    return Classifier(str(path), "tflite", names, (height, width), score)
+    return Classifier(str(path), names, (height, width), score)
