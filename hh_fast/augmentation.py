@@ -102,6 +102,19 @@ class Augmentation:
         """Whether anything is ever changed."""
         return self != Augmentation(fill_mode=self.fill_mode, cval=self.cval)
 
+    def __str__(self) -> str:
+        """What is on, by its names: `rotation_range 40, horizontal_flip`, or `none`."""
+        if not self:
+            return "none"
+        shown = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if value != field.default:
+                text = value if isinstance(value, str) else ",".join(f"{number:g}" for number in numbers)
+                shown.append(field.name if value is True else f"{field.name} {text}")
+        return ", ".join(shown)
+
 
 def _pair(value: Any) -> tuple[float, float]:
     """The two numbers of `value`, or what no check passes."""

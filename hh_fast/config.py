@@ -16,6 +16,7 @@ CACHES = ("auto", "memory", "disk", "none")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 HEADS = ("auto", "sigmoid", "softmax")
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
+FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Files of a run folder that other commands read.
 RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
@@ -180,8 +181,56 @@ class DataConfig(Config):
         return Path(self.cache_dir or default_cache_dir()).expanduser()
 
 
+# What leaves most photos looking like photos of the same thing.
+DEFAULT_AUGMENTATION: dict[str, Any] = {
+    "rotation_range": 20.0,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+    "zoom_range": 0.1,
+    "horizontal_flip": True,
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig(Config):
+class AugmentationConfig(Config):
+    """How training images are changed at random, by ImageDataGenerator's names."""
+
+    augment: bool = option(
+        False,
+        "Change training images at random, anew each epoch: rotation_range 20, width_shift_range and height_shift_range 0.1,"
+        " zoom_range 0.1, horizontal_flip. A flag below beside it overrules that one; without it, it turns on only itself.",
+    )
+    rotation_range: float | None = option(None, "Rotate by up to so many degrees, either way.")
+    width_shift_range: float | tuple[float, ...] | None = option(
+        None,
+        "Shift sideways, either way, by up to a share of the width (0.2) or up to so many pixels (20.0), by fewer than so many"
+        " whole pixels (20), or by one of a list (4,8).",
+    )
+    height_shift_range: float | tuple[float, ...] | None = option(None, "The same, up and down.")
+    shear_range: float | None = option(None, "Shear by an angle of up to so many degrees, either way.")
+    zoom_range: float | tuple[float, ...] | None = option(
+        None, "Scale width and height, each on its own, by 1 / a number from lower,upper; 0.2 is 0.8,1.2."
+    )
+    horizontal_flip: bool | None = option(None, "Mirror left and right, half of the time.")
+    vertical_flip: bool | None = option(None, "Mirror top and bottom, half of the time.")
+    brightness_range: float | tuple[float, ...] | None = option(
+        None, "Multiply all values by a number from lower,upper."
+    )
+    channel_shift_range: float | None = option(None, "Add a number up to so many of 255 levels, either way.")
+    fill_mode: str = option(
+        "nearest", "What lies outside of the image: its edge, --cval, its mirror image or itself.", FILL_MODES
+    )
+    cval: float = option(0.0, "The value, 0 to 255, that --fill_mode=constant fills with.")
+
+    def augmentation(self) -> dict[str, Any]:
+        """The arguments of `hh_fast.Augmentation`, of which `Augmentation` checks the values."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(AugmentationConfig)}
+        del given["augment"]
+        return (DEFAULT_AUGMENTATION if self.augment else {}) | {k: v for k, v in given.items() if v is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(AugmentationConfig):
     """How the CNN is trained, and where the run goes."""
 
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
@@ -199,7 +248,6 @@ class TrainConfig(Config):
     head: str = option(
         "auto", "Last layer: one sigmoid (two classes) or a softmax; auto: sigmoid for two classes.", HEADS
     )
-    augment: bool = option(False, "Flip, shift, rotate and zoom training images at random, in the model.")
     precision: str = option("auto", "Keras dtype policy of the step; auto: by what the machine is fast at.", PRECISIONS)
     jit_compile: str = option("auto", "Compile the training step with XLA; auto: on a GPU.", ("auto", "true", "false"))
     device: str = option(

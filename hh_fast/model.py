@@ -21,21 +21,19 @@ def build_model(
     *,
     num_classes: int,
     head: str,
-    augment: bool = False,
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Sequential:
     """The recipe's CNN, with fresh weights drawn from `seed`.
 
-    At 300 x 300 and with a sigmoid it has 1,704,097 parameters. Scaling to [0, 1] and augmentation are layers of it, so that
-    training, SavedModel and TFLite share one preprocessing.
+    At 300 x 300 and with a sigmoid it has 1,704,097 parameters. Scaling to [0, 1] is a layer of it, so that training, SavedModel
+    and TFLite share one preprocessing.
 
     Args:
         image_size: (height, width) in pixels, each at least 94.
         num_classes: Number of classes.
         head: `sigmoid`: one output, the probability of class 1 of 2. `softmax`: one probability a class.
-        augment: Flip, shift, rotate and zoom at random, when called with `training=True`.
-        seed: Seed of the weights and of the augmentation.
+        seed: Seed of the weights.
         dtype: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16. Outputs are float32 under each.
 
     Returns:
@@ -48,13 +46,6 @@ def build_model(
     layers = keras.layers
     policy = {"dtype": dtype}
     stack = [keras.Input((*image_size, 3), name="image"), layers.Rescaling(1 / 255, dtype="float32", name="scale")]
-    if augment:
-        stack += [
-            layers.RandomFlip("horizontal", seed=next(seeds), dtype="float32"),
-            layers.RandomTranslation(0.1, 0.1, fill_mode="nearest", seed=next(seeds), dtype="float32"),
-            layers.RandomRotation(0.05, fill_mode="nearest", seed=next(seeds), dtype="float32"),
-            layers.RandomZoom(0.1, fill_mode="nearest", seed=next(seeds), dtype="float32"),
-        ]
     for i, filters in enumerate(FILTERS, 1):
         stack.append(
             layers.Conv2D(filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy)

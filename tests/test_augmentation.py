@@ -227,6 +227,12 @@ def test_values_out_of_range_are_refused(name: str, value: Any, rule: str) -> No
     assert str(e.value) == f"`{name}` must be {rule}. Received: {value}"
 
 
+def test_as_text_it_says_what_is_on() -> None:
+    assert str(Augmentation(fill_mode="wrap")) == "none"
+    text = "rotation_range 40, zoom_range 0.8,1.2, horizontal_flip, fill_mode wrap"
+    assert text == str(Augmentation(rotation_range=40.0, zoom_range=[0.8, 1.2], horizontal_flip=True, fill_mode="wrap"))
+
+
 def test_lists_are_kept_as_tuples() -> None:
     listed = Augmentation(width_shift_range=[1, 2], zoom_range=np.array([0.5, 1.0]))
     assert listed == Augmentation(width_shift_range=(1, 2), zoom_range=(0.5, 1.0))

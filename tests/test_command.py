@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,15 @@ def test_each_kind_of_flag() -> None:
     assert (train.epochs, train.learning_rate, train.augment) == (3, 0.5, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.2", 0.2), ("20", 20), ("20.0", 20.0), ("-4,0,4", (-4, 0, 4)), ("0.8,1.2", (0.8, 1.2)), ("1e-1", 0.1)],
+)
+def test_a_range_is_a_number_or_numbers_of_the_kind_that_was_typed(text: str, value: Any) -> None:
+    _, train = parse(f"--width_shift_range={text}")
+    assert repr(train.width_shift_range) == repr(value)
+
+
 def test_no_flags_are_the_defaults() -> None:
     assert parse() == (DataConfig(), TrainConfig())
 
@@ -49,6 +59,7 @@ def test_a_typed_flag_overrules_the_flagfile_wherever_it_stands(tmp_path: Path, 
         ("--nope=1", "Unknown command line flag 'nope'; see --help"),
         ("--epochs=x", "flag --epochs=x: invalid literal for int() with base 10: 'x'; see --help"),
         ("--image_size=a,b", "`image_size` must be a list of int with commas. Received: a,b"),
+        ("--zoom_range=0.8-1.2", "`zoom_range` must be a number, or numbers with commas. Received: 0.8-1.2"),
         ("--precision=half", "`precision` must be one of auto, float32, mixed_bfloat16, mixed_float16. Received: half"),
     ],
 )

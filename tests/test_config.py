@@ -1,17 +1,24 @@
 """Configs check themselves, and go to JSON and back."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hh_fast.config import DataConfig, ExportConfig, TrainConfig, require_model_size
+from hh_fast.augmentation import BORDERS, Augmentation
+from hh_fast.config import FILL_MODES, AugmentationConfig, DataConfig, ExportConfig, TrainConfig, require_model_size
 from hh_fast.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    "config", [DataConfig(), TrainConfig(epochs=3), DataConfig(train_dir="a", image_size=(96, 128))]
+    "config",
+    [
+        DataConfig(),
+        TrainConfig(epochs=3, width_shift_range=(-4, 4), height_shift_range=20, zoom_range=0.5),
+        DataConfig(train_dir="a", image_size=(96, 128)),
+    ],
 )
 def test_json_and_back(config: Any) -> None:
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -94,3 +101,41 @@ def test_paths_that_hold_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     made = DataConfig(train_dir="pictures", cache_dir="~/cache").absolute()
     assert made == DataConfig(train_dir=str(tmp_path / "pictures"), cache_dir=str(Path.home() / "cache"))
+
+
+DEFAULT = {
+    "rotation_range": 20.0,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+    "zoom_range": 0.1,
+    "horizontal_flip": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("flags", "ranges"),
+    [
+        ({}, {}),
+        ({"augment": True}, DEFAULT),
+        ({"shear_range": 5.0}, {"shear_range": 5.0}),
+        ({"augment": True, "zoom_range": (0.5, 1.0)}, DEFAULT | {"zoom_range": (0.5, 1.0)}),
+        ({"augment": True, "rotation_range": 0.0}, DEFAULT | {"rotation_range": 0.0}),
+        ({"augment": True, "horizontal_flip": False}, DEFAULT | {"horizontal_flip": False}),
+        ({"vertical_flip": True, "fill_mode": "wrap"}, {"vertical_flip": True, "fill_mode": "wrap"}),
+    ],
+)
+def test_a_range_alone_is_only_itself_and_beside_augment_overrules_it(
+    flags: dict[str, Any], ranges: dict[str, Any]
+) -> None:
+    assert TrainConfig(**flags).augmentation() == {"fill_mode": "nearest", "cval": 0.0} | ranges
+    assert bool(Augmentation(**TrainConfig(**flags).augmentation())) == bool(ranges)
+
+
+def test_the_help_of_augment_states_its_ranges() -> None:
+    (text,) = (f.metadata["help"] for f in dataclasses.fields(AugmentationConfig) if f.name == "augment")
+    stated = "rotation_range 20, width_shift_range and height_shift_range 0.1, zoom_range 0.1, horizontal_flip."
+    assert stated in text
+    assert {field.name for field in dataclasses.fields(Augmentation)} == {
+        field.name for field in dataclasses.fields(AugmentationConfig)
+    } - {"augment"}
+    assert tuple(BORDERS) == FILL_MODES

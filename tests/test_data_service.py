@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hh_fast.augmentation import Augmentation
 from hh_fast.config import DataConfig
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import Share, train_batches
@@ -146,6 +147,21 @@ def test_a_run_that_stopped_at_an_epochs_last_step_goes_on_with_the_next(
     plan: dict[str, Any] = {"batch_size": 8, "seed": 3, "epochs": 2, "first_epoch": 0, "first_step": 6}
     batches = service_batches(split, address="grpc://x:1", timeout_s=20, share=Share(0, 1), **plan)
     assert identify(split, batches) == identify(split, train_batches(split, **plan))
+
+
+def test_images_are_augmented_as_without_a_service(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def served(_: Split, rows: np.ndarray, __: str) -> tf.data.Dataset:
+        steps = np.delete(np.arange(len(rows)), [1, 4])[::-1]  # the rest is decoded here
+        return tf.data.Dataset.from_tensor_slices((steps, tf.gather(split.images, rows[steps])))
+
+    monkeypatch.setattr(service_module, "_served", served)
+    augmentation = Augmentation(rotation_range=90, horizontal_flip=True)
+    plan: dict[str, Any] = {"batch_size": 8, "seed": 3, "epochs": 2, "augmentation": augmentation}
+    batches = list(service_batches(split, address="grpc://x:1", timeout_s=20, share=Share(1, 2), **plan))
+    assert len(batches) == 12
+    for (images, labels), (whole_images, whole_labels) in zip(batches, train_batches(split, **plan), strict=True):
+        np.testing.assert_array_equal(images, whole_images[4:])
+        np.testing.assert_array_equal(labels, whole_labels[4:])
 
 
 def test_no_service_is_one_line() -> None:

@@ -24,7 +24,7 @@ from hh_fast.distributed.strategy import Replicas
 from hh_fast.distributed.tf_config import Cluster, ClusterError
 from hh_fast.errors import UsageError
 
-# What each child runs: 16 steps of SGD in float32 on `images` by as many replicas as asked, and the weights saved.
+# What each child runs: 16 steps of SGD in float32 on augmented `images` by as many replicas as asked, and the weights saved.
 STEPS = """
 import os, sys
 import tensorflow as tf
@@ -42,7 +42,7 @@ from hh_fast.training.step import Trainer, make_optimizer
 
 cluster = find_cluster("auto", os.environ)
 config = TrainConfig(strategy="auto" if cluster else "mirrored" if count else "none", batch_size=8,
-                     validation_batch_size=4, epochs=4, optimizer="sgd", learning_rate=0.01, precision="float32")
+                     validation_batch_size=4, epochs=4, optimizer="sgd", learning_rate=0.01, precision="float32", augment=True)
 replicas = start(config, cluster)
 data = load_data(DataConfig(train_dir=images, image_size=(96, 96), cache="memory", validation_split=0.2))
 assert replicas.num_replicas == max(count, 1)

@@ -68,7 +68,7 @@ def test_sigmoid_becomes_two_scores_with_the_same_weights(images: np.ndarray) ->
     from hh_fast.export.saved_model import score_per_class_model
     from hh_fast.model import build_model
 
-    model = build_model(IMAGE_SIZE, num_classes=2, head="sigmoid", augment=True)
+    model = build_model(IMAGE_SIZE, num_classes=2, head="sigmoid")
     model.set_weights([weights + 0.01 for weights in model.get_weights()])
     p = np.asarray(model(images.astype(np.float32)))
     both = np.asarray(score_per_class_model(model, Path("m.keras"))(images.astype(np.float32)))

@@ -93,7 +93,7 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     from hh_fast.predict import keras_model
     from hh_fast.predict.opening import open_classifier
 
-    mixed = build_model((96, 96), num_classes=2, head="sigmoid", augment=True, dtype=policy)
+    mixed = build_model((96, 96), num_classes=2, head="sigmoid", dtype=policy)
     mixed.set_weights(keras.models.load_model(run.model).get_weights())
     mixed.save(tmp_path / "mixed.keras")
     model = keras_model.load(tmp_path / "mixed.keras")

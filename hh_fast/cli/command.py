@@ -61,7 +61,7 @@ def _define_flag(
     default: Any = field.default
     if typing.get_origin(hint) is tuple:
         define, default = flags.DEFINE_list, list(map(str, default))
-    elif kinds[0] in (bool, int, float):
+    elif kinds[0] in (bool, int, float) and len(kinds) == 1:
         by_kind: dict[Any, Callable[..., Any]] = {
             bool: flags.DEFINE_boolean,
             int: flags.DEFINE_integer,
@@ -82,7 +82,18 @@ def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
     return flag_values
 
 
+def _number(text: str) -> float:
+    """An int where it is written as one: for a range of pixels that makes a difference."""
+    return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+
+
 def _value(name: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, str) and float in typing.get_args(hint):
+        try:
+            numbers = tuple(map(_number, value.split(",")))
+        except ValueError as e:
+            raise UsageError(f"`{name}` must be a number, or numbers with commas. Received: {value}") from e
+        return numbers if len(numbers) > 1 else numbers[0]
     if typing.get_origin(hint) is not tuple:
         return value
     kind = typing.get_args(hint)[0]

@@ -34,7 +34,8 @@ class Split:
 
     `paths` (n,), `labels` int32 (n,) as positions in the class names, and `images` uint8 (n, height, width, 3), values
     0 to 255, or None where they are decoded as needed. `sha256` (n,) are the files' hashes, as hex. `by_pillow` has the paths of
-    the files that Pillow decodes, not TensorFlow.
+    the files that Pillow decodes, not TensorFlow. `indices` int64 (n,) are the positions in the full listing of their folder,
+    before anything was held out, sharded or skipped; None: 0 to n - 1.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Split:
     image_size: tuple[int, int]
     sha256: tuple[str, ...] = ()
     by_pillow: frozenset[str] = frozenset()
+    indices: np.ndarray | None = None
 
     @property
     def num_images(self) -> int:
@@ -72,16 +74,17 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class _Listing:
-    """The images of one split, or of all; `files` is empty until they are read."""
+    """The images of one split, or of all; `files` is empty until they are read, `indices` are positions in the full listing."""
 
     name: str
     paths: list[str]
     labels: np.ndarray
     files: list[ImageFile]
+    indices: np.ndarray
 
     def part(self, name: str, positions: np.ndarray) -> "_Listing":
         paths, files = ([found[i] for i in positions] if found else [] for found in (self.paths, self.files))
-        return _Listing(name, paths, self.labels[positions], files)
+        return _Listing(name, paths, self.labels[positions], files, self.indices[positions])
 
     def contents(self) -> list[str]:
         """What tells images apart: their hashes where they could be read, else their paths."""
@@ -98,7 +101,7 @@ def _list(directory: Path, name: str) -> tuple[_Listing, list[str]]:
             raise DataError(
                 f"no images in {directory / class_name}: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder"
             )
-    return _Listing(name, paths, labels, []), class_names
+    return _Listing(name, paths, labels, [], np.arange(len(paths))), class_names
 
 
 def _list_all(source: Source) -> tuple[list[_Listing], list[str]]:
@@ -204,7 +207,8 @@ def _tell_left_out(source: Source) -> None:
 def _split(listing: _Listing, store: Store, image_size: tuple[int, int]) -> Split:
     good = [i for i in range(len(listing.paths)) if i not in store.bad]
     paths, sha256 = (tuple(found[i] for i in good) for found in (listing.paths, [f.sha256 for f in listing.files]))
-    return Split(listing.name, paths, listing.labels[good], store.images, image_size, sha256, store.by_pillow)
+    labels, indices = listing.labels[good], listing.indices[good]
+    return Split(listing.name, paths, labels, store.images, image_size, sha256, store.by_pillow, indices)
 
 
 def _whole_fingerprint(listings: Sequence[_Listing], class_names: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.augmentation import Augmentation
+from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.decode import file_loader
 from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written, unconverted
 from hh_fast.data.load import Split
@@ -53,23 +55,29 @@ def index_batches(
     steps_per_epoch: int | None = None,
     steps_per_pass: int | None = None,
 ) -> tf.data.Dataset:
-    """Which images make the batches that `train_batches` describes: int32 (batch_size,), positions in `split`."""
+    """Which images make the batches that `train_batches` describes: pairs of the pass's number, int64, counted over all epochs,
+    and int32 (batch_size,), positions in `split`.
+    """
     pass_steps = steps_per_pass or whole_steps(split, batch_size)
     steps = steps_per_epoch or pass_steps
     passes = -(-steps // pass_steps)
 
     @unconverted
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        numbers = epoch * passes + tf.range(passes, dtype=tf.int64)
         rows = [
-            tf.reshape(
-                order(split.num_images, seed, epoch * passes + i)[: pass_steps * batch_size],
-                (pass_steps, batch_size),
-            )
+            tf.reshape(order(split.num_images, seed, numbers[i])[: pass_steps * batch_size], (pass_steps, batch_size))
             for i in range(passes)
         ]
-        return tf.data.Dataset.from_tensor_slices(tf.concat(rows, 0)[:steps])
+        each = tf.repeat(numbers, pass_steps)[:steps], tf.concat(rows, 0)[:steps]
+        return tf.data.Dataset.from_tensor_slices(each)
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(of_epoch).skip(first_step)
+
+
+def make_augmenter(split: Split, augmentation: Augmentation | None, seed: int) -> Augmenter | None:
+    indices = np.arange(split.num_images) if split.indices is None else split.indices
+    return Augmenter(augmentation, seed=seed, indices=indices) if augmentation else None
 
 
 def train_batches(
@@ -83,6 +91,7 @@ def train_batches(
     steps_per_epoch: int | None = None,
     steps_per_pass: int | None = None,
     share: Share | None = None,
+    augmentation: Augmentation | None = None,
 ) -> tf.data.Dataset:
     """The batches of epochs `first_epoch` to `epochs`, one after the other, from step `first_step` of the first on.
 
@@ -92,11 +101,12 @@ def train_batches(
     Args:
         steps_per_pass: Steps before the next permutation; default: as many whole batches as `split` has.
         share: Fetch only this part of each batch, as `share.num_parts` batches of `share.part_size` images.
+        augmentation: What is done to each image, by `seed`, the number of the pass and `split.indices`.
 
     Returns:
         A finite, shuffled data set of (uint8 (batch_size, height, width, 3) with values 0 to 255, int32 (batch_size,)).
     """
-    indices = index_batches(
+    plan = index_batches(
         split,
         batch_size=batch_size,
         seed=seed,
@@ -106,52 +116,72 @@ def train_batches(
         steps_per_epoch=steps_per_epoch,
         steps_per_pass=steps_per_pass,
     )
+    augmenter = make_augmenter(split, augmentation, seed)
     if share is None:
-        return _with_images(indices, split, batch_size, drop_remainder=True)
+        return _with_images(plan, split, batch_size, augmenter)
     size = share.part_size(batch_size)
 
     @unconverted
-    def own_parts(rows: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
+    def own_parts(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.fill((share.num_parts,), number), tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
 
-    parts = indices.map(own_parts).unbatch()
-    return _with_images(parts, split, size, drop_remainder=True)
+    return _with_images(plan.map(own_parts).unbatch(), split, size, augmenter)
 
 
 def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """One ordered pass, the remainder kept, as `train_batches` types it; the last batch may be smaller."""
-    return _with_images(
-        tf.data.Dataset.range(split.num_images).batch(batch_size), split, batch_size, drop_remainder=False
-    )
+    rows = tf.data.Dataset.range(split.num_images).batch(batch_size)
+    return _with_images(rows.map(_unaugmented), split, batch_size, drop_remainder=False)
 
 
 def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
     """One ordered pass over the batches of `rows`, int (num_batches, size), typed as `train_batches` does."""
-    return _with_images(tf.data.Dataset.from_tensor_slices(rows), split, rows.shape[1], drop_remainder=True)
+    return _with_images(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), split, rows.shape[1])
 
 
-def _with_images(indices: tf.data.Dataset, split: Split, batch_size: int, *, drop_remainder: bool) -> tf.data.Dataset:
+@unconverted
+def _unaugmented(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.constant(0, tf.int64), rows
+
+
+def _with_images(
+    plan: tf.data.Dataset,
+    split: Split,
+    batch_size: int,
+    augmenter: Augmenter | None = None,
+    *,
+    drop_remainder: bool = True,
+) -> tf.data.Dataset:
+    """Images and labels of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`."""
     labels = tf.constant(split.labels.astype(np.int32))
-    if split.images is None:
-        image_at = file_loader(split.paths, split.by_pillow, split.image_size)
+    images = split.images
+    if images is not None:
 
         @unconverted
-        def load(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return image_at(i), labels[i]
+        def gather(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels = augmenter.of_store(images, number, rows) if augmenter else tf.gather(images, rows)
+            return pixels, tf.gather(labels, rows)
 
-        batches = (
-            indices.unbatch()
-            .map(load, num_parallel_calls=num_cores(), deterministic=True)
-            .batch(batch_size, drop_remainder=drop_remainder)
-        )
-    else:
-        images = split.images
+        num_batches = max(PARALLEL_BATCHES, num_cores()) if augmenter else PARALLEL_BATCHES
+        batches = plan.map(gather, num_parallel_calls=num_batches, deterministic=True)
+        return as_written(batches.prefetch(PREFETCHED_BATCHES))
+    image_at = file_loader(split.paths, split.by_pillow, split.image_size)
 
-        @unconverted
-        def gather(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(images, rows), tf.gather(labels, rows)
+    @unconverted
+    def singles(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.fill(tf.shape(rows), number), rows
 
-        batches = indices.map(gather, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+    @unconverted
+    def load(number: tf.Tensor, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return image_at(row), number, row
+
+    @unconverted
+    def finish(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augmenter.of_batch(images, numbers[0], rows) if augmenter else images, tf.gather(labels, rows)
+
+    loaded = plan.map(singles).unbatch().map(load, num_parallel_calls=num_cores(), deterministic=True)
+    batches = loaded.batch(batch_size, drop_remainder=drop_remainder)
+    batches = batches.map(finish, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
     return as_written(batches.prefetch(PREFETCHED_BATCHES))
 
 

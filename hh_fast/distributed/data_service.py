@@ -7,23 +7,31 @@ not come are decoded here, and those that come twice are dropped. Every epoch se
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.augmentation import Augmentation
+from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.decode import decode, path_tensor
+from hh_fast.data.engine import unconverted
 from hh_fast.data.load import Split
-from hh_fast.data.pipeline import Share, images_at, index_batches
+from hh_fast.data.pipeline import Share, images_at, index_batches, make_augmenter
 from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
 
 logger = logging.getLogger(__name__)
+
+# From the number of a batch and positions in the split, int (n,), to their images, uint8 (n, height, width, 3).
+DecodeHere: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 
 # Batches held for their turn before the one that is due is decoded here: a slow worker shall not fill the memory.
 MAX_HELD = 16
@@ -113,12 +121,12 @@ class _Reader:
         self._stopped.set()
 
 
-def _with_pillows(split: Split, rows: np.ndarray, images: tf.Tensor) -> tf.Tensor:
+def _with_pillows(
+    split: Split, rows: np.ndarray, images: tf.Tensor, decode_here: Callable[[np.ndarray], np.ndarray]
+) -> tf.Tensor:
     """The images of `rows` that the service sent, with those that Pillow decodes put in their places."""
     places = np.flatnonzero([split.paths[i] in split.by_pillow for i in rows]) if split.by_pillow else np.zeros(0)
-    return (
-        tf.tensor_scatter_nd_update(images, places[:, None], images_at(split, rows[places])) if len(places) else images
-    )
+    return tf.tensor_scatter_nd_update(images, places[:, None], decode_here(rows[places])) if len(places) else images
 
 
 class _Source:
@@ -169,13 +177,23 @@ class _Source:
 
 
 def in_order(
-    split: Split, rows: np.ndarray, dataset: tf.data.Dataset, counts: Counts, *, address: str, timeout_s: float
+    split: Split,
+    rows: np.ndarray,
+    dataset: tf.data.Dataset,
+    counts: Counts,
+    *,
+    address: str,
+    timeout_s: float,
+    decode_here: DecodeHere | None = None,
 ) -> Iterator[tf.Tensor]:
     """The images of each of `rows`, in their order, out of a data set of (step, images) in any order and number.
+
+    `decode_here` makes those that the service does not; default: as they are.
 
     Raises:
         DataError: nothing came for `timeout_s` from the start.
     """
+    decode_here = decode_here or (lambda _, positions: images_at(split, positions))
     source = _Source(dataset, address, timeout_s)
     held: dict[int, tf.Tensor] = {}
     try:
@@ -190,10 +208,10 @@ def in_order(
                     held[item[0]] = item[1]
             if due in held:
                 counts.sent += len(own)
-                yield _with_pillows(split, own, held.pop(due))
+                yield _with_pillows(split, own, held.pop(due), functools.partial(decode_here, due))
             else:
                 counts.decoded_here += len(own)
-                yield tf.constant(images_at(split, own))
+                yield tf.constant(decode_here(due, own))
     finally:
         source.stop()
 
@@ -212,6 +230,21 @@ def _report(epoch: int, counts: Counts) -> None:
     )
 
 
+def _augmented(
+    served: tf.data.Dataset, split: Split, augmenter: Augmenter, numbers: np.ndarray, rows: np.ndarray
+) -> tuple[tf.data.Dataset, DecodeHere]:
+    """What the service sends, changed as images `rows` (num_steps, n) of passes `numbers` (num_steps,), and the rest alike."""
+
+    @unconverted
+    def change(step: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return step, augmenter.of_batch(images, tf.gather(numbers, step), tf.gather(rows, step))
+
+    def decode_here(step: int, positions: np.ndarray) -> np.ndarray:
+        return augmenter.apply(list(images_at(split, positions)), numbers[step], positions)
+
+    return served.map(change, num_parallel_calls=num_cores()), decode_here
+
+
 def service_batches(
     split: Split,
     *,
@@ -222,6 +255,8 @@ def service_batches(
     epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
+    augmentation: Augmentation | None = None,
+    seed: int,
     **plan: Any,
 ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
     """The batches of `train_batches`, this worker's `share` of each, decoded by the tf.data service at `address`.
@@ -244,15 +279,20 @@ def service_batches(
             epochs=epoch + 1,
             first_epoch=epoch,
             first_step=first_step if epoch == first_epoch else 0,
+            seed=seed,
             **plan,
         )
         whole_batches = list(batches.as_numpy_iterator())
         if not whole_batches:  # the run was stopped at the end of this epoch
             continue
-        rows = np.stack(whole_batches)[:, share.rows(batch_size)]
+        numbers, all_rows = map(np.stack, zip(*whole_batches, strict=True))
+        rows = all_rows[:, share.rows(batch_size)]
         counts = Counts()
+        served, decode_here = _served(split, rows, address), None
+        if augmenter := make_augmenter(split, augmentation, seed):
+            served, decode_here = _augmented(served, split, augmenter, numbers, rows)
         images_in_order = in_order(
-            split, rows, _served(split, rows, address), counts, address=address, timeout_s=timeout_s
+            split, rows, served, counts, address=address, timeout_s=timeout_s, decode_here=decode_here
         )
         for step, images in enumerate(images_in_order):
             if step == len(rows) - 1:  # now, since nobody asks for another batch after the last epoch

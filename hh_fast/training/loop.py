@@ -10,11 +10,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.augmentation import Augmentation
 from hh_fast.config import TrainConfig
 from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
@@ -68,7 +70,7 @@ class Timing:
 def input_verdict(wait_share: float, cache: str) -> str:
     """What the share of step time that was waited for input says, by the profiler's limits, and what to change.
 
-    `cache`: memory, disk or none, or `service` where a data service decodes.
+    `cache`: memory, disk or none, `service` where a data service decodes, or `augmentation` where only that takes long.
     """
     if wait_share < MODERATE_WAIT:
         return "not input-bound"
@@ -77,6 +79,7 @@ def input_verdict(wait_share: float, cache: str) -> str:
         "none": "keep decoded images: --cache=disk or memory",
         "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
         "service": "more workers of the data service",
+        "augmentation": "more cores, or fewer ranges of augmentation",
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
     return f"{degree} input-bound: {remedy}"
@@ -119,6 +122,7 @@ class Loop:
         self.data = data
         self.config = config
         self.seed = seed
+        self._augmentation = Augmentation(**config.augmentation())
         self.progress = progress or Progress()
         self._shards = shards or whole(data.train)
         self.steps = self._shards.steps_per_epoch(config)
@@ -162,15 +166,21 @@ class Loop:
         found = (first_undecodable(split.paths, split.image_size, split.by_pillow) for split in splits)
         return next((lost for lost in found if lost), None)
 
+    def _slowest_stage(self) -> str:
+        if self.config.data_service:
+            return "service"
+        return "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
+
     def _batches(self) -> Iterator[Batch]:
         replicas, split, address = self.trainer.replicas, self.data.train, self.config.data_service
-        plan = {
+        plan: dict[str, Any] = {
             "batch_size": self.config.batch_size,
             "seed": self.seed,
             "epochs": self.config.epochs,
             "first_epoch": self.progress.epoch,
             "first_step": self.progress.step,
             "steps_per_epoch": self.steps,
+            "augmentation": self._augmentation,
         }
         if address is not None:
             return served_input(replicas, split, address=address, timeout_s=self.config.worker_timeout_s, **plan)
@@ -276,7 +286,7 @@ class Loop:
             ", ".join(f"{name} {value:.4f}" for name, value in logs.items()),
             timing.images_per_second,
             100 * timing.wait_share,
-            input_verdict(timing.wait_share, "service" if self.config.data_service else self.data.cache),
+            input_verdict(timing.wait_share, self._slowest_stage()),
         )
         prefix = "val_" if validated else ""
         score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])

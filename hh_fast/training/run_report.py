@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.augmentation import Augmentation
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import eval_batches, images_at
@@ -112,6 +113,7 @@ def write_report(
         ["peak memory", f"{result['peak_memory_bytes'] / 1e6:.0f} MB"],
         ["device", ", ".join(identity["devices"])],
         ["precision, XLA", f"{identity['precision']}, {'on' if identity['jit_compile'] else 'off'}"],
+        ["augmentation", str(Augmentation(**TrainConfig.from_json(identity["train"]).augmentation()))],
         ["cache", identity["cache"]],
         *([name, number] for name, number in identity["versions"].items()),
         ["data fingerprint (SHA-256)", f"`{identity['fingerprint'][:16]}…`"],

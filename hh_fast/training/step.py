@@ -224,7 +224,7 @@ class Trainer:
         return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities
 
     def variables(self) -> list[keras.Variable]:
-        """All that a training step reads and changes: weights, augmentation's seeds, optimizer, running metrics."""
+        """All that a training step reads and changes: weights, optimizer, running metrics."""
         return [*self.model.variables, *self.optimizer.variables, self._running]
 
     def describe_step(self) -> str:

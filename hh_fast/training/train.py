@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from hh_fast.augmentation import Augmentation
 from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data, write_bad_images
@@ -150,6 +151,8 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
     """
     require_model_size(data_config.image_size)
     data_config = data_config.absolute()
+    if augmentation := Augmentation(**config.augmentation()):  # checked before anything is read
+        logger.info("Augmentation, on the host: %s", augmentation)
     if config.data_service is not None:
         data_config = _decoded_elsewhere(data_config)
     hardware = choose(config)
@@ -198,7 +201,6 @@ def _make_trainer(identity: dict[str, Any], config: TrainConfig, hardware: Hardw
             tuple(identity["data"]["image_size"]),
             num_classes=len(identity["class_names"]),
             head=identity["head"],
-            augment=config.augment,
             seed=identity["data"]["seed"],
             dtype=hardware.precision,
         )
