@@ -79,6 +79,6 @@ def many_empty(work: Path, count: int, *, max_seconds: float = 120) -> Tally:
         seconds = time.monotonic() - begun
         tally.notes[f"seconds of {command}"] = round(seconds, 1)
         short = len(out) + len(err) < 20_000
-        good = code == 2 and f"{count} of {count + 8} images cannot be used" in err if command == "train" else code == 0
+        good = code == 2 and f"{count} of {count + 8} images cannot be used" in (err if command == "train" else out)
         tally.check(good and short and seconds < max_seconds, f"{command}: {code}, {seconds:.0f} s, {err[-300:]}")
     return tally

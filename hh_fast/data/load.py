@@ -25,7 +25,7 @@ from hh_fast.io.text import printable
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD_SHOWN = 3
+MAX_BAD_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)

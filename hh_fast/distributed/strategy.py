@@ -106,13 +106,16 @@ class Replicas:
         return np.frombuffer(merged.tobytes(), own.dtype).reshape(own.shape)
 
     def gather_texts(self, text: str) -> list[str]:
-        """Each worker's text."""
-        own = text.encode()
+        """Each worker's text, which may hold file names that are not UTF-8."""
+        own = text.encode("utf-8", "surrogateescape")
         lengths = self.gather_figures([len(own)])[:, 0].astype(int)
         table = np.zeros((self.num_workers, int(lengths.max())), np.uint8)
         table[self.worker, : len(own)] = np.frombuffer(own, np.uint8)
         whole = self.merge(table)
-        return [row[:length].tobytes().decode() for row, length in zip(whole, lengths, strict=True)]
+        return [
+            row[:length].tobytes().decode("utf-8", "surrogateescape")
+            for row, length in zip(whole, lengths, strict=True)
+        ]
 
     def from_chief(self, content: bytes) -> bytes:
         """What the chief passed; what the others pass is not looked at."""
