@@ -47,6 +47,17 @@ class ScaleFigures:
 
 
 @dataclasses.dataclass(frozen=True)
+class PageFigures:
+    """The page in Chromium, beside LiteRT on the desktop on one thread; medians of the milliseconds of a frame."""
+
+    loaded_bytes: int
+    start_ms: float
+    pixels_ms: float
+    model_ms: float
+    desktop_model_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
 class GpuSetting:
     """A training step's settings on a GPU, and what came of them, or why it failed; `share`: of the synthetic bound.
 

@@ -15,7 +15,7 @@ from typing import Any
 import published
 import scaling_model
 from input_model import Costs, feed
-from published import GpuSetting, IteratorFigures, Published, ScaleFigures
+from published import GpuSetting, IteratorFigures, PageFigures, Published, ScaleFigures
 
 from hh_fast.bench.report import (
     bound_table,
@@ -244,6 +244,23 @@ def export(results: dict[str, Any]) -> str:
     return joined(markdown_table(["figure", "measured", "target", "reached"], rows), f"`{results['command']}`.")
 
 
+def serve(results: Published[PageFigures]) -> str:
+    rows = [
+        [f"`model_{one.name}.tflite`", megabytes(one.median("loaded_bytes"))]
+        + [number(one.median(figure), 1) for figure in ("start_ms", "pixels_ms", "model_ms", "desktop_model_ms")]
+        for one in results.outcomes
+    ]
+    header = [
+        "the page in Chromium",
+        "loaded, MB",
+        "start, ms",
+        "resizing, ms",
+        "model, ms",
+        "LiteRT on the desktop, ms",
+    ]
+    return joined(markdown_table(header, rows), *footer(results))
+
+
 def autotuner(results: Published[IteratorFigures]) -> str:
     rows = []
     for outcome in results.outcomes:
@@ -277,6 +294,7 @@ TABLES: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "scale": ("scale", Published[ScaleFigures], scale),
     "input_model": ("inputs", Published[InputFigures], input_model),
     "export": ("export", Any, export),
+    "serve": ("serve", Published[PageFigures], serve),
     "autotuner": ("autotuner", Published[IteratorFigures], autotuner),
     "tried": ("tried", Any, tried),
     "distributed": ("distributed", Any, distributed),

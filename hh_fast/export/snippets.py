@@ -8,6 +8,17 @@ from hh_fast.export.bundle_metadata import ExportedFile
 MOBILE_ORDER = ("int8", "dynamic", "float16", "float32", "int16x8")
 PYTHON_ORDER = ("float32", "float16", "dynamic", "int16x8", "int8")
 
+_PAGE = """\
+**On a phone, without an app**: hh_fast's page runs `{file}` on the phone itself, on its camera or on photos:
+
+    bin/serve --export_dir=FOLDER                  # FOLDER holds this file; scan the QR code that it prints
+    bin/serve --export_dir=FOLDER --site_dir=site  # a static site for any https host; it installs, and works offline"""
+
+_NOTE = """\
+The Kotlin and Swift code was not compiled here. MediaPipe, which it and the JavaScript call, resizes bilinearly too, but takes its
+samples at other places (output i from input i * scale, not from pixel centres): scores moved by up to 0.066 in a comparison. The page
+and the Python code resize as in training; an HTML canvas or Pillow's `resize` would smooth."""
+
 _KOTLIN = """\
 **Android (Kotlin)**, with `com.google.mediapipe:tasks-vision` and the file in `src/main/assets`:
 
@@ -93,10 +104,12 @@ def text(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) -> str:
     mobile, python = ([files[name] for name in order if name in files] for order in (MOBILE_ORDER, PYTHON_ORDER))
     if mobile:
         name = mobile[0].file
+        parts += [_PAGE.format(file=files["int8"].file)] if "int8" in files else []
         parts += [
             _KOTLIN.format(file=name),
             _SWIFT.format(stem=name.removesuffix(".tflite")),
             _JAVASCRIPT.format(file=name),
+            _NOTE,
             _python(python[0], image_size),
         ]
     if "saved_model" in files:

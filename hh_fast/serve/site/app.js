@@ -6,7 +6,7 @@ import { readPixels, region } from "./pixels.js";
 const $ = (id) => document.getElementById(id);
 const MAX_BARS = 8;
 const PREVIEW_PIXELS = 1024;
-const HOW = { stretch: "squeezed to", crop: "the middle, at", pad: "padded to" };
+const HOW = { stretch: "squeezed to", crop: "cropped to", pad: "padded to" };
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused: allow it for this page in the browser's settings, or choose a photo.",
   NotFoundError: "No camera was found: connect one, or choose a photo.",
@@ -215,7 +215,7 @@ function listen() {
 
 function describe({ class_names: names, width, height, aspect }) {
   Object.assign($("seen"), { width, height });
-  $("how").textContent = `What the model sees: ${HOW[aspect]} ${width} × ${height}`;
+  $("how").textContent = `The model sees it ${HOW[aspect]} ${width} × ${height}`;
   for (let i = 0; i < Math.min(names.length, MAX_BARS); i++) {
     const row = document.createElement("li");
     row.append(document.createElement("span"), document.createElement("span"));
@@ -264,6 +264,7 @@ try {
   classifier = await openClassifier();
   describe(classifier.model);
   listen();
+  performance.mark("ready");
   keepOffline().catch(() => {
     $("offline").textContent = "Needs a network: offline use is for https with a trusted certificate, and for localhost.";
   });

@@ -1,0 +1,156 @@
+"""The page's figures: bytes loaded, start, and milliseconds an image in Chromium, beside LiteRT on the desktop.
+
+    .venv/bin/python benchmarks/serve.py --export_dir=exports/mine
+    .venv/bin/python benchmarks/serve.py --export_dir=exports/mine --photo=horse.png --picture=examples/phone.png
+
+Needs Chromium and npm. The first writes benchmarks/results/serve.json: each format in turn, each time in a fresh browser context
+with an empty cache. The second takes the README's picture, of the page on a phone-sized screen with the class of that photo.
+"""
+
+import argparse
+import contextlib
+import datetime
+import shlex
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from published import RESULTS, PageFigures, Published
+
+from hh_fast.bench.machine import describe
+from hh_fast.bench.statistics import Outcome
+from hh_fast.config import default_cache_dir
+from hh_fast.export.latency import measure_latency
+from hh_fast.io.files import write_json
+from hh_fast.io.typed_json import to_json
+from hh_fast.serve import site
+from hh_fast.serve.runtime import read_runtime
+from hh_fast.serve.server import SiteServer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from browsers import Chromium
+
+FORMATS = ("int8", "float32")
+CAMERA = (640, 480)
+PHONE = (390, 844)
+
+READY = "!document.querySelector('#camera').disabled"
+START = """
+const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+const bytes = entries.reduce((sum, entry) => sum + entry.encodedBodySize, 0);
+return [performance.getEntriesByName("ready")[0].startTime, bytes];
+"""
+# In a document of the site's other than the page, which would be using the runtime itself.
+TIMES = """
+const { openClassifier } = await import("./classifier.js");
+const { readPixels } = await import("./pixels.js");
+const { model, classify } = await openClassifier();
+const frame = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
+frame.getContext("2d").fillRect(0, 0, WIDTH / 2, HEIGHT);
+const [pixels, run] = [[], []];
+for (let i = 0; i < RUNS; i++) {
+  const start = performance.now();
+  const made = readPixels(frame, WIDTH, HEIGHT, model);
+  const middle = performance.now();
+  await classify(made);
+  pixels.push(middle - start);
+  run.push(performance.now() - middle);
+}
+const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+return [median(pixels), median(run)];
+"""
+
+
+@contextlib.contextmanager
+def serving(files: Mapping[str, bytes]) -> Iterator[str]:
+    with SiteServer(("127.0.0.1", 0), files, None) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://localhost:{server.port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def files_of(export_dir: Path, number_format: str) -> dict[str, bytes]:
+    runtime = read_runtime(None, Path(default_cache_dir()) / "serve")
+    return site.build(site.read_bundle(export_dir, number_format=number_format), runtime)
+
+
+def measure_page(address: str, runs: int) -> tuple[int, float, float, float]:
+    """Bytes loaded, milliseconds until the page is ready, and medians of `runs` frames: to pixels, and through the model."""
+    with tempfile.TemporaryDirectory() as profile:
+        chromium = Chromium(Path(profile))
+        try:
+            page = chromium.new_page()
+            page.open(address).until(READY)
+            start_ms, num_bytes = page.run(START)
+            page.open(f"{address}model.json").until("location.pathname === '/model.json' && document.body !== null")
+            width, height = CAMERA
+            code = TIMES.replace("WIDTH", str(width)).replace("HEIGHT", str(height)).replace("RUNS", str(runs))
+            pixels_ms, model_ms = page.run(code)
+        finally:
+            chromium.close()
+    return num_bytes, start_ms, pixels_ms, model_ms
+
+
+def measure(export_dir: Path, repeats: int, runs: int) -> tuple[Outcome[PageFigures], ...]:
+    taken: dict[str, list[PageFigures]] = {name: [] for name in FORMATS}
+    sites = {name: files_of(export_dir, name) for name in FORMATS}
+    for turn in range(repeats):
+        desktop = measure_latency({name: export_dir / f"model_{name}.tflite" for name in FORMATS})
+        for name in FORMATS if turn % 2 == 0 else reversed(FORMATS):
+            with serving(sites[name]) as address:
+                figures = PageFigures(*measure_page(address, runs), desktop[name][0].median_ms)
+            taken[name].append(figures)
+            print(f"{name}: {figures}", file=sys.stderr, flush=True)
+    return tuple(Outcome(name, tuple(figures)) for name, figures in taken.items())
+
+
+def take_picture(export_dir: Path, photo: Path, picture: Path) -> None:
+    with serving(files_of(export_dir, "int8")) as address, tempfile.TemporaryDirectory() as profile:
+        chromium = Chromium(Path(profile))
+        try:
+            page = chromium.new_page()
+            page.screen(*PHONE, phone=True)
+            page.open(address).until(READY)
+            page.until("document.querySelector('#offline.ready') !== null")
+            page.choose(photo)
+            page.until("document.querySelector('#name').textContent !== ''")
+            time.sleep(0.5)  # the bars come to rest
+            page.screenshot(picture)
+        finally:
+            chromium.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--export_dir", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=100, help="frames timed in each repeat")
+    parser.add_argument("--output", type=Path, default=RESULTS / "serve.json")
+    parser.add_argument("--photo", type=Path)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    if options.picture is not None:
+        take_picture(options.export_dir, options.photo.resolve(), options.picture)
+        return 0
+    results = Published(
+        command=shlex.join(
+            ["python", "benchmarks/serve.py", "--export_dir=exports/mine", f"--repeats={options.repeats}"]
+        ),
+        written=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        machine=describe([]),
+        settings={"runs": options.runs, "camera": "x".join(map(str, CAMERA))},
+        outcomes=measure(options.export_dir, options.repeats, options.runs),
+    )
+    write_json(options.output, to_json(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
