@@ -442,7 +442,7 @@ class PredictConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExploreConfig(Config):
+class ExploreConfig(AugmentationConfig):
     """What is shown of a data set."""
 
     json: bool = option(False, "Print the report as JSON, with every path, instead of text.")

@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": BELOW | {"data", "model", "evaluation", "training", "predict"},
     "bench": BELOW | {"data", "model", "evaluation", "training", "predict", "distributed"},
     "serve": BELOW,
-    "cli": BELOW | {"data", "model", "training", "predict", "export", "bench", "serve", "distributed"},
+    "cli": BELOW | {"augmentation", "data", "model", "training", "predict", "export", "bench", "serve", "distributed"},
 }
 
 

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.cli.explore import main
-from hh_fast.data.explore.grid import CAPTION, GAP, TILE, pick, save_grid
+from hh_fast.data.explore.grid import CAPTION, GAP, TILE, GridImage, pick, save_grid
 
 MakeImages = Callable[..., Path]
 
@@ -25,7 +28,7 @@ def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest
     )
     assert "--cache=memory 0.5 MB of memory, 0.0 MB of disk" in " ".join(out.split())
     assert "  unreadable: none" in out
-    assert err == f"Drew 6 images to {grid}\n"
+    assert err == f"Drew 6 images to {grid}; augmentation: none\n"
     with Image.open(grid) as picture:
         assert picture.size == (3 * (TILE + GAP) + GAP, 2 * (TILE + CAPTION + GAP) + GAP)
     assert [path.name for path in grid.parent.iterdir()] == ["grid.png"]
@@ -125,8 +128,27 @@ def test_grid_takes_every_kind_of_image(tmp_path: Path, caplog: pytest.LogCaptur
     for mode, suffix in (("RGBA", "png"), ("P", "gif"), ("1", "bmp"), ("I;16", "png"), ("CMYK", "jpg"), ("LA", "png")):
         path = tmp_path / f"{mode.replace(';', '')}.{suffix}"
         Image.new(mode, (30, 10), None if mode == "P" else Image.new(mode, (1, 1)).getpixel((0, 0))).save(path)
-        images.append(("a class with a name that is far too long for the place it has", str(path)))
+        images.append(GridImage("a class with a name that is far too long for the place it has", str(path)))
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
-    assert save_grid(tmp_path / "grid.png", [*images, ("broken", str(broken))], (2, 4)) == 6
+    assert save_grid(tmp_path / "grid.png", [*images, GridImage("broken", str(broken))], (2, 4)) == 6
     assert f"Left out of the grid: {broken}: not a PNG, JPEG, BMP, GIF or WebP image" in caplog.text
+
+
+def test_a_row_is_an_image_and_what_training_makes_of_it(make_images: MakeImages, tmp_path: Path) -> None:
+    train = make_images("train", {"cats": 5, "dogs": 4}, size=(TILE, TILE))
+    grid = tmp_path / "grid.png"
+    ranges: dict[str, Any] = {"rotation_range": 90.0, "vertical_flip": True}
+    words = [f"--train_dir={train}", f"--grid={grid}", "--grid_size=2,3", f"--image_size={TILE},{TILE}", "--seed=4"]
+    assert main([*words, "--rotation_range=90", "--vertical_flip"]) == 0
+    shown = np.asarray(Image.open(grid))
+    for row, index in enumerate((0, 5)):  # the first of each class
+        image = np.asarray(Image.open(train / ("cats", "dogs")[row] / "000.png"))
+        for column in range(3):
+            left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP) + CAPTION
+            tile = shown[top : top + TILE, left : left + TILE]
+            expected = image
+            if column > 0:
+                drawn = draw(Augmentation(**ranges), (TILE, TILE), seed=4, epoch=column - 1, indices=np.array([index]))
+                expected = apply([image], drawn)[0]
+            np.testing.assert_array_equal(tile, expected)

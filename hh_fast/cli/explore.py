@@ -11,7 +11,8 @@ from hh_fast.errors import DataError
 
 SYNOPSIS = """\
 bin/explore [flags]: shows what a data set holds: counts per class, first file names, image sizes and modes, the memory of each
-cache mode, a grid of images as a PNG, and its faults by path: unreadable, misnamed, duplicate and leaked files.
+cache mode, a grid of images as a PNG, and its faults by path: unreadable, misnamed, duplicate and leaked files. With --augment, or a range of
+augmentation, each row of the grid is an image and what training makes of it in its first epochs.
 Exit code 2 where training would refuse the data set."""
 
 logger = logging.getLogger("hh_fast.explore")
@@ -19,11 +20,13 @@ logger = logging.getLogger("hh_fast.explore")
 
 def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
     command.no_arguments(free)
-    from hh_fast.data.explore.grid import grid_images, save_grid
+    from hh_fast.augmentation import Augmentation
+    from hh_fast.data.explore.grid import Variants, grid_images, save_grid
     from hh_fast.data.explore.inspection import inspect
     from hh_fast.data.explore.printing import to_text
     from hh_fast.data.sources import find_source
 
+    augmentation = Augmentation(**explore.augmentation())
     source = find_source(data)
     report = inspect(
         source,
@@ -38,9 +41,11 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
     print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size
     if rows:
-        path = Path(explore.grid or f"runs/{source.name}-grid.png").expanduser()
-        shown = save_grid(path, grid_images(source, report, rows * columns), explore.grid_size)
-        logger.info("Drew %d images to %s", shown, path)
+        path = Path(explore.grid or f"runs/{source.name}-{'augmented' if augmentation else 'grid'}.png").expanduser()
+        variants = Variants(augmentation, data.seed, data.image_size) if augmentation else None
+        images = grid_images(source, report, rows if variants else rows * columns)
+        shown = save_grid(path, images, explore.grid_size, variants)
+        logger.info("Drew %d images to %s; augmentation: %s", shown, path, augmentation)
     return DataError.exit_code if report.problems else 0
 
 

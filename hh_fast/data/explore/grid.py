@@ -1,12 +1,16 @@
 """Images side by side in one picture, each under the name of its class. No TensorFlow."""
 
+import dataclasses
+import itertools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.data.explore.inspection import Report
 from hh_fast.data.pixels import read_image
 from hh_fast.data.scan import list_images
@@ -38,21 +42,67 @@ def pick(by_class: Sequence[Sequence[str]], num_images: int) -> list[tuple[int, 
     ]
 
 
-def grid_images(source: Source, report: Report, num_images: int) -> list[tuple[str, str]]:
-    """(class name, path) of readable training images for a picture of `num_images`, as many of each class as there are."""
+@dataclasses.dataclass(frozen=True)
+class GridImage:
+    """A training image to show; `index` is its position in the full listing."""
+
+    class_name: str
+    path: str
+    index: int = 0
+
+
+def grid_images(source: Source, report: Report, num_images: int) -> list[GridImage]:
+    """Readable training images for a picture of `num_images`, as many of each class as there are."""
     paths, labels, class_names = list_images(source.train_dir)
     broken = {path for path, _ in report.splits[0].unreadable}
     by_class: list[list[str]] = [[] for _ in class_names]
     for path, label in zip(paths, labels.tolist(), strict=True):
         if path not in broken:
             by_class[label].append(path)
-    return [(class_names[label], path) for label, path in pick(by_class, num_images)]
+    index = {path: i for i, path in enumerate(paths)}
+    return [GridImage(class_names[label], path, index[path]) for label, path in pick(by_class, num_images)]
 
 
-def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[int, int]) -> int:
-    """Writes a PNG of `grid_size` (rows, columns) to `path`, whole or not at all, and returns how many images it shows.
+@dataclasses.dataclass(frozen=True)
+class Variants:
+    """What training makes of an image in its first epochs, by `augmentation` and `seed`, at `image_size` (height, width)."""
 
-    `images` are (class name, path); one that does not decode any more leaves its place empty.
+    augmentation: Augmentation
+    seed: int
+    image_size: tuple[int, int]
+
+    def of(self, pixels: np.ndarray, index: int, epoch: int) -> np.ndarray:
+        a = self.augmentation
+        drawn = draw(a, self.image_size, seed=self.seed, epoch=epoch, indices=np.array([index]))
+        return apply([pixels], drawn, fill_mode=a.fill_mode, cval=a.cval)[0]
+
+
+def _tiles(
+    images: Sequence[GridImage], columns: int, variants: Variants | None
+) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Captions and pixels, left to right and down: the images, or each at the head of a row of its variants."""
+    size = variants.image_size if variants else None
+    for image in images:
+        try:
+            # Those with too many pixels were refused before.
+            pixels = read_image(image.path, size, max_image_pixels=sys.maxsize)
+        except (DataError, OSError) as e:
+            logger.warning("Left out of the grid: %s", printable(str(e)))
+            yield from [("", None)] * (columns if variants else 1)
+            continue
+        yield image.class_name, pixels
+        if variants:
+            for epoch in range(columns - 1):
+                yield f"epoch {epoch + 1}", variants.of(pixels, image.index, epoch)
+
+
+def save_grid(
+    path: Path, images: Sequence[GridImage], grid_size: tuple[int, int], variants: Variants | None = None
+) -> int:
+    """Writes a PNG of `grid_size` (rows, columns) to `path`, whole or not at all, and returns how many pictures it shows.
+
+    With `variants` each row is an image and what training makes of it. An image that does not decode any more leaves its
+    place empty.
 
     Raises:
         OSError: the file cannot be written.
@@ -60,28 +110,19 @@ def save_grid(path: Path, images: Sequence[tuple[str, str]], grid_size: tuple[in
     rows, columns = grid_size
     width, height = columns * (TILE + GAP) + GAP, rows * (TILE + CAPTION + GAP) + GAP
     sheet = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(font_path(), 11)
+    draw_on, font = ImageDraw.Draw(sheet), ImageFont.truetype(font_path(), 11)
     shown = 0
-    for number, (class_name, image_path) in enumerate(images[: rows * columns]):
-        left = GAP + number % columns * (TILE + GAP)
-        top = GAP + number // columns * (TILE + CAPTION + GAP)
-        try:
-            tile = _tile(image_path)
-        except (DataError, OSError) as e:
-            logger.warning("Left out of the grid: %s", printable(str(e)))
+    places = itertools.product(range(rows), range(columns))
+    for (row, column), (caption, pixels) in zip(places, _tiles(images, columns, variants), strict=False):
+        if pixels is None:
             continue
-        draw.text((left + 2, top + 3), _shortened(drawable(printable(class_name), has_glyph), draw, font), INK, font)
-        sheet.paste(tile, (left, top + CAPTION))
+        left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
+        draw_on.text((left + 2, top + 3), _shortened(drawable(printable(caption), has_glyph), draw_on, font), INK, font)
+        sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + CAPTION))
         shown += 1
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
     return shown
-
-
-def _tile(path: str) -> Image.Image:
-    """The image as training sees it, whole, in the middle of a square."""
-    pixels = read_image(path, None, max_image_pixels=sys.maxsize)  # those with too many were refused before
-    return ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT)
 
 
 def _shortened(text: str, draw: ImageDraw.ImageDraw, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont") -> str:
