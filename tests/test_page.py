@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import io
+import itertools
 import json
 import shutil
 import ssl
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsers import Chromium, Page
-from PIL import Image
+from browsers import Chromium, Page, has_webkit, webkit
+from PIL import ExifTags, Image, ImageCms
 from small_run import CLASS_NAMES, IMAGE_SIZE, draw
 
+from hh_fast.cli.predict import main as predict
+from hh_fast.data.pixels import read_image
 from hh_fast.serve import certificate, site
 from hh_fast.serve.runtime import read_runtime
 from hh_fast.serve.server import SiteServer
@@ -321,6 +324,90 @@ def test_axe_finds_nothing(dark: bool, page: Page, address: str, tmp_path: Path)
 
 
 # Parity
+
+
+SIZES = ((96, 96), (40, 70), (200, 131), (333, 500))
+SEEN = """
+const seen = document.querySelector("#seen");
+return btoa(String.fromCharCode(...seen.getContext("2d").getImageData(0, 0, seen.width, seen.height).data));
+"""
+
+
+def save_variants(folder: Path) -> list[Path]:
+    """96 pictures: two classes, four sizes, and twelve ways to write each."""
+    # sRGB with red and blue exchanged: who applies it sees other pixels than the file holds.
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    paths = []
+
+    def save(name: str, image: Image.Image, **options: object) -> None:
+        paths.append(folder / name)
+        image.save(paths[-1], **options)
+
+    for label, (number, size) in itertools.product((0, 1), enumerate(SIZES)):
+        image = picture(label, seed=10 * label + number).resize(size[::-1], Image.Resampling.BICUBIC)
+        name = f"{label}-{number}"
+        for orientation in range(1, 9):
+            exif = Image.Exif()
+            exif[ExifTags.Base.Orientation] = orientation
+            save(f"{name}-orientation{orientation}.jpg", image, exif=exif)
+        save(f"{name}-grey.jpg", image.convert("L"))
+        save(f"{name}-palette.png", image.quantize(64))
+        save(f"{name}-alpha.png", image.convert("RGBA"))
+        save(f"{name}-profile.png", image, icc_profile=profile)
+    return paths
+
+
+def predicted(bundle: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
+    """What bin/predict says of each picture: its scores by class."""
+    capsys.readouterr()
+    assert predict([f"--model={bundle / 'model_int8.tflite'}", "--json", "--top=2", *map(str, paths)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return {row["path"]: {best["class"]: best["score"] for best in row["top"]} for row in rows}
+
+
+def test_the_page_and_predict_agree(
+    page: Page, address: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = save_variants(tmp_path)
+    expected = predicted(bundle, paths, capsys)
+    permit_camera(page, address, "prompt")
+    page.open(address).until(READY)
+    differences = {}
+    for path in paths:
+        scores, ours = scores_of(page, path), expected[str(path)]
+        seen = np.frombuffer(base64.b64decode(page.run(SEEN)), np.uint8).reshape(*IMAGE_SIZE, 4)[..., :3]
+        np.testing.assert_array_equal(seen, read_image(str(path), IMAGE_SIZE, max_image_pixels=10**6), path.name)
+        differences[path.name] = max(abs(score - ours[name]) for name, score in zip(CLASS_NAMES, scores, strict=True))
+        assert CLASS_NAMES[int(np.argmax(scores))] == max(ours, key=lambda name: ours[name]), (path.name, scores, ours)
+    assert len(differences) == 96
+    far = {name: difference for name, difference in differences.items() if difference > 0.01}
+    assert len(far) <= 1, far
+
+
+def test_webkit_says_the_same_of_a_photo(
+    address: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_webkit():
+        pytest.skip("needs Debian's webkit2gtk-driver and xvfb")
+    paths = [
+        path
+        for path in save_variants(tmp_path)
+        if path.name in ("0-3-orientation6.jpg", "1-2-grey.jpg", "1-1-alpha.png")
+    ]
+    expected = predicted(bundle, paths, capsys)
+    with webkit(tmp_path) as browser:
+        browser.open(address)
+        browser.until(READY)
+        for path in paths:
+            browser.run("document.querySelector('#time').textContent = ''")
+            browser.choose(path)
+            browser.until("document.querySelector('#time').textContent || " + ERROR)
+            assert browser.run(ERROR) == ""
+            for name, score in zip(CLASS_NAMES, browser.run(SCORES), strict=True):
+                assert abs(score - expected[str(path)][name]) < 0.01, path.name
+        browser.run("document.querySelector('#camera').click()")
+        assert "choose a photo" in browser.until(ERROR)  # no camera here
 
 
 @pytest.mark.parametrize("aspect", ["stretch", "crop", "pad"])
