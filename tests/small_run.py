@@ -86,6 +86,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "class_names": list(CLASS_NAMES),
         "head": "sigmoid",
         "precision": "float32",
+        "batch_size": 16,
+        "fingerprint": data.fingerprint,
+        "num_train": data.train.num_images,
         "num_validation": 24,
     }
     (run_dir / "config.json").write_text(json.dumps(config))

@@ -233,7 +233,7 @@ def test_no_calibration_where_no_format_needs_it(run: Run, tmp_path: Path) -> No
 
 
 def test_data_that_moved_is_given_anew(run: Run, tmp_path: Path) -> None:
-    from hh_fast.export.origin import find_origin
+    from hh_fast.export.trained_model import load_trained_model
 
     moved = Run(tmp_path / "run", tmp_path / "train", tmp_path / "validation")
     shutil.copytree(run.run_dir, moved.run_dir)
@@ -241,20 +241,20 @@ def test_data_that_moved_is_given_anew(run: Run, tmp_path: Path) -> None:
     config["data"]["train_dir"] = str(tmp_path / "gone")
     (moved.run_dir / "config.json").write_text(json.dumps(config))
     with pytest.raises(DataError, match=f"^no folder {tmp_path / 'gone'}"):
-        find_origin(ExportConfig(run_dir=str(moved.run_dir)), {})
+        load_trained_model(ExportConfig(run_dir=str(moved.run_dir)), {})
     given = {"train_dir": str(run.train_dir), "validation_dir": str(run.validation_dir)}
-    assert find_origin(ExportConfig(run_dir=str(moved.run_dir)), given).data.train.num_images == 64
+    assert load_trained_model(ExportConfig(run_dir=str(moved.run_dir)), given).data.train.num_images == 64
 
 
 def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
-    from hh_fast.export.origin import find_origin
+    from hh_fast.export.trained_model import load_trained_model
 
     for split in ("train", "validation"):
         shutil.copytree(run.validation_dir, tmp_path / split)
         (tmp_path / split / "humans").rename(tmp_path / split / "mules")
     given = {"train_dir": str(tmp_path / "train"), "validation_dir": str(tmp_path / "validation")}
     with pytest.raises(DataError) as caught:
-        find_origin(ExportConfig(run_dir=str(run.run_dir)), given)
+        load_trained_model(ExportConfig(run_dir=str(run.run_dir)), given)
     assert str(caught.value) == (
         f"the model of {run.run_dir} knows the classes horses, humans, but its data in {tmp_path / 'train'} has horses,"
         " mules: give the run's own data by --train_dir"
@@ -264,7 +264,7 @@ def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
 def test_the_card_is_of_the_images_held_out(run: Run, tmp_path: Path) -> None:
     """Images that were added since are not measured; those that are gone are counted."""
     from hh_fast.export import bundle
-    from hh_fast.export.origin import find_origin
+    from hh_fast.export.trained_model import load_trained_model
 
     validation = tmp_path / "validation"
     shutil.copytree(run.validation_dir, validation)
@@ -285,14 +285,14 @@ def test_the_card_is_of_the_images_held_out(run: Run, tmp_path: Path) -> None:
     shutil.rmtree(validation)
     shutil.copytree(run.train_dir, validation)
     with pytest.raises(DataError) as caught:
-        find_origin(ExportConfig(run_dir=str(run.run_dir)), given)
+        load_trained_model(ExportConfig(run_dir=str(run.run_dir)), given)
     assert str(caught.value).startswith(
         f"none of the 24 images that the run held out for validation is in {validation}: "
     )
 
 
 def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_path: Path) -> None:
-    from hh_fast.export.origin import find_origin
+    from hh_fast.export.trained_model import load_trained_model
 
     run_dir = tmp_path / "run"
     shutil.copytree(run.run_dir, run_dir)
@@ -302,16 +302,16 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
     (run_dir / "held_out.csv").write_text("sha256,class,file\n")
     asked = ExportConfig(run_dir=str(run_dir))
     with pytest.raises(DataError) as caught:
-        find_origin(asked, {})
+        load_trained_model(asked, {})
     assert str(caught.value) == (
         f"{run_dir} held no images out for validation, so nothing could be checked: give --validation_dir, a folder of images"
         " that it was not trained on"
     )
-    origin = find_origin(asked, {"validation_dir": str(run.validation_dir)})
-    assert origin.data.validation is not None
-    assert (origin.data.validation.num_images, origin.num_missing) == (24, 0)
+    trained = load_trained_model(asked, {"validation_dir": str(run.validation_dir)})
+    assert trained.data.validation is not None
+    assert (trained.data.validation.num_images, trained.num_missing) == (24, 0)
     with pytest.raises(UsageError) as refused:
-        find_origin(asked, {"validation_split": 0.2})
+        load_trained_model(asked, {"validation_split": 0.2})
     assert str(refused.value) == (
         "`validation_split` must be left out where --run_dir is given, for the run knows which images it held out."
         " Received: 0.2"
@@ -319,9 +319,9 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
 
 
 def test_a_value_given_counts_even_where_it_is_the_default() -> None:
-    from hh_fast.export.origin import _run_data
+    from hh_fast.export.trained_model import _data_config
 
-    run = {"data": {"seed": 7, "train_dir": "a", "validation_split": 0.0, "cache": "disk"}}
-    assert _run_data(run, {"seed": 0, "cache": "auto"}) == DataConfig(train_dir="a", validation_split=0.0)
-    assert _run_data(run, {"dataset": "sample"}) == DataConfig(seed=7, cache="disk")
-    assert _run_data({"data": {"dataset": "tfds:x"}}, {"train_dir": "b"}) == DataConfig(train_dir="b")
+    run = DataConfig(seed=7, train_dir="a", validation_split=0.0, cache="disk")
+    assert _data_config(run, {"seed": 0, "cache": "auto"}) == DataConfig(train_dir="a", validation_split=0.0)
+    assert _data_config(run, {"dataset": "sample"}) == DataConfig(seed=7, cache="disk")
+    assert _data_config(DataConfig(dataset="tfds:x"), {"train_dir": "b"}) == DataConfig(train_dir="b")

@@ -11,13 +11,12 @@ import numpy as np
 
 import hh_fast
 from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
-from hh_fast.data.load import Split
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
 from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
-from hh_fast.export.origin import Origin, find_origin
 from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
+from hh_fast.export.trained_model import TrainedModel, load_trained_model
 from hh_fast.io.files import atomic_dir, write_json, write_text
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
@@ -49,30 +48,29 @@ def _target(config: ExportConfig, name: str) -> Path:
     return target
 
 
-def _calibration_images(config: ExportConfig, origin: Origin) -> np.ndarray | None:
+def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray | None:
     if not set(config.formats) & set(tflite.CALIBRATED):
         return None
-    train = origin.data.train
+    train = trained.data.train
     count = config.num_calibration(train.num_images)
     if train.num_images < count:
         raise DataError(
-            f"{train.num_images} training images in {origin.data.source.train_dir}, fewer than"
+            f"{train.num_images} training images in {trained.data.source.train_dir}, fewer than"
             f" --calibration_images={count}: add images, or give --calibration_images={train.num_images}"
         )
     if count < CALIBRATION_IMAGES and config.calibration_images is None:
         logger.info("Calibrating on all %d training images, not %d (--calibration_images)", count, CALIBRATION_IMAGES)
-    seed = int(origin.run.get("data", {}).get("seed", 0))
-    return images_at(train, balanced(train.labels, count, seed))
+    return images_at(train, balanced(train.labels, count, trained.run.data.seed if trained.run else 0))
 
 
-def _tflite_metadata(config: ExportConfig, origin: Origin, number_format: str) -> Metadata:
-    data = origin.data
+def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format: str) -> Metadata:
+    data = trained.data
     return Metadata(
-        name=origin.name,
+        name=trained.name,
         description=(
             f"Classifies an image as {' or '.join(data.class_names)}. {number_format} form, made by hh_fast"
-            f" {hh_fast.__version__} from a Keras model (SHA-256 {origin.sha256}) trained on {origin.num_train} images"
-            f" of {data.source.name} (fingerprint {origin.fingerprint})."
+            f" {hh_fast.__version__} from a Keras model (SHA-256 {trained.sha256}) trained on {trained.num_train} images"
+            f" of {data.source.name} (fingerprint {trained.fingerprint})."
         ),
         version=config.model_version,
         author=config.author,
@@ -85,12 +83,12 @@ def _tflite_metadata(config: ExportConfig, origin: Origin, number_format: str) -
     )
 
 
-def _write_formats(folder: Path, config: ExportConfig, origin: Origin) -> dict[str, str]:
+def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) -> dict[str, str]:
     """Writes each format's file, not yet checked; returns what could not be converted, and why, by format."""
-    model = origin.exported()
-    calibration = _calibration_images(config, origin)
+    model = trained.exported()
+    calibration = _calibration_images(config, trained)
     if SAVED_MODEL in config.formats:
-        saved_model.save(model, origin.data.class_names, folder / SAVED_MODEL)
+        saved_model.save(model, trained.data.class_names, folder / SAVED_MODEL)
     faults: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
         saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
@@ -101,7 +99,7 @@ def _write_formats(folder: Path, config: ExportConfig, origin: Origin) -> dict[s
             except CheckError as e:
                 faults[name] = str(e)
                 continue
-            path, wanted = folder / file_name(name), _tflite_metadata(config, origin, name)
+            path, wanted = folder / file_name(name), _tflite_metadata(config, trained, name)
             path.write_bytes(embed(content, wanted, saved_model.image_size_of(model)))
             if read_metadata(path) != wanted:
                 raise CheckError(f"the metadata read back from {path.name} is not what was written")
@@ -123,16 +121,15 @@ def _farther(classifier: Classifier, paths: list[str], scores: np.ndarray, refer
     return np.where(np.abs(encoded - reference) > np.abs(scores - reference), encoded, scores)
 
 
-def _check(
-    folder: Path, config: ExportConfig, origin: Origin, split: Split
-) -> tuple[dict[str, ParityCheck], np.ndarray]:
+def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[dict[str, ParityCheck], np.ndarray]:
     """The check of each file that was written, and the Keras model's scores on all validation images."""
+    split = trained.validation
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
     logger.info("Checking %s on up to %d validation images", ", ".join(names), split.num_images)
     positions = {name: positions_to_check(name, split.labels, config.check_images) for name in names}
     classifiers = {name: open_classifier(str(folder / file_name(name))) for name in names}
     scores = score_all(
-        classifiers | {"": origin.reference()},
+        classifiers | {"": trained.reference()},
         eval_batches(split, batch_size=BATCH).as_numpy_iterator(),
         positions | {"": np.arange(split.num_images)},
     )
@@ -143,7 +140,7 @@ def _check(
         if name == SAVED_MODEL:  # both signatures must pass
             scores[name] = _farther(classifiers[name], paths, scores[name], reference[rows])
         checks[name] = check_parity(
-            name, scores[name], reference[rows], split.labels[rows], paths, origin.data.class_names, config
+            name, scores[name], reference[rows], split.labels[rows], paths, trained.data.class_names, config
         )
     return checks, reference
 
@@ -155,14 +152,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _fill(folder: Path, config: ExportConfig, origin: Origin) -> list[str]:
+def _fill(folder: Path, config: ExportConfig, trained: TrainedModel) -> list[str]:
     """Writes the whole bundle into `folder`; returns what was left out, and why."""
-    split = origin.data.validation
-    if split is None:
-        raise ValueError("find_origin lets no data without validation images through")
-    reasons = _write_formats(folder, config, origin)
+    reasons = _write_formats(folder, config, trained)
     messages = list(reasons.values())
-    checks, reference = _check(folder, config, origin, split)
+    checks, reference = _check(folder, config, trained)
     for name, check in checks.items():
         if not check.passed:
             # What stands in the bundle names no images, which are of this machine.
@@ -173,9 +167,9 @@ def _fill(folder: Path, config: ExportConfig, origin: Origin) -> list[str]:
     if not passed:
         raise CheckError(f"nothing was exported: {'; '.join(messages)}")
     files = describe_files(folder, passed)
-    write_text(folder / LABELS, "".join(f"{name}\n" for name in origin.data.class_names))
-    write_json(folder / METADATA, metadata_json(config, origin, files, reasons))
-    model_card.write(folder, config, origin, split, files, reasons, reference)
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in trained.data.class_names))
+    write_json(folder / METADATA, metadata_json(config, trained, files, reasons))
+    model_card.write(folder, config, trained, files, reasons, reference)
     write_sums(folder)
     return messages
 
@@ -189,13 +183,13 @@ def export(config: ExportConfig, given: dict[str, Any]) -> Path:
 
     Raises:
         CheckError: a format did not pass, or could not be converted; the bundle of the others is in place.
-        DataError, UsageError: as `find_origin` says; too few calibration images; a target that must not be replaced.
+        DataError, UsageError: as `load_trained_model` says; too few calibration images; a target that must not be replaced.
         OSError: the target cannot be written; what stood there before still does.
     """
-    origin = find_origin(config, given)
-    target = _target(config, origin.name)
+    trained = load_trained_model(config, given)
+    target = _target(config, trained.name)
     with atomic_dir(target) as folder:
-        left_out = _fill(folder, config, origin)
+        left_out = _fill(folder, config, trained)
     logger.info("Exported to %s", target)
     if left_out:
         raise CheckError(f"left out of {target}: {'; '.join(left_out)}")

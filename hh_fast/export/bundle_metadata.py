@@ -9,9 +9,9 @@ from typing import Any
 
 from hh_fast.config import ExportConfig
 from hh_fast.export.latency import Latency, measure_latency
-from hh_fast.export.origin import Origin
 from hh_fast.export.parity import ParityCheck
 from hh_fast.export.saved_model import IMAGE, SCORES
+from hh_fast.export.trained_model import TrainedModel
 from hh_fast.io.files import write_text
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
@@ -67,12 +67,14 @@ def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str,
 
 
 def metadata_json(
-    config: ExportConfig, origin: Origin, files: Mapping[str, ExportedFile], left_out: Mapping[str, str]
+    config: ExportConfig, trained: TrainedModel, files: Mapping[str, ExportedFile], left_out: Mapping[str, str]
 ) -> dict[str, Any]:
-    data = origin.data
+    data = trained.data
     height, width = data.train.image_size
+    train = trained.run.train.to_json() if trained.run else {}
+    training = {name: value for name, value in train.items() if not name.endswith("_dir")}
     return {
-        "name": origin.name,
+        "name": trained.name,
         "version": config.model_version,
         "author": config.author,
         "license": config.license,
@@ -93,15 +95,13 @@ def metadata_json(
         },
         "output": {"name": SCORES, "range": [0, 1], "order": "class_names"},
         "made_from": {
-            "model_sha256": origin.sha256,
+            "model_sha256": trained.sha256,
             "data": data.source.name,
-            "data_fingerprint": origin.fingerprint,
-            "num_train": origin.num_train,
-            "num_validation": data.validation.num_images if data.validation else 0,
-            "num_validation_missing": origin.num_missing,
-            "training": {
-                name: value for name, value in origin.run.get("train", {}).items() if not name.endswith("_dir")
-            },
+            "data_fingerprint": trained.fingerprint,
+            "num_train": trained.num_train,
+            "num_validation": trained.validation.num_images,
+            "num_validation_missing": trained.num_missing,
+            "training": training,
             "versions": package_versions("ai-edge-litert"),
         },
         "calibration_images": config.num_calibration(data.train.num_images),

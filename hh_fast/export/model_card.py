@@ -8,15 +8,14 @@ import numpy as np
 
 import hh_fast
 from hh_fast.config import ExportConfig
-from hh_fast.data.load import Split
 from hh_fast.data.pipeline import images_at
 from hh_fast.evaluation.metrics import confusion_matrix, wilson_interval
 from hh_fast.evaluation.plots import draw_images
 from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.export import snippets
 from hh_fast.export.bundle_metadata import ExportedFile
-from hh_fast.export.origin import Origin
 from hh_fast.export.parity import SLOW_FORMATS, balanced
+from hh_fast.export.trained_model import TrainedModel
 from hh_fast.io.files import write_text
 
 README, EXAMPLES = "README.md", "examples.png"
@@ -31,7 +30,7 @@ PURPOSES = {
 }
 
 
-def _front_matter(config: ExportConfig, origin: Origin, accuracy: float) -> str:
+def _front_matter(config: ExportConfig, trained: TrainedModel, accuracy: float) -> str:
     """YAML, of which JSON's strings, numbers and lists are a part."""
     quoted = json.dumps
     return f"""---
@@ -41,13 +40,13 @@ pipeline_tag: image-classification
 tags: ["image-classification", "tflite", "litert", "tensorflow", "keras", "mobile"]
 metrics: ["accuracy"]
 model-index:
-- name: {quoted(origin.name)}
+- name: {quoted(trained.name)}
   results:
   - task:
       type: image-classification
     dataset:
-      name: {quoted(origin.data.source.name)}
-      type: {quoted(origin.data.source.name)}
+      name: {quoted(trained.data.source.name)}
+      type: {quoted(trained.data.source.name)}
       split: validation
     metrics:
     - type: accuracy
@@ -96,11 +95,13 @@ def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str
     return "\n".join(lines)
 
 
-def _which_images(origin: Origin) -> str:
-    if not origin.run.get("num_validation"):
+def _which_images(trained: TrainedModel) -> str:
+    if trained.run is None or not trained.run.num_validation:
         return ""
     gone = (
-        f" {origin.num_missing} more that it held out were not there any more at export." if origin.num_missing else ""
+        f" {trained.num_missing} more that it held out were not there any more at export."
+        if trained.num_missing
+        else ""
     )
     return (
         f" They are the images that training held out, by content.{gone} The weights kept are those of the epoch that was best"
@@ -108,43 +109,42 @@ def _which_images(origin: Origin) -> str:
     )
 
 
-def _evaluation(origin: Origin, labels: np.ndarray, reference: np.ndarray) -> str:
-    class_names = origin.data.class_names
+def _evaluation(trained: TrainedModel, labels: np.ndarray, reference: np.ndarray) -> str:
+    class_names = trained.data.class_names
     matrix = confusion_matrix(labels, reference.argmax(axis=1), len(class_names))
     right, total = int(np.trace(matrix)), len(labels)
     low, high = wilson_interval(right, total)
     return (
         f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
-        f" (95% interval {low:.4f} to {high:.4f}).{_which_images(origin)}\n\n{confusion_table(matrix, class_names)}"
+        f" (95% interval {low:.4f} to {high:.4f}).{_which_images(trained)}\n\n{confusion_table(matrix, class_names)}"
     )
 
 
-def _training(origin: Origin) -> str:
-    data, train = origin.data, origin.run.get("train", {})
+def _training(trained: TrainedModel) -> str:
+    data = trained.data
     classes = ", ".join(f"{int((data.train.labels == i).sum())} {name}" for i, name in enumerate(data.class_names))
-    unchanged = origin.fingerprint == data.fingerprint
+    unchanged = trained.fingerprint == data.fingerprint
     lines = [
-        f"{origin.num_train} images of `{data.source.name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
-        f" `{origin.fingerprint}`."
+        f"{trained.num_train} images of `{data.source.name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
+        f" `{trained.fingerprint}`."
     ]
     if data.source.name == "sample":
         lines.append(
             "They are drawn by hh_fast, not photographs: the model knows drawings of horses and humans, nothing else."
         )
-    if train:
-        optimizer = f"{train.get('optimizer')} at {train.get('learning_rate')}"
+    if run := trained.run:
         lines.append(
-            f"Trained for {train.get('epochs')} epochs in batches of {origin.run.get('batch_size')} with {optimizer},"
-            f" seed {origin.run.get('data', {}).get('seed')}, precision {origin.run.get('precision', 'not recorded')}."
+            f"Trained for {run.train.epochs} epochs in batches of {run.batch_size} with {run.train.optimizer} at"
+            f" {run.train.learning_rate}, seed {run.data.seed}, precision {run.precision}."
         )
     return " ".join(lines)
 
 
-def _limits(origin: Origin, num_validation: int) -> str:
-    names = " or ".join(origin.data.class_names)
-    height, width = origin.data.train.image_size
+def _limits(trained: TrainedModel, num_validation: int) -> str:
+    names = " or ".join(trained.data.class_names)
+    height, width = trained.data.train.image_size
     return (
-        f"- Every image is named {names}, whatever it shows; a score near {1 / len(origin.data.class_names):.2f} means that"
+        f"- Every image is named {names}, whatever it shows; a score near {1 / len(trained.data.class_names):.2f} means that"
         " the model cannot tell.\n"
         "- Scores are not calibrated: 0.9 does not mean right in 9 of 10 cases.\n"
         f"- It was measured on {num_validation} images like those that it was trained on. Other cameras, backgrounds and poses"
@@ -156,19 +156,19 @@ def _limits(origin: Origin, num_validation: int) -> str:
 
 def _text(
     config: ExportConfig,
-    origin: Origin,
+    trained: TrainedModel,
     files: Mapping[str, ExportedFile],
     left_out: Mapping[str, str],
     labels: np.ndarray,
     reference: np.ndarray,
 ) -> str:
     accuracy = float((reference.argmax(axis=1) == labels).mean())
-    height, width = origin.data.train.image_size
-    names = ", ".join(origin.data.class_names)
-    return f"""{_front_matter(config, origin, accuracy)}
-# {origin.name}
+    height, width = trained.data.train.image_size
+    names = ", ".join(trained.data.class_names)
+    return f"""{_front_matter(config, trained, accuracy)}
+# {trained.name}
 
-Tells {" and ".join(origin.data.class_names)} apart on an image. Made by hh_fast {hh_fast.__version__}.
+Tells {" and ".join(trained.data.class_names)} apart on an image. Made by hh_fast {hh_fast.__version__}.
 
 ![Validation images with the model's class and score]({EXAMPLES})
 
@@ -177,7 +177,7 @@ Tells {" and ".join(origin.data.class_names)} apart on an image. Made by hh_fast
 - **Version:** {config.model_version}. **Author:** {config.author}. **License:** {config.license}.
 - **Input:** `image`, RGB, {height} x {width} pixels, values 0 to 255 as they are; the model scales them itself.
 - **Output:** `scores`, one for each class, 0 to 1, together 1, in the order of `labels.txt`: {names}.
-- **Made from:** a Keras model with SHA-256 `{origin.sha256}`; every file was compared with it (below).
+- **Made from:** a Keras model with SHA-256 `{trained.sha256}`; every file was compared with it (below).
 
 ## Files
 
@@ -194,33 +194,33 @@ Each `.tflite` file has its metadata and labels inside. `metadata.json` holds al
 
 ## Training
 
-{_training(origin)}
+{_training(trained)}
 
 ## Evaluation
 
-{_evaluation(origin, labels, reference)}
+{_evaluation(trained, labels, reference)}
 
 ## Limits
 
-{_limits(origin, len(labels))}
+{_limits(trained, len(labels))}
 """
 
 
 def write(
     folder: Path,
     config: ExportConfig,
-    origin: Origin,
-    split: Split,
+    trained: TrainedModel,
     files: Mapping[str, ExportedFile],
     left_out: Mapping[str, str],
     reference: np.ndarray,
 ) -> None:
-    """Writes README.md and examples.png. `reference`: the Keras model's scores on all images of `split`."""
-    names, chosen = origin.data.class_names, balanced(split.labels, NUM_EXAMPLES, seed=0)
+    """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
+    names, split = trained.data.class_names, trained.validation
+    chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
     predicted, labels = reference[chosen].argmax(axis=1), split.labels[chosen]
     titles = [
         f"{names[guess]} {reference[i, guess]:.3f}" + ("" if guess == label else f" (is {names[label]})")
         for i, guess, label in zip(chosen, predicted, labels, strict=True)
     ]
     draw_images(images_at(split, chosen), titles, predicted != labels, folder / EXAMPLES)
-    write_text(folder / README, _text(config, origin, files, left_out, split.labels, reference))
+    write_text(folder / README, _text(config, trained, files, left_out, split.labels, reference))

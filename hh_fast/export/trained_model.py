@@ -4,15 +4,17 @@ import dataclasses
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
-from hh_fast.data.load import Data, load_data
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, TrainConfig
+from hh_fast.data.load import Data, Split, load_data
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import image_size_of, of_pixels, score_per_class_model
+from hh_fast.io.typed_json import from_json
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.opening import kind_of
@@ -22,36 +24,51 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
-    """The model, its data, and where they are from.
+class RunRecord:
+    """What export needs of a run's config.json. `fingerprint` and the counts are of the data as it was trained on."""
 
-    `model` maps images float32 (batch, height, width, 3) with values 0 to `input_max` to its own outputs. `run` is the
-    run's config.json, empty for a model from elsewhere; `num_missing` counts the images that it held out and that are not
-    there any more. `sha256` is that of the `.keras` file, as hex.
+    data: DataConfig
+    train: TrainConfig
+    class_names: tuple[str, ...]
+    precision: str
+    batch_size: int
+    fingerprint: str
+    num_train: int
+    num_validation: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A Keras model, the data that it was trained on, and the images that it is checked on.
+
+    `model` maps images float32 (batch, height, width, 3) with values 0 to `input_max` to its own outputs. `run` is None for
+    a model from elsewhere; `num_missing` counts the images that the run held out and that are not there any more. `sha256`
+    is that of the `.keras` file, as hex.
     """
 
     name: str
-    model_path: Path
+    path: Path
     sha256: str
     model: keras.Model
     input_max: float
     data: Data
-    run: dict[str, Any]
+    validation: Split
+    run: RunRecord | None
     num_missing: int
 
     @property
     def num_train(self) -> int:
         """Images trained on, as far as is known; their folder may have changed since."""
-        return int(self.run.get("num_train", self.data.train.num_images))
+        return self.run.num_train if self.run else self.data.train.num_images
 
     @property
     def fingerprint(self) -> str:
-        return str(self.run.get("fingerprint", self.data.fingerprint))
+        return self.run.fingerprint if self.run else self.data.fingerprint
 
     def reference(self) -> Classifier:
         """The Keras model as it is, against which every exported file is checked."""
         model = of_pixels(self.model, self.input_max)
-        return keras_model.classifier(model, self.model_path, self.data.class_names)
+        return keras_model.classifier(model, self.path, self.data.class_names)
 
     def exported(self) -> keras.Model:
         """The model that is exported: pixels, float32 with values 0 to 255, to one score a class.
@@ -59,10 +76,10 @@ class Origin:
         Raises:
             DataError: the model gives no probabilities.
         """
-        return of_pixels(score_per_class_model(self.model, self.model_path), self.input_max)
+        return of_pixels(score_per_class_model(self.model, self.path), self.input_max)
 
 
-def _read_run(run_dir: Path) -> dict[str, Any]:
+def _read_run(run_dir: Path) -> RunRecord:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
     missing = [name for name in (RUN_CONFIG, HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
@@ -71,16 +88,15 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
             f"{run_dir} is not a finished run, it has no {missing[0]}: let bin/train --run_dir={run_dir} finish it"
             + (f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else "")
         )
+    names = {field.name for field in dataclasses.fields(RunRecord)}
     try:
         config = json.loads((run_dir / RUN_CONFIG).read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or not {"data", "class_names"} <= set(config):
-            raise ValueError("it lacks data or class_names")
-    except ValueError as e:
+        return from_json(RunRecord, {name: value for name, value in config.items() if name in names})
+    except (ValueError, AttributeError) as e:
         raise DataError(f"{run_dir / RUN_CONFIG} is damaged ({e}): train again, or copy the run folder again") from e
-    return config
 
 
-def _run_data(run: dict[str, Any], given: dict[str, Any]) -> DataConfig:
+def _data_config(run_data: DataConfig, given: dict[str, Any]) -> DataConfig:
     """The run's data settings, with those that are given (data that moved since) in their place."""
     changed = dict(given)
     if "dataset" in given and "train_dir" not in given:
@@ -89,7 +105,7 @@ def _run_data(run: dict[str, Any], given: dict[str, Any]) -> DataConfig:
         changed["dataset"] = "sample"  # not used then
     if "validation_dir" in given:
         changed["validation_split"] = None
-    return dataclasses.replace(DataConfig.from_json(run["data"]), **changed)
+    return dataclasses.replace(run_data, **changed)
 
 
 def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tuple[Data, int]:
@@ -117,7 +133,21 @@ def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tupl
     return load_data(data_config), 0
 
 
-def find_origin(config: ExportConfig, given: dict[str, Any]) -> Origin:
+def _require_same_classes(trained_classes: Sequence[str] | None, num_outputs: int, source: str, data: Data) -> None:
+    where, found = data.source.train_dir, ", ".join(data.class_names)
+    if trained_classes is not None and tuple(trained_classes) != data.class_names:
+        raise DataError(
+            f"the model of {source} knows the classes {', '.join(trained_classes)}, but its data in {where} has {found}:"
+            " give the run's own data by --train_dir"
+        )
+    if max(num_outputs, 2) != len(data.class_names):
+        raise DataError(
+            f"{source} tells {max(num_outputs, 2)} classes apart, but {where} has {len(data.class_names)}, {found}: give"
+            " the images that it was trained on"
+        )
+
+
+def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedModel:
     """The model that `config` names, and its data: the run's, or those of the `given` fields of `DataConfig`.
 
     Raises:
@@ -125,12 +155,9 @@ def find_origin(config: ExportConfig, given: dict[str, Any]) -> Origin:
         UsageError: data settings that contradict the run.
     """
     run_dir = None if config.run_dir is None else Path(config.run_dir).expanduser()
-    if run_dir is not None:
-        run, path, name = _read_run(run_dir), run_dir / RUN_MODEL, run_dir.resolve().name
-        data_config = _run_data(run, given)
-    else:
-        path = Path(str(config.model)).expanduser()
-        run, name, data_config = {}, path.stem, DataConfig(**given)
+    run = None if run_dir is None else _read_run(run_dir)
+    path = Path(str(config.model)).expanduser() if run_dir is None else run_dir / RUN_MODEL
+    data_config = _data_config(run.data, given) if run else DataConfig(**given)
     if kind_of(path) != "keras":
         raise DataError(f"{path} is no .keras file: export needs the Keras model, not what was made from it")
     model = keras_model.load(path)
@@ -140,26 +167,24 @@ def find_origin(config: ExportConfig, given: dict[str, Any]) -> Origin:
             f"`image_size` must be the model's own, {image_size[0]},{image_size[1]}, or left out."
             f" Received: {','.join(map(str, given['image_size']))}"
         )
-    data_config, num_missing = dataclasses.replace(data_config, image_size=image_size), 0
-    if run_dir is not None:
-        data, num_missing = _load(run_dir, data_config, given)
-    else:
-        data = load_data(data_config)
-    if run and tuple(run["class_names"]) != data.class_names:
-        raise DataError(
-            f"the model of {config.run_dir} knows the classes {', '.join(run['class_names'])}, but its data in"
-            f" {data.source.train_dir} has {', '.join(data.class_names)}: give the run's own data by --train_dir"
-        )
-    num_outputs = model.outputs[0].shape[1]
-    if max(num_outputs, 2) != len(data.class_names):
-        raise DataError(
-            f"{path} tells {max(num_outputs, 2)} classes apart, but {data.source.train_dir} has"
-            f" {len(data.class_names)}, {', '.join(data.class_names)}: give the images that it was trained on"
-        )
+    data_config = dataclasses.replace(data_config, image_size=image_size)
+    data, num_missing = (load_data(data_config), 0) if run_dir is None else _load(run_dir, data_config, given)
+    _require_same_classes(
+        run.class_names if run else None, model.outputs[0].shape[1], str(config.run_dir or path), data
+    )
     if data.validation is None:
         raise DataError(
             f"no validation images beside {data.source.train_dir}, so nothing could be checked: give --validation_dir"
             " instead of --validation_split=0"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Origin(name, path, digest, model, config.input_max, data, run, num_missing)
+    return TrainedModel(
+        name=path.stem if run_dir is None else run_dir.resolve().name,
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        model=model,
+        input_max=config.input_max,
+        data=data,
+        validation=data.validation,
+        run=run,
+        num_missing=num_missing,
+    )
