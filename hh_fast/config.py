@@ -223,10 +223,12 @@ class AugmentationConfig(Config):
     cval: float = option(0.0, "The value, 0 to 255, that --fill_mode=constant fills with.")
 
     def augmentation(self) -> dict[str, Any]:
-        """The arguments of `hh_fast.Augmentation`, of which `Augmentation` checks the values."""
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(AugmentationConfig)}
-        del given["augment"]
-        return (DEFAULT_AUGMENTATION if self.augment else {}) | {k: v for k, v in given.items() if v is not None}
+        """The arguments of `hh_fast.Augmentation` that are not its defaults; `Augmentation` checks their values."""
+        names = {
+            field.name: field.default for field in dataclasses.fields(AugmentationConfig) if field.name != "augment"
+        }
+        given = {name: getattr(self, name) for name, default in names.items() if getattr(self, name) != default}
+        return (DEFAULT_AUGMENTATION if self.augment else {}) | given
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
