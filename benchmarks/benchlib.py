@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-from published import RESULTS, Published
+from published import RESULTS, GpuSetting, Published
 
 import hh_fast.bench.preload  # noqa: F401  # TensorFlow, without the lines that it prints
 from hh_fast.bench import machine
@@ -81,6 +81,7 @@ def write(
     outcomes: Sequence[Outcome[Any]],
     *,
     bounds: Sequence[Outcome[Any]] = (),
+    steps: Sequence[GpuSetting] = (),
     claims: Sequence[Claim] = (),
     data: Any = None,
     **settings: int | str,
@@ -93,6 +94,7 @@ def write(
         settings=settings,
         outcomes=tuple(outcomes),
         bounds=tuple(bounds),
+        steps=tuple(steps),
         data=data,
         ratios=ratios((*outcomes, *bounds), claims),
     )

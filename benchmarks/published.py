@@ -15,6 +15,28 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
+class GpuSetting:
+    """A training step's settings on a GPU, and what came of them, or why it failed; `share`: of the synthetic bound.
+
+    `input_wait` holds the copy of each batch to the device.
+    """
+
+    precision: str
+    jit_compile: bool
+    batch_size: int
+    images_per_s: float | None = None
+    resident_images_per_s: float | None = None
+    input_wait: float | None = None
+    failure: str | None = None
+
+    @property
+    def share(self) -> float | None:
+        if self.images_per_s is None or not self.resident_images_per_s:
+            return None
+        return self.images_per_s / self.resident_images_per_s
+
+
+@dataclasses.dataclass(frozen=True)
 class Published(Generic[F]):
     """A benchmark's results: the command that made them, the machine, its settings, and every raw repeat."""
 
@@ -24,6 +46,7 @@ class Published(Generic[F]):
     settings: dict[str, int | str]
     outcomes: tuple[Outcome[F], ...]
     bounds: tuple[Outcome[StepFigures], ...] = ()
+    steps: tuple[GpuSetting, ...] = ()
     data: DataSummary | None = None
     ratios: tuple[Ratio, ...] = ()
 
@@ -55,28 +78,6 @@ class PageFigures:
     pixels_ms: float
     model_ms: float
     desktop_model_ms: float
-
-
-@dataclasses.dataclass(frozen=True)
-class GpuSetting:
-    """A training step's settings on a GPU, and what came of them, or why it failed; `share`: of the synthetic bound.
-
-    `input_wait` holds the copy of each batch to the device.
-    """
-
-    precision: str
-    jit_compile: bool
-    batch_size: int
-    images_per_s: float | None = None
-    resident_images_per_s: float | None = None
-    input_wait: float | None = None
-    failure: str | None = None
-
-    @property
-    def share(self) -> float | None:
-        if self.images_per_s is None or not self.resident_images_per_s:
-            return None
-        return self.images_per_s / self.resident_images_per_s
 
 
 def read(name: str, kind: Any, folder: Path = RESULTS) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import published
 import scaling_model
 from input_model import Costs, feed
-from published import GpuSetting, IteratorFigures, PageFigures, Published, ScaleFigures
+from published import IteratorFigures, PageFigures, Published, ScaleFigures
 
 from hh_fast.bench.report import (
     bound_table,
@@ -172,11 +172,17 @@ def readme(results: Published[TrainingFigures]) -> str:
         "speedup",
         "validation accuracy",
     ]
+    images = "the built-in sample" if results.data and results.data.name == "sample" else "other images"
     text = (
-        f"Medians of {counted(int(results.settings['seeds']), 'seed')} on the built-in sample, {results.machine.in_words}, from the same"
+        f"Medians of {counted(int(results.settings['seeds']), 'seed')} on {images}, {results.machine.in_words}, from the same"
         " initial weights. How, and the rest: [benchmarks/README.md](benchmarks/README.md)."
     )
-    return joined(lead(named, precision), markdown_table(header, rows), stall_sentence(list(named.values())), text)
+    return joined(
+        lead(named, precision),
+        markdown_table(header, rows),
+        stall_sentence([named[name] for name in names if name in named]),
+        text,
+    )
 
 
 def figures(results: Published[TrainingFigures]) -> str:
@@ -208,7 +214,8 @@ def figures(results: Published[TrainingFigures]) -> str:
     rows = []
     for name, key in asked.items():
         ratio = found.get(key)
-        cells = [f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["not measured yet", "-"]
+        pairs = f"{ratio.low:.2f} to {ratio.high:.2f}" if ratio and ratio.num_pairs > 1 else "-"
+        cells = [f"{ratio.median:.2f}", pairs] if ratio else ["not measured yet", "-"]
         rows.append([name, *cells])
     return joined(
         markdown_table(["figure", "median", "lowest to highest"], rows),
@@ -216,24 +223,23 @@ def figures(results: Published[TrainingFigures]) -> str:
     )
 
 
-def gpu(results: Published[GpuSetting]) -> str:
+def gpu(results: Published[TrainingFigures]) -> str:
     rows = []
-    for one in (repeat for outcome in results.outcomes for repeat in outcome.repeats):
-        compiler = "XLA" if one.jit_compile else "no XLA"
-        start = [one.precision, compiler, f"{one.batch_size:,}"]
+    for one in results.steps:
+        start = [one.precision, "XLA" if one.jit_compile else "no XLA", f"{one.batch_size:,}"]
         if one.failure:
             rows.append([*start, f"failed: {one.failure}", "-", "-"])
         else:
             rows.append([*start, number(one.images_per_s), percent(one.share), percent(one.input_wait)])
     header = [
-        "precision",
+        "hh_fast's step",
         "compiler",
         "batch",
-        "training, images/s",
+        "images/s",
         "share of the synthetic bound",
         "input wait, copy included",
     ]
-    return joined(markdown_table(header, rows), *footer(results))
+    return joined(markdown_table(header, rows), training(results))
 
 
 def export(results: dict[str, Any]) -> str:
@@ -290,7 +296,7 @@ TABLES: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "recipe": ("recipe", Published[TrainingFigures], training),
     "inputs": ("inputs", Published[InputFigures], inputs),
     "step": ("step", Published[StepFigures], step),
-    "gpu": ("gpu", Published[GpuSetting], gpu),
+    "gpu": ("gpu", Published[TrainingFigures], gpu),
     "scale": ("scale", Published[ScaleFigures], scale),
     "input_model": ("inputs", Published[InputFigures], input_model),
     "export": ("export", Any, export),

@@ -81,8 +81,8 @@ def test_two_results_are_compared(measured, capsys):
             "bench: `compare` must be given two results.json, the older first. Received: 1 arguments\n",
         ),
         (
-            ("--augment",),
-            "bench: `augment` must be left out of a bench: its arms say which of them augment. Received: true\n",
+            ("--horizontal_flip",),
+            "bench: `augment` and its ranges must be left out of a bench: its arms say which of them augment. Received: horizontal_flip\n",
         ),
         (
             ("--steps_per_epoch=3",),

@@ -11,7 +11,7 @@ def test_the_chart_is_a_picture_twice_and_says_the_speedup(tmp_path):
     chart.draw(small_results(), tmp_path / "a.png", tmp_path / "a.svg")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (1170, 910)
-    assert "Training with hh_fast: a speedup of 4.0" in (tmp_path / "a.svg").read_text()
+    assert "Training: a speedup of 4.0 over ImageDataGenerator + fit" in (tmp_path / "a.svg").read_text()
 
 
 def test_it_does_not_claim_a_speedup_where_there_is_none(tmp_path):

@@ -31,8 +31,8 @@ def test_the_report_tells_what_failed_and_what_is_noise():
 def test_stalled_epochs_are_told_in_one_sentence():
     stalled = training(GENERATOR, trained(100.0, (12.0, 10.0, 21.0, 10.0)), trained(100.0, (12.0, 10.0, 10.0, 10.0)))
     assert report.stall_sentence([stalled, training("b", trained(10.0, (3.0, 2.0)))]) == (
-        "1 of the 6 epochs after the first of ImageDataGenerator + fit, float32 stalled (took over 1.5 times as long as the"
-        " shortest), because tf.data's autotuner delays an iterator's shutdown: the training times hold them, the"
+        "Epochs after the first that stalled, taking over 1.5 times as long as the shortest, because tf.data's autotuner"
+        " delays an iterator's shutdown: 1 of 6 of ImageDataGenerator + fit, float32. The training times hold them, the"
         " steady-state columns do not."
     )
 

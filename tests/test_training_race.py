@@ -44,7 +44,7 @@ def test_figures_fit_together(make_workload, method):
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras' own import
-@pytest.mark.parametrize("method", [GENERATOR, STOCK])
+@pytest.mark.parametrize("method", [GENERATOR, STOCK, OWN])
 def test_augmented_arms_see_other_images(make_workload, method):
     workload = make_workload(optimizer="sgd", learning_rate=1e-9)
     plain, augmented = (train_arm(Arm(method, augment=augment), workload) for augment in (False, True))

@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from hh_fast.config import DataConfig
+from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.io.typed_json import from_json, to_json
 
 F = TypeVar("F")
@@ -33,6 +33,12 @@ def test_what_goes_out_comes_back():
     assert from_json(Outcome[Figures], to_json(OUTCOME)) == OUTCOME
     assert from_json(DataConfig, to_json(DataConfig(image_size=(96, 96)))) == DataConfig(image_size=(96, 96))
     assert to_json({"path": Path("pictures")}) == {"path": "pictures"}
+
+
+@pytest.mark.parametrize("value", [20, 20.0, (4.0, 8.0), None])
+def test_one_of_several_kinds_comes_back_as_it_was(value):
+    config = TrainConfig(width_shift_range=value)
+    assert repr(from_json(TrainConfig, to_json(config))) == repr(config)
 
 
 def test_whole_numbers_are_floats_too():

@@ -19,8 +19,8 @@ from hh_fast.config import TrainConfig
 from hh_fast.model import DENSE_UNITS, FILTERS
 
 # The original notebook's augmentation, and its ranges as Keras' layers take them: parts of a turn, and of the image.
-AUGMENTATION = {
-    "rotation_range": 40,
+AUGMENTATION: dict[str, Any] = {
+    "rotation_range": 40.0,
     "width_shift_range": 0.2,
     "height_shift_range": 0.2,
     "shear_range": 0.2,

@@ -13,7 +13,7 @@ from hh_fast.bench import fairness, input_race, machine, own_loop, training_race
 from hh_fast.bench.budget import Races, calibrate, make_plan
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.progress import Progress
-from hh_fast.bench.results import FORMAT, Plan, Results, SweepEntry, with_steady_epochs
+from hh_fast.bench.results import FORMAT, Fairness, Plan, Results, SweepEntry, with_steady_epochs
 from hh_fast.bench.statistics import Outcome, Variant, ratios, run_in_turn
 from hh_fast.bench.sweep import run_sweep
 from hh_fast.bench.training_race import Arm
@@ -24,17 +24,14 @@ from hh_fast.io.files import scratch_dir
 
 logger = logging.getLogger(__name__)
 
-NUM_CALIBRATION = 64
-
 
 def bounded_arms(precision: str, *, quick: bool) -> list[Arm]:
     """The arms whose steps' bounds are measured too."""
     return [Arm(training_race.OWN, precision)] + ([] if quick else [Arm(training_race.GENERATOR)])
 
 
-def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str, folder: Path) -> Plan:
-    few = link_images(data.train, data.class_names, NUM_CALIBRATION, folder / "calibration")
-    rates = in_process(calibrate, workload.on(few, None), use_gpu=True)
+def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) -> Plan:
+    rates = in_process(calibrate, workload, data.train.paths, use_gpu=True)
     paths = input_race.input_paths(quick=bench.quick)
     arms = training_race.raced_arms(precision, quick=bench.quick)
     num_generators = sum(path.by_pillow for path in paths)
@@ -64,11 +61,34 @@ def run_variants(variants: Sequence[Variant], repeats: int, seconds: float, prog
     return run_in_turn(timed, repeats=repeats, on_progress=progress.begin)
 
 
-def check_paths(workload: Workload, *, quick: bool = False) -> fairness.Fairness:
+def check_paths(workload: Workload, *, quick: bool = False) -> Fairness:
     """The fairness check of the input race's paths; called in a measuring process, which must not be forked any more."""
     paths = [path for path in input_race.input_paths(quick=quick) if not path.name.endswith("processes")]
     reference = next(path for path in paths if path.name == input_race.OWN)
     return fairness.check(paths, reference, workload)
+
+
+def _race_inputs(
+    workload: Workload, bench: BenchConfig, checked: Fairness, seconds: float, progress: Progress
+) -> tuple[Outcome[Any], ...]:
+    """Outcomes of the paths and of their bounds; of a path that failed the check, that it did."""
+    paths = [path for path in input_race.input_paths(quick=bench.quick) if path.name not in checked.failed]
+    variants = input_race.input_variants(paths, workload, cold=bench.cold)
+    left_out = [Outcome[Any](name, failure=reason) for name, reason in checked.failed.items()]
+    return (*left_out, *run_variants(variants, bench.num_repeats, seconds, progress))
+
+
+def _race_trainings(
+    workload: Workload, bench: BenchConfig, checked: Fairness, precision: str, seconds: float, progress: Progress
+) -> tuple[tuple[Outcome[Any], ...], tuple[Outcome[Any], ...]]:
+    """Outcomes of the arms whose reader passed the check, and of the bounds of their steps."""
+    reader = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
+    every = training_race.raced_arms(precision, quick=bench.quick)
+    arms = [arm for arm in every if reader.get(arm.method) not in checked.failed]
+    bounds = training_race.bound_variants(bounded_arms(precision, quick=bench.quick), workload)
+    variants = [*training_race.training_variants(arms, workload), *bounds]
+    outcomes = run_variants(variants, bench.num_repeats, seconds, progress)
+    return tuple(map(with_steady_epochs, outcomes[: len(arms)])), outcomes[len(arms) :]
 
 
 def _sweep(
@@ -99,28 +119,18 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
     with scratch_dir(data_config.cache_root / "bench") as folder:
         workload = Workload(data_config, dataclasses.replace(train, epochs=bench.epochs), len(data.class_names))
         progress.begin("estimating how long it will take", 0.0)
-        plan = _plan(workload, data, bench, precision, folder)
+        plan = _plan(workload, data, bench, precision)
         inputs, trainings = link_workloads(data, plan, workload, folder)
         progress.begin("checking that all paths yield the same", 0.0)
         checked = in_process(functools.partial(check_paths, quick=bench.quick), inputs)
         for remark in [*checked.remarks, *(f"{name} failed: {why}" for name, why in checked.failed.items())]:
             logger.info("%s", remark)
         progress.expect(plan.input_s + plan.training_s)
-        paths = [path for path in input_race.input_paths(quick=bench.quick) if path.name not in checked.failed]
-        input_variants = input_race.input_variants(paths, inputs, cold=bench.cold)
-        raced = run_variants(input_variants, bench.num_repeats, plan.input_s, progress)
-        unread = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
-        every = training_race.raced_arms(precision, quick=bench.quick)
-        arms = [arm for arm in every if unread.get(arm.method) not in checked.failed]
-        bounded = bounded_arms(precision, quick=bench.quick)
-        bound_variants = training_race.bound_variants(bounded, trainings)
-        variants = [*training_race.training_variants(arms, trainings), *bound_variants]
-        trained = run_variants(variants, bench.num_repeats, plan.training_s, progress)
-        options = bench, data, plan, folder, progress, bool(about.gpus)
-        swept = _sweep(workload, *options) if bench.sweep else ()
-    outcomes = tuple(with_steady_epochs(outcome) for outcome in trained[: len(arms)])
-    left_out: tuple[Outcome[Any], ...] = tuple(Outcome(name, failure=reason) for name, reason in checked.failed.items())
-    claims = training_race.training_claims(bounded, precision)
+        raced = _race_inputs(inputs, bench, checked, plan.input_s, progress)
+        trained, bounds = _race_trainings(trainings, bench, checked, precision, plan.training_s, progress)
+        has_gpu = bool(about.gpus)
+        swept = _sweep(workload, bench, data, plan, folder, progress, has_gpu) if bench.sweep else ()
+    claims = training_race.training_claims(bounded_arms(precision, quick=bench.quick), precision)
     return Results(
         format=FORMAT,
         started=started.isoformat(timespec="seconds"),
@@ -133,9 +143,9 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
         plan=plan,
         fairness=checked,
         precision=precision,
-        input=(*left_out, *raced),
-        training=outcomes,
-        step_bounds=trained[len(arms) :],
-        ratios=ratios(raced, input_race.CLAIMS) + ratios((*outcomes, *trained[len(arms) :]), claims),
+        input=raced,
+        training=trained,
+        step_bounds=bounds,
+        ratios=ratios(raced, input_race.CLAIMS) + ratios((*trained, *bounds), claims),
         sweep=swept,
     )

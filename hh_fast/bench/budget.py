@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 import keras
 
@@ -40,9 +41,8 @@ class Races:
     step_bounds: int
 
 
-def calibrate(workload: Workload) -> Rates:
-    """Rates of reading some of the workload's files and of a float32 training step; called in a measuring process."""
-    files = workload.files
+def calibrate(workload: Workload, files: Sequence[str]) -> Rates:
+    """Rates of reading some of `files` and of a float32 training step; called in a measuring process."""
     few = files[:: max(1, len(files) // NUM_FILES)][:NUM_FILES]
     start = time.perf_counter()
     for file in few:  # what `ImageDataGenerator` does with each

@@ -101,17 +101,14 @@ def ratio_table(ratios: Sequence[Ratio]) -> str:
 
 def stall_sentence(outcomes: Sequence[Outcome[TrainingFigures]]) -> str:
     """One sentence on the epochs that the steady-state column leaves out; empty where there are none."""
-    stalled = []
-    for outcome in outcomes:
-        found = sum(repeat.num_stalled for repeat in outcome.repeats)
-        if found:
-            total = sum(max(1, len(repeat.epoch_s) - 1) for repeat in outcome.repeats)
-            stalled.append(f"{found} of the {total} epochs after the first of {outcome.name}")
+    counts = {outcome.name: sum(repeat.num_stalled for repeat in outcome.repeats) for outcome in outcomes}
+    totals = {outcome.name: sum(max(1, len(one.epoch_s) - 1) for one in outcome.repeats) for outcome in outcomes}
+    stalled = [f"{count} of {totals[name]} of {name}" for name, count in counts.items() if count]
     if not stalled:
         return ""
     return (
-        f"{' and '.join(stalled)} stalled (took over {STALLED:g} times as long as the shortest), because tf.data's autotuner delays an"
-        " iterator's shutdown: the training times hold them, the steady-state columns do not."
+        f"Epochs after the first that stalled, taking over {STALLED:g} times as long as the shortest, because tf.data's autotuner"
+        f" delays an iterator's shutdown: {'; '.join(stalled)}. The training times hold them, the steady-state columns do not."
     )
 
 

@@ -44,7 +44,7 @@ def steps_to_try(train: TrainConfig, batch_sizes: Sequence[int], *, has_gpu: boo
     return [SweepEntry(*choice) for choice in itertools.product(precisions, compilers, sorted(set(batch_sizes)))]
 
 
-def _turn(step: Callable[[tf.Tensor, tf.Tensor], None], batches: Iterator[Batch]) -> tuple[Rate, float]:
+def turn(step: Callable[[tf.Tensor, tf.Tensor], None], batches: Iterator[Batch]) -> tuple[Rate, float]:
     """A few steps on real input, and the share of their time that was waited for it."""
     num_images, num_steps, wait_s = 0, 0, 0.0
     start = now = time.perf_counter()
@@ -58,7 +58,7 @@ def _turn(step: Callable[[tf.Tensor, tf.Tensor], None], batches: Iterator[Batch]
     return Rate(num_images, now - start), wait_s / (now - start)
 
 
-def _batches(workload: Workload, cache: str) -> Iterator[Batch]:
+def batches_of(workload: Workload, cache: str) -> Iterator[Batch]:
     split = load_data(dataclasses.replace(workload.data, cache=cache)).train
     epochs = 1 << 20  # more than are run
     return iter(train_batches(split, batch_size=workload.train.batch_size, seed=workload.data.seed, epochs=epochs))
@@ -71,8 +71,8 @@ def measure_step(entry: SweepEntry, workload: Workload, caches: Sequence[str]) -
     shape = workload.train.batch_size, *workload.data.image_size, 3
     step(tf.zeros(shape, tf.uint8), tf.zeros(shape[:1], tf.int32))
     compile_s = time.perf_counter() - start
-    inputs = {cache: _batches(workload, cache) for cache in caches}
-    turns = [[_turn(step, batches) for batches in inputs.values()] for _ in range(ROUNDS)]
+    inputs = {cache: batches_of(workload, cache) for cache in caches}
+    turns = [[turn(step, batches) for batches in inputs.values()] for _ in range(ROUNDS)]
     found = []
     for cache, of_cache in zip(inputs, zip(*turns, strict=True), strict=True):
         rates, waits = zip(*of_cache, strict=True)

@@ -42,7 +42,7 @@ class Arm:
 def all_arms(precision: str) -> list[Arm]:
     """Every arm, by what users commonly run first; `precision` is the machine's own."""
     plain = [Arm(GENERATOR), Arm(STOCK), Arm(STOCK, precision), Arm(OWN), Arm(OWN, precision)]
-    augmented = [Arm(GENERATOR, augment=True), Arm(STOCK, precision, augment=True)]
+    augmented = [Arm(GENERATOR, augment=True), Arm(STOCK, precision, augment=True), Arm(OWN, precision, augment=True)]
     return list(dict.fromkeys([*plain, *augmented]))  # on a machine whose own precision is float32 some are the same
 
 
@@ -172,7 +172,7 @@ def _fit(make_feed: Callable[[Workload, bool], Feed], arm: Arm, workload: Worklo
 def _own(arm: Arm, workload: Workload) -> TrainingFigures:
     """hh_fast's own loop, with a cache folder of its own, so that none finds what another one kept."""
     clock = _Clock()
-    trained = workload.changed(precision=arm.precision, augment=arm.augment)
+    trained = workload.changed(precision=arm.precision, **(baselines.AUGMENTATION if arm.augment else {}))
     with tempfile.TemporaryDirectory(prefix="train-", dir=workload.train_dir.parent) as folder, PeakMemory() as peak:
         start = time.perf_counter()
         waits = own_loop.train(trained, Path(folder), [clock])

@@ -1,5 +1,6 @@
 """`bin/bench`: the ImageDataGenerator path and the tf.data path, timed in turn on this machine."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +40,9 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
     from hh_fast.bench.benchmark import run_bench
     from hh_fast.bench.progress import Progress
 
-    progress = Progress(shown=logging.getLogger("hh_fast").isEnabledFor(logging.INFO))
-    results = run_bench(bench, data, train, progress)
-    progress.close()
+    shown = logging.getLogger("hh_fast").isEnabledFor(logging.INFO)
+    with contextlib.closing(Progress(shown=shown)) as progress:
+        results = run_bench(bench, data, train, progress)
     print(write_all(results, output_dir))
     if flagfile is not None:
         from hh_fast.bench.sweep import write_flagfile

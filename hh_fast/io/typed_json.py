@@ -1,5 +1,6 @@
 """Dataclasses to JSON values and back, by their annotations. Standard library only."""
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -41,7 +42,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         kinds = [one for one in arguments if one is not type(None)]
         if value is None and len(kinds) < len(arguments):
             return None
-        return _read(kinds[0] if len(kinds) == 1 else tuple(kinds), value, where)
+        return _read_one_of(kinds, value, where)
     if origin is tuple and arguments and isinstance(value, list):
         kinds = list(arguments[:1] * len(value) if arguments[-1] is ... else arguments)
         if len(kinds) == len(value):
@@ -50,13 +51,19 @@ def _read(kind: Any, value: Any, where: str) -> Any:
             )
     if origin is dict and isinstance(value, dict):
         return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    scalar = (int, float) if kind is float else kind
     if kind is Any or (
-        isinstance(kind, (type, tuple)) and isinstance(value, kind) and (kind is bool or value is not True)
+        isinstance(kind, type) and isinstance(value, scalar) and (kind is bool or not isinstance(value, bool))
     ):
         return value
     raise ValueError(f"`{where.lstrip('.')}` must be {NAMES.get(origin, 'another value')}. Received: {value!s:.80}")
+
+
+def _read_one_of(kinds: list[Any], value: Any, where: str) -> Any:
+    for one in kinds[:-1]:
+        with contextlib.suppress(ValueError):
+            return _read(one, value, where)
+    return _read(kinds[-1], value, where)
 
 
 def _read_dataclass(kind: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
