@@ -1,5 +1,6 @@
 """A stream of image files through a classifier: read on all cores, scored in batches, a few batches in memory."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -37,12 +38,6 @@ def image_reader(image_size: tuple[int, int], *, max_image_pixels: int) -> Calla
     return functools.partial(read_image, image_size=image_size, max_image_pixels=max_image_pixels)
 
 
-def batches(found: Iterable[Found], batch_size: int) -> Iterator[list[Found]]:
-    stream = iter(found)
-    while batch := list(itertools.islice(stream, batch_size)):
-        yield batch
-
-
 def _try(read: Callable[[str], np.ndarray], path: str) -> np.ndarray | str:
     try:
         return read(path)
@@ -56,16 +51,18 @@ def read_batches(
     found: Iterable[Found], read: Callable[[str], np.ndarray], batch_size: int
 ) -> Iterator[list[tuple[Found, np.ndarray | str]]]:
     """The files in batches, in order, each with its pixels or why there are none; two batches are read ahead."""
+    stream = iter(found)
+    waiting: collections.deque[list[tuple[Found, concurrent.futures.Future[np.ndarray | str]]]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        waiting: list[tuple[list[Found], list[concurrent.futures.Future[np.ndarray | str]]]] = []
         try:
-            for batch in batches(found, batch_size):
-                waiting.append((batch, [pool.submit(_try, read, item.path) for item in batch]))
-                if len(waiting) > BATCHES_AHEAD:
-                    first, pixels = waiting.pop(0)
-                    yield [(item, future.result()) for item, future in zip(first, pixels, strict=True)]
-            for first, pixels in waiting:
-                yield [(item, future.result()) for item, future in zip(first, pixels, strict=True)]
+            while True:
+                batch = list(itertools.islice(stream, batch_size))
+                if batch:
+                    waiting.append([(item, pool.submit(_try, read, item.path)) for item in batch])
+                elif not waiting:
+                    return
+                if not batch or len(waiting) > BATCHES_AHEAD:
+                    yield [(item, future.result()) for item, future in waiting.popleft()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
