@@ -6,12 +6,15 @@ No asserts here, so: PYTEST_DONT_REWRITE.
 import base64
 import contextlib
 import fcntl
+import http.server
 import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +32,28 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 FIND_S = 30
+
+
+@contextlib.contextmanager
+def static_host(**folders: Path) -> Iterator[str]:
+    """Any static host: hands out folders, each under its name, on loopback; yields its address, with a slash at the end."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            name, _, rest = urllib.parse.unquote(path.partition("?")[0]).lstrip("/").partition("/")
+            return f"{folders.get(name, '/nothing')}/{rest}"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as host:
+        thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://localhost:{host.server_port}/"
+        finally:
+            host.shutdown()
+            thread.join()
 
 
 class Page:
@@ -168,7 +193,6 @@ class Chromium:
         self.sink.close()
 
 
-WEBKIT_MINI_BROWSER = "/usr/lib/*/webkit2gtk-4.1/MiniBrowser"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's own name for a reference to an element
 
 

@@ -2,8 +2,6 @@
 
 import base64
 import contextlib
-import functools
-import http.server
 import io
 import itertools
 import json
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsers import Chromium, Page, has_webkit, webkit
+from browsers import Chromium, Page, has_webkit, static_host, webkit
 from PIL import ExifTags, Image, ImageCms
 from small_run import CLASS_NAMES, IMAGE_SIZE, draw
 
@@ -279,27 +277,16 @@ def test_it_can_be_installed(page: Page, address: str) -> None:
 
 
 def test_a_static_site_runs_in_any_folder_of_any_host(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
-    site.write(files, tmp_path / "some" / "where")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))) as host:
-        thread = threading.Thread(target=host.serve_forever)
-        thread.start()
-        try:
-            page.open(f"http://localhost:{host.server_port}/some/where/").until(OFFLINE)
-            blocked = page.run("""
-                const blocked = new Promise((resolve) =>
-                  addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective)));
-                fetch("https://example.com/").catch(() => {});
-                return blocked;
-            """)
-            assert blocked == "connect-src"
-        finally:
-            host.shutdown()
-            thread.join()
+    site.write(files, tmp_path / "where")
+    with static_host(some=tmp_path) as host:
+        page.open(f"{host}some/where/").until(OFFLINE)
+        blocked = page.run("""
+            const blocked = new Promise((resolve) =>
+              addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective)));
+            fetch("https://example.com/").catch(() => {});
+            return blocked;
+        """)
+        assert blocked == "connect-src"
 
 
 # Accessibility
