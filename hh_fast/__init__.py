@@ -1,5 +1,12 @@
 """Train an image classifier fast with tf.data, and export TFLite files that phones load.
 
+The public names, each loaded when it is first used:
+
+  image_dataset_from_directory   Keras' function of that name, decoded once and shuffled whole, for anyone's model and `fit`
+  Augmentation                   what happens to training images
+  build_model                    the CNN of the "Horses or Humans" recipe
+  load_classifier                any trained or exported model -> class and score
+
 The way of the data, room by room:
 
   hh_fast.data      a built-in, folder, zip or TFDS data set -> batches of uint8 images
@@ -12,4 +19,31 @@ The way of the data, room by room:
 Importing this package loads no TensorFlow.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hh_fast.augmentation import Augmentation
+    from hh_fast.data.image_dataset import image_dataset_from_directory
+    from hh_fast.model import build_model
+    from hh_fast.predict.opening import load_classifier
+
 __version__ = "0.1.0"
+__all__ = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier"]
+
+_MODULES = {
+    "Augmentation": "hh_fast.augmentation",
+    "build_model": "hh_fast.model",
+    "image_dataset_from_directory": "hh_fast.data.image_dataset",
+    "load_classifier": "hh_fast.predict.opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'hh_fast' has no attribute {name!r}: it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,10 +17,10 @@ def choose_head(head: str, num_classes: int) -> str:
 
 
 def build_model(
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] = (300, 300),
     *,
-    num_classes: int,
-    head: str,
+    num_classes: int = 2,
+    head: str = "auto",
     seed: int = 0,
     dtype: str = "float32",
 ) -> keras.Sequential:
@@ -29,10 +29,14 @@ def build_model(
     At 300 x 300 and with a sigmoid it has 1,704,097 parameters. Scaling to [0, 1] is a layer of it, so that training, SavedModel
     and TFLite share one preprocessing.
 
+        >>> hh_fast.build_model((300, 300)).count_params()
+        1704097
+
     Args:
         image_size: (height, width) in pixels, each at least 94.
         num_classes: Number of classes.
-        head: `sigmoid`: one output, the probability of class 1 of 2. `softmax`: one probability a class.
+        head: `sigmoid`: one output, the probability of class 1 of 2. `softmax`: one probability a class. `auto`: a sigmoid
+            for two classes.
         seed: Seed of the weights.
         dtype: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16. Outputs are float32 under each.
 
@@ -41,6 +45,7 @@ def build_model(
         (batch, num_classes).
     """
     require_model_size(image_size)
+    head = choose_head(head, num_classes)
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
     kernel = lambda: keras.initializers.GlorotUniform(seed=next(seeds))  # noqa: E731
     layers = keras.layers

@@ -118,10 +118,11 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def images(run: Run) -> np.ndarray:
     """Validation images as training decodes them: uint8 (24, 96, 96, 3), horses first."""
     from hh_fast.data.decode import decoded_batches
+    from hh_fast.data.image_form import ImageForm
     from hh_fast.data.scan import list_images
 
     paths, _, _ = list_images(run.validation_dir)
-    return np.concatenate([batch for _, batch in decoded_batches(paths, IMAGE_SIZE)])
+    return np.concatenate([batch for _, batch in decoded_batches(paths, ImageForm(IMAGE_SIZE))])
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from hh_fast.data.decode import decode, decoded_batches, first_undecodable, path_tensor
+from hh_fast.data.image_form import ImageForm
 
 
 def noise(mode: str, size: tuple[int, int]) -> Image.Image:
@@ -40,7 +41,7 @@ def test_pixels_of_png_are_those_of_keras(tmp_path: Path, size: tuple[int, int])
     theirs = keras.utils.image_dataset_from_directory(
         tmp_path, shuffle=False, batch_size=None, image_size=size, verbose=False
     )
-    batches = list(decoded_batches(theirs.file_paths, size))
+    batches = list(decoded_batches(theirs.file_paths, ImageForm(size)))
     ours = np.concatenate([images for _, images in batches])
     assert len(ours) == len(FILES)
     for (name, _, _), mine, (pixels, _) in zip(FILES, ours, theirs, strict=True):
@@ -63,7 +64,7 @@ def test_pixels_of_jpeg_are_those_of_pillow(mode: str, options: dict[str, object
         out = io.BytesIO()
         noise(mode, size).resize(size[::-1], Image.Resampling.BICUBIC, (0, 0, 9, 9)).save(out, "JPEG", **options)
         expected = np.asarray(Image.open(out).convert("RGB"))
-        np.testing.assert_array_equal(decode(out.getvalue(), size), expected)
+        np.testing.assert_array_equal(decode(out.getvalue(), ImageForm(size)), expected)
 
 
 def test_other_formats_are_refused_in_words() -> None:
@@ -71,12 +72,12 @@ def test_other_formats_are_refused_in_words() -> None:
         out = io.BytesIO()
         noise("RGB", (31, 40)).save(out, kind)
         with pytest.raises(tf.errors.InvalidArgumentError, match="only PNG and JPEG are decoded here"):
-            decode(out.getvalue(), (31, 40))
+            decode(out.getvalue(), ImageForm((31, 40)))
 
 
 def test_an_image_of_the_right_size_is_not_touched(tmp_path: Path) -> None:
     noise("RGB", (31, 40)).save(tmp_path / "a.png")
-    pixels = decode(tf.io.read_file(str(tmp_path / "a.png")), (31, 40))
+    pixels = decode(tf.io.read_file(str(tmp_path / "a.png")), ImageForm((31, 40)))
     np.testing.assert_array_equal(pixels, np.asarray(noise("RGB", (31, 40))))
 
 
@@ -87,12 +88,12 @@ def test_files_that_do_not_decode_are_left_out(make_images: Callable[..., Path])
     Path(paths[3]).write_bytes(whole[: len(whole) // 2])
     Path(paths[40]).write_bytes(b"no image at all")
     Path(paths[69]).unlink()
-    found = [i for numbers, _ in decoded_batches(paths, (24, 24)) for i in numbers]
+    found = [i for numbers, _ in decoded_batches(paths, ImageForm((24, 24))) for i in numbers]
     assert found == sorted(set(range(70)) - {3, 40, 69})
 
 
 def test_no_files_give_no_batches() -> None:
-    assert list(decoded_batches([], (24, 24))) == []
+    assert list(decoded_batches([], ImageForm((24, 24)))) == []
 
 
 def test_paths_keep_bytes_that_are_not_utf8() -> None:
@@ -101,8 +102,8 @@ def test_paths_keep_bytes_that_are_not_utf8() -> None:
 
 def test_the_first_file_that_is_lost_is_named(make_images: Callable[..., Path]) -> None:
     paths = sorted(str(path) for path in (make_images("a", {"x": 5}) / "x").iterdir())
-    assert first_undecodable(paths, (24, 24)) is None
+    assert first_undecodable(paths, ImageForm((24, 24))) is None
     Path(paths[3]).unlink()
     Path(paths[2]).write_bytes(b"")
-    found = first_undecodable(paths, (24, 24))
+    found = first_undecodable(paths, ImageForm((24, 24)))
     assert found is not None and found.startswith(f"{paths[2]}: ")

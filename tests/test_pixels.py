@@ -84,13 +84,14 @@ BY_TENSORFLOW: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", BY_TENSORFLOW)
 def test_pixels_are_those_of_tensorflow(name: str, tmp_path: Path) -> None:
     from hh_fast.data.decode import decode
+    from hh_fast.data.image_form import ImageForm
 
     path = tmp_path / "image"
     path.write_bytes(BY_TENSORFLOW[name]())
     assert scan_file(str(path), max_image_pixels=LIMIT).decoder == "tensorflow"
     made = read_image(str(path), SIZE, max_image_pixels=LIMIT)
     assert made.shape == (*SIZE, 3)
-    np.testing.assert_array_equal(made, decode(path.read_bytes(), SIZE))
+    np.testing.assert_array_equal(made, decode(path.read_bytes(), ImageForm(SIZE)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

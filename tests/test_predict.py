@@ -14,12 +14,12 @@ from PIL import Image
 from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 
 from hh_fast.data.headers import CUT_OFF
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, UsageError
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.predict.classifier import Classifier, name_classes
 from hh_fast.predict.disagreement import compare, draw
 from hh_fast.predict.files import Found, find_images
-from hh_fast.predict.opening import open_classifier
+from hh_fast.predict.opening import load_classifier
 from hh_fast.predict.output import Summary
 from hh_fast.predict.stream import Prediction, predict, predict_bytes, read_batches
 from hh_fast.predict.tflite_metadata import Metadata, embed
@@ -47,7 +47,7 @@ def model_path(name: str, run: Run, bundle: Path) -> Path:
 def test_every_kind_gives_keras_scores(
     name: str, run: Run, bundle: Path, images: np.ndarray, scores: np.ndarray
 ) -> None:
-    classifier = open_classifier(str(model_path(name, run, bundle)))
+    classifier = load_classifier(str(model_path(name, run, bundle)))
     assert classifier.class_names == CLASS_NAMES
     assert classifier.image_size == IMAGE_SIZE
     made = classifier.score(images)
@@ -59,9 +59,40 @@ def test_every_kind_gives_keras_scores(
         np.testing.assert_allclose(classifier.score(images[i : i + 1])[0], made[i], atol=1e-5)
 
 
+def test_classify_takes_paths_pillow_images_and_arrays(run: Run, bundle: Path, scores: np.ndarray) -> None:
+    classifier = load_classifier(bundle / "model_float32.tflite")
+    paths = sorted((run.validation_dir / "horses").iterdir()) + sorted((run.validation_dir / "humans").iterdir())
+    pictures = [Image.open(path) for path in paths]
+    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+    turned = Image.fromarray(arrays[0][::-1, ::-1])
+    turned.getexif()[0x0112] = 3  # upside down, by EXIF
+    made = classifier.classify([*paths, *map(str, paths), *pictures, *arrays, turned])
+    assert [one.class_name for one in made] == [CLASS_NAMES[label] for label in scores.argmax(1)] * 4 + [made[0][0]]
+    np.testing.assert_allclose([one.score for one in made], [*np.tile(scores.max(1), 4), scores[0].max()], atol=1e-5)
+    assert classifier.classify([]) == []
+
+
+def test_classify_refuses_what_is_no_image(bundle: Path, tmp_path: Path) -> None:
+    classifier = load_classifier(bundle / "model_float32.tflite")
+    for image, received in [
+        (np.zeros((9, 9, 3), np.float32), r"float32 \(9, 9, 3\)"),
+        (np.zeros((9, 9), np.uint8), "uint8"),
+        (7, "int"),
+    ]:
+        with pytest.raises(
+            UsageError, match=f"`images` must be paths, Pillow images, or arrays, .* Received: {received}"
+        ):
+            classifier.classify([image])
+    with pytest.raises(UsageError, match="`images` must be a list, even of one image. Received: 'a.png'"):
+        classifier.classify("a.png")
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match="a.png: empty file"):
+        classifier.classify([tmp_path / "a.png"])
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_cores_share_a_batch_in_order(threads: int, bundle: Path, images: np.ndarray, scores: np.ndarray) -> None:
-    classifier = open_classifier(str(bundle / "model_float32.tflite"), num_threads=threads)
+    classifier = load_classifier(str(bundle / "model_float32.tflite"), num_threads=threads)
     np.testing.assert_allclose(classifier.score(images[:7]), scores[:7], atol=1e-5)
     np.testing.assert_allclose(classifier.score(images[:2]), scores[:2], atol=1e-5)
 
@@ -81,7 +112,7 @@ def test_a_foreign_files_normalization_is_heeded(
     bundle: Path, images: np.ndarray, scores: np.ndarray, tmp_path: Path
 ) -> None:
     path = with_metadata(bundle, tmp_path / "m.tflite", mean=(127.5,), std=(0.5,), labels=CLASS_NAMES)
-    scaled = open_classifier(str(path)).score(images)
+    scaled = load_classifier(str(path)).score(images)
     np.testing.assert_allclose(scaled, open_at((images - 127.5) / 0.5, bundle), atol=1e-5)
     assert np.abs(scaled - scores).max() > 0.05
 
@@ -104,7 +135,7 @@ def test_a_quantized_input_gets_normalized_pixels(metadata: Metadata, tmp_path: 
     converter.inference_input_type = tf.uint8
     (tmp_path / "m.tflite").write_bytes(embed(converter.convert(), metadata, (8, 8)))
     images = np.broadcast_to(np.array([0, 1, 2, 255], np.uint8)[:, None, None, None], (4, 8, 8, 3))
-    scores = open_classifier(str(tmp_path / "m.tflite")).score(images)
+    scores = load_classifier(str(tmp_path / "m.tflite")).score(images)
     np.testing.assert_allclose(scores, [[-1] * 3, [-0.992] * 3, [-0.984] * 3, [1] * 3], atol=0.006)
 
 
@@ -118,13 +149,13 @@ def open_at(values: np.ndarray, bundle: Path) -> np.ndarray:
 
 def test_class_names_where_the_model_has_none(bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = with_metadata(bundle, tmp_path / "m.tflite", name="bare")
-    assert open_classifier(str(path)).class_names == ("class_0", "class_1")
+    assert load_classifier(str(path)).class_names == ("class_0", "class_1")
     assert caplog.messages == [f"{path} names no classes: calling them class_0 to class_1"]
     (tmp_path / "labels.txt").write_text("cats\ndogs\n\n")
-    assert open_classifier(str(path)).class_names == ("cats", "dogs")
+    assert load_classifier(str(path)).class_names == ("cats", "dogs")
     (tmp_path / "labels.txt").write_text("cats\n")
     with pytest.raises(DataError) as caught:
-        open_classifier(str(path))
+        load_classifier(str(path))
     assert str(caught.value) == f"{path} gives 2 scores, but 1 class names come with it: cats"
 
 
@@ -139,7 +170,7 @@ def test_an_unfinished_run_predicts_with_a_warning(
 ) -> None:
     shutil.copytree(run.run_dir, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
-    assert open_classifier(str(tmp_path / "run")).class_names == CLASS_NAMES
+    assert load_classifier(str(tmp_path / "run")).class_names == CLASS_NAMES
     assert f"{tmp_path / 'run'} has not finished training: using its best model so far" in caplog.messages
 
 
@@ -192,14 +223,14 @@ def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
 def test_what_is_no_model_is_one_clear_line(kind: str, text: str, tmp_path: Path, bundle: Path) -> None:
     path = bad_model(kind, tmp_path, bundle)
     with pytest.raises(DataError) as caught:
-        open_classifier(str(path))
+        load_classifier(str(path))
     assert str(caught.value).startswith(text.format(path=path))
     assert "\n" not in str(caught.value)
 
 
 def test_a_bundle_is_not_a_model(bundle: Path) -> None:
     with pytest.raises(DataError, match="name one of the files in it: model_dynamic.tflite, model_float16.tflite, "):
-        open_classifier(str(bundle))
+        load_classifier(str(bundle))
 
 
 def save_keras(tmp_path: Path, *layers: object) -> Path:
@@ -219,7 +250,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path: Path) -> None:
     path = save_keras(tmp_path, keras.layers.Lambda(code, output_shape=(8, 8, 3)), keras.layers.Flatten())
     Path(mark).unlink(missing_ok=True)
     with pytest.raises(DataError) as caught:
-        open_classifier(str(path))
+        load_classifier(str(path))
     assert str(caught.value) == (
         f"Keras cannot load {path}: it has a Lambda layer, which is code, and a model file's code is not run; rebuild it"
         " from Keras' own layers, or copy it again"
@@ -231,7 +262,7 @@ def test_pixels_that_nothing_scales_are_warned_of(tmp_path: Path, caplog: pytest
     import keras
 
     path = save_keras(tmp_path, keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid"))
-    assert open_classifier(str(path)).image_size == (8, 8)
+    assert load_classifier(str(path)).image_size == (8, 8)
     assert f"{path} has no layer that scales pixels: it is given values 0 to 255 as they are" in caplog.messages
 
 
@@ -240,7 +271,7 @@ def test_a_keras_model_of_something_else(tmp_path: Path) -> None:
 
     path = save_keras(tmp_path, keras.layers.Conv2D(2, 3))
     with pytest.raises(DataError) as caught:
-        open_classifier(str(path))
+        load_classifier(str(path))
     assert str(caught.value) == (
         f"{path} does not map RGB images (batch, height, width, 3) to scores (batch, classes): it maps"
         " [(None, 8, 8, 3)] to [(None, 6, 6, 2)]; give an image classifier"
@@ -257,7 +288,7 @@ def test_a_saved_model_of_someone_else(tmp_path: Path) -> None:
 
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
-    classifier = open_classifier(str(tmp_path / "saved"))
+    classifier = load_classifier(str(tmp_path / "saved"))
     scores = classifier.score(np.full((2, 8, 8, 3), 51, np.uint8))
     np.testing.assert_allclose(scores, [[0.8, 0.2]] * 2, atol=1e-6)
     with pytest.raises(DataError, match="takes no encoded images: leave out --signature=bytes"):
@@ -382,7 +413,7 @@ def test_bad_files_are_named_and_the_rest_goes_on() -> None:
 
 
 def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores: np.ndarray, tmp_path: Path) -> None:
-    classifier = open_classifier(str(bundle / "saved_model"))
+    classifier = load_classifier(str(bundle / "saved_model"))
     found = list(find_images([str(run.validation_dir)], CLASS_NAMES, ()))
     (tmp_path / "cut.png").write_bytes(Path(found[0].path).read_bytes()[:500])
     Image.new("P", (24, 24)).save(tmp_path / "palette.bmp")

@@ -13,11 +13,11 @@ from picture_table import png_chunk
 from PIL import Image
 
 from hh_fast.data import store
-from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.decode import decoded_batches
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.scan import ImageFile, list_images, scan
 
-SIZE = (24, 24)
+SIZE = ImageForm((24, 24))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_memory_and_disk_hold_the_same_pixels(files: list[ImageFile], tmp_path: 
     for made in (in_memory, filled, opened):
         np.testing.assert_array_equal(made.images.numpy(), expected)
         assert made.bad == {}
-    assert predicted_bytes(len(files), SIZE) == expected.nbytes
+    assert len(files) * SIZE.num_bytes == expected.nbytes
 
 
 def test_bad_files_are_named_by_every_home(files: list[ImageFile], tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_changed_content_is_another_file(files: list[ImageFile], tmp_path: Path)
 
 def test_another_size_is_another_file(files: list[ImageFile], tmp_path: Path) -> None:
     store.open_on_disk(files, SIZE, tmp_path / "cache")
-    assert store.open_on_disk(files, (12, 20), tmp_path / "cache").images.shape == (70, 12, 20, 3)
+    assert store.open_on_disk(files, ImageForm((12, 20)), tmp_path / "cache").images.shape == (70, 12, 20, 3)
 
 
 def test_no_image_that_decodes_is_an_empty_store(files: list[ImageFile], tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_no_image_that_decodes_is_an_empty_store(files: list[ImageFile], tmp_pat
         Path(file.path).write_bytes(b"")
     empty = scan([file.path for file in files[:2]], max_image_pixels=10**6)
     for made in (store.fill_memory(empty, SIZE), store.open_on_disk(empty, SIZE, tmp_path / "cache")):
-        assert made.images.shape == (0, *SIZE, 3)
+        assert made.images.shape == (0, *SIZE.shape)
         assert set(made.bad) == {0, 1}
 
 

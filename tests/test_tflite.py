@@ -60,9 +60,9 @@ def test_built_in_operators_only(name: str, bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", LITE_FORMATS)
 def test_scores_are_those_of_keras(name: str, bundle: Path, images: np.ndarray, scores: np.ndarray) -> None:
-    from hh_fast.predict.opening import open_classifier
+    from hh_fast.predict.opening import load_classifier
 
-    made = open_classifier(str(bundle / f"model_{name}.tflite")).score(images)
+    made = load_classifier(str(bundle / f"model_{name}.tflite")).score(images)
     assert made.dtype == np.float32
     tolerance = {"float32": 1e-5, "float16": 5e-3}.get(name, 0.03)
     np.testing.assert_allclose(made, scores, atol=tolerance)
@@ -91,7 +91,7 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     from hh_fast.export import saved_model, tflite
     from hh_fast.model import build_model
     from hh_fast.predict import keras_model
-    from hh_fast.predict.opening import open_classifier
+    from hh_fast.predict.opening import load_classifier
 
     mixed = build_model((96, 96), num_classes=2, head="sigmoid", dtype=policy)
     mixed.set_weights(keras.models.load_model(run.model).get_weights())
@@ -102,7 +102,7 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
         saved_model.score_per_class_model(model, run.model), tmp_path / "saved", dynamic_batch=False
     )
     (tmp_path / "m.tflite").write_bytes(tflite.convert(tmp_path / "saved", "float32"))
-    one, other = open_classifier(str(tmp_path / "m.tflite")), open_classifier(str(run.run_dir))
+    one, other = load_classifier(str(tmp_path / "m.tflite")), load_classifier(str(run.run_dir))
     np.testing.assert_allclose(one.score(images), other.score(images), atol=1e-5)
 
 

@@ -21,13 +21,14 @@ def judge(paths: Sequence[str]) -> None:
     """The child: one JSON line a file. `fault` is None or why training refuses it; `same` whether predict does the same."""
     import numpy as np
 
+    from hh_fast.data.image_form import ImageForm
     from hh_fast.data.pixels import read_image
     from hh_fast.data.scan import scan
     from hh_fast.data.store import fill_memory
     from hh_fast.errors import DataError
     from hh_fast.io.memory import peak_memory
 
-    store = fill_memory(scan(paths, max_image_pixels=LIMIT), SIZE)
+    store = fill_memory(scan(paths, max_image_pixels=LIMIT), ImageForm(SIZE))
     rows = iter(np.asarray(store.images))
     for i, path in enumerate(paths):
         fault = store.bad.get(i)

@@ -41,13 +41,13 @@ def judge(paths: Sequence[str]) -> None:
     import numpy as np
 
     from hh_fast.errors import HHFastError
-    from hh_fast.predict.opening import open_classifier
+    from hh_fast.predict.opening import load_classifier
 
     for path in paths:
         print(json.dumps({"begin": path}), flush=True)
         answer, detail = "used", ""
         try:
-            classifier = open_classifier(path, num_threads=1)
+            classifier = load_classifier(path, num_threads=1)
             classifier.score(np.zeros((1, *classifier.image_size, 3), np.uint8))
         except HHFastError as e:
             answer, detail = ("refused", str(e)) if "\n" not in str(e) else ("lines", str(e))

@@ -205,18 +205,19 @@ def flipped_bytes(work: Path, count: int) -> Tally:
     import numpy as np
 
     from hh_fast.data import store
+    from hh_fast.data.image_form import ImageForm
     from hh_fast.data.scan import list_images, scan
 
     tally = Tally("flipped bytes")
     draw = random.Random(0)
     files = scan(list_images(make_set(work / "flip", 20))[0], max_image_pixels=10**6)
-    filled: Any = store.open_on_disk(files, (24, 24), work / "flip-cache")
+    filled: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
     whole = filled.images.numpy()
     folder = next(path for path in (work / "flip-cache" / "decoded").iterdir() if path.is_dir())
     for i in range(count):
         path = folder / (store.PIXELS if i % 2 else store.META)
         place, data = _flip(path, draw)
-        again: Any = store.open_on_disk(files, (24, 24), work / "flip-cache")
+        again: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
         same = not again.bad and bool(np.array_equal(again.images.numpy(), whole))
         tally.check(same and path.read_bytes() == data, f"{path.name}, byte {place}")
     _flipped_checkpoints(work, count, draw, tally)

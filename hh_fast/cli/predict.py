@@ -75,10 +75,10 @@ def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str]
 
 
 def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.opening import open_classifier
+    from hh_fast.predict.opening import load_classifier
     from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
-    classifier = open_classifier(str(config.model))
+    classifier = load_classifier(str(config.model))
     found = _find_images(arguments, classifier.class_names)
     if config.signature == "bytes":
         predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
@@ -91,10 +91,10 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
 def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
     from hh_fast.io.typed_json import to_json
     from hh_fast.predict.disagreement import compare, draw
-    from hh_fast.predict.opening import open_classifier
+    from hh_fast.predict.opening import load_classifier
     from hh_fast.predict.stream import image_reader
 
-    one, other = open_classifier(str(config.model)), open_classifier(str(config.compare))
+    one, other = load_classifier(str(config.model)), load_classifier(str(config.compare))
     read = image_reader(one.image_size, max_image_pixels=config.max_image_pixels)
     found = _find_images(arguments, one.class_names)
     comparison = compare(one, other, found, read, batch_size=config.batch_size)

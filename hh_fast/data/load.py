@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache, predicted_bytes
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.scan import ImageFile, describe_left_out, fingerprint, left_out_kind, list_images, list_others
 from hh_fast.data.sources import Source, find_source
@@ -50,6 +51,10 @@ class Split:
     @property
     def num_images(self) -> int:
         return len(self.paths)
+
+    @property
+    def form(self) -> ImageForm:
+        return ImageForm(self.image_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,12 +178,11 @@ def _scan(listings: Sequence[_Listing], config: DataConfig, index: Path) -> list
     ]
 
 
-def _fill(home: str, files: Sequence[ImageFile], config: DataConfig) -> Store:
+def fill(home: str, files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
+    """The store of `files` in `home`: memory, disk or none."""
     if home == "memory":
-        return fill_memory(files, config.image_size)
-    if home == "disk":
-        return open_on_disk(files, config.image_size, config.cache_root)
-    return check_only(files, config.image_size, config.cache_root)
+        return fill_memory(files, form)
+    return (open_on_disk if home == "disk" else check_only)(files, form, cache_root)
 
 
 def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
@@ -186,16 +190,32 @@ def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
     write_text(path, "".join(f"{printable(image)}: {reason}\n" for image, reason in bad))
 
 
-def _refuse_bad(bad: Sequence[tuple[str, str]], total: int, listing: Path) -> None:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_BAD_SHOWN])
-    more = ""
-    if len(bad) > MAX_BAD_SHOWN:
-        write_bad_images(listing, bad)
-        more = f"; all are listed in {listing}"
-    raise DataError(
-        f"{len(bad)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or go on without them by"
-        " --bad_images=skip"
-    )
+def skip_bad(
+    bad: Sequence[tuple[str, str]], total: int, directory: Path, listing: Path, *, allowed: bool, option: str
+) -> None:
+    """Logs the (path, reason) of what is left out of the `total` images in `directory`, up to 20.
+
+    Raises:
+        DataError: where that is not `allowed`, or leaves nothing. It says that `option` allows it, and lists more than 20 in
+            the file `listing`.
+    """
+    if not bad:
+        return
+    if len(bad) == total:
+        raise DataError(f"no image in {directory} can be read; the first, {bad[0][0]}: {bad[0][1]}")
+    if not allowed:
+        shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_BAD_SHOWN])
+        more = ""
+        if len(bad) > MAX_BAD_SHOWN:
+            write_bad_images(listing, bad)
+            more = f"; all are listed in {listing}"
+        raise DataError(
+            f"{len(bad)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or go on without them by"
+            f" {option}"
+        )
+    for path, why in bad[:MAX_BAD_SHOWN]:
+        logger.warning("Skipping %s: %s", printable(path), why)
+    logger.warning("Skipping %d of %d images that cannot be used", len(bad), total)
 
 
 def _tell_left_out(source: Source) -> None:
@@ -272,20 +292,15 @@ def load_data(
     num_bytes = predicted_bytes(num_files, config.image_size)
     home, reason = choose_cache(config.cache, num_bytes, config.cache_root, num_sharing)
     logger.info("Cache: %s (%s)", home, reason)
-    stores = [_fill(home, files, config) for files in scanned]
+    stores = [fill(home, files, ImageForm(config.image_size), config.cache_root) for files in scanned]
     bad = [
         (files[i].path, why)
         for files, store in zip(scanned, stores, strict=True)
         for i, why in sorted(store.bad.items())
     ]
-    if len(bad) == num_files:
-        raise DataError(f"no image in {source.train_dir} can be read; the first, {bad[0][0]}: {bad[0][1]}")
-    if bad and config.bad_images == "error":
-        _refuse_bad(bad, num_files, config.cache_root / "bad_images" / f"{source.name}.txt")
-    for path, why in bad[:MAX_BAD_SHOWN]:
-        logger.warning("Skipping %s: %s", printable(path), why)
-    if bad:
-        logger.warning("Skipping %d of %d images that cannot be used", len(bad), num_files)
+    listing = config.cache_root / "bad_images" / f"{source.name}.txt"
+    allowed = config.bad_images == "skip"
+    skip_bad(bad, num_files, source.train_dir, listing, allowed=allowed, option="--bad_images=skip")
     splits = [_split(listing, store, config.image_size) for listing, store in zip(listings, stores, strict=True)]
     for split in splits[: 1 if recorded else None]:
         for label in set(range(len(class_names))) - set(split.labels.tolist()):

@@ -1,6 +1,8 @@
 """From a store of images to the batches of a run: order, then batch, then prefetch."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -154,18 +156,38 @@ def _with_images(
 ) -> tf.data.Dataset:
     """Images and labels of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`."""
     labels = tf.constant(split.labels.astype(np.int32))
-    images = split.images
+
+    @unconverted
+    def labelled(images: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return images, tf.gather(labels, rows)
+
+    image_at = file_loader(split.paths, split.by_pillow, split.form)
+    return with_images(plan, split.images, image_at, labelled, batch_size, augmenter, drop_remainder=drop_remainder)
+
+
+def with_images(
+    plan: tf.data.Dataset,
+    images: tf.Tensor | None,
+    image_at: Callable[[tf.Tensor], tf.Tensor],
+    finish: Callable[[tf.Tensor, tf.Tensor], Any],
+    batch_size: int,
+    augmenter: Augmenter | None = None,
+    *,
+    drop_remainder: bool,
+) -> tf.data.Dataset:
+    """`finish(images, rows)` of each of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`.
+
+    The images are rows of `images`, uint8 (n, height, width, channels), or, where that is None, what `image_at` makes of a row.
+    """
     if images is not None:
 
         @unconverted
-        def gather(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            pixels = augmenter.of_store(images, number, rows) if augmenter else tf.gather(images, rows)
-            return pixels, tf.gather(labels, rows)
+        def gather(number: tf.Tensor, rows: tf.Tensor) -> Any:
+            return finish(augmenter.of_store(images, number, rows) if augmenter else tf.gather(images, rows), rows)
 
         num_batches = max(PARALLEL_BATCHES, num_cores()) if augmenter else PARALLEL_BATCHES
         batches = plan.map(gather, num_parallel_calls=num_batches, deterministic=True)
         return as_written(batches.prefetch(PREFETCHED_BATCHES))
-    image_at = file_loader(split.paths, split.by_pillow, split.image_size)
 
     @unconverted
     def singles(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -176,12 +198,12 @@ def _with_images(
         return image_at(row), number, row
 
     @unconverted
-    def finish(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return augmenter.of_batch(images, numbers[0], rows) if augmenter else images, tf.gather(labels, rows)
+    def of_batch(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> Any:
+        return finish(augmenter.of_batch(images, numbers[0], rows) if augmenter else images, rows)
 
     loaded = plan.map(singles).unbatch().map(load, num_parallel_calls=num_cores(), deterministic=True)
     batches = loaded.batch(batch_size, drop_remainder=drop_remainder)
-    batches = batches.map(finish, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+    batches = batches.map(of_batch, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
     return as_written(batches.prefetch(PREFETCHED_BATCHES))
 
 

@@ -96,16 +96,23 @@ def load(data: bytes, header: Header) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image, orientation: int) -> np.ndarray:
-    """uint8 (height, width, 3), values 0 to 255: upright, alpha dropped, grey repeated, of 16 bits the high byte."""
+def to_pixels(image: Image.Image, orientation: int, channels: int = 3) -> np.ndarray:
+    """uint8 (height, width, channels), values 0 to 255: upright, of 16 bits the high byte.
+
+    `channels` 3: alpha dropped, grey repeated; 1: grey; 4: RGB and alpha.
+    """
     if image.mode.startswith("I"):  # 16-bit grey
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGB")
-    return np.array(image.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else image)
+    if image.mode == "CMYK":  # which Pillow turns into no other
+        image = image.convert("RGB")
+    image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
+    return np.atleast_3d(np.array(image.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else image))
 
 
-def read_image(path: str, image_size: tuple[int, int] | None, *, max_image_pixels: int) -> np.ndarray:
-    """One PNG, JPEG, BMP, GIF or WebP of any size and mode as uint8 (height, width, 3), values 0 to 255, resized.
+def read_image(
+    path: str, image_size: tuple[int, int] | None, *, max_image_pixels: int, channels: int = 3
+) -> np.ndarray:
+    """One PNG, JPEG, BMP, GIF or WebP of any size and mode as uint8 (height, width, channels), values 0 to 255, resized.
 
     Without `image_size` it keeps its own.
 
@@ -116,7 +123,7 @@ def read_image(path: str, image_size: tuple[int, int] | None, *, max_image_pixel
     data = read_bytes(path)
     header = read_header(data, max_image_pixels=max_image_pixels)
     try:
-        pixels = to_rgb(load(data, header), header.orientation)
+        pixels = to_pixels(load(data, header), header.orientation, channels)
     except DataError as e:
         raise DataError(f"{path}: {e}") from e.__cause__
     return pixels if image_size is None else resize(pixels, image_size)

@@ -53,7 +53,7 @@ def list_images(
         raise DataError(f"no folder {root}: check the path")
     if not root.is_dir():
         raise DataError(f"{root} is no folder: give a folder whose sub-folders are the classes, or a .zip of one")
-    class_names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    class_names = class_folders(root)
     if not class_names:
         raise DataError(
             f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it"
@@ -61,11 +61,27 @@ def list_images(
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        for folder, _, files in sorted(os.walk(root / name), key=lambda entry: entry[0]):
-            found = [os.path.join(folder, file) for file in sorted(files) if file.lower().endswith(suffixes)]  # noqa: PTH118
-            paths += found
-            labels += [label] * len(found)
+        found = images_below(root / name, suffixes=suffixes)
+        paths += found
+        labels += [label] * len(found)
     return paths, np.asarray(labels, np.int32), class_names
+
+
+def class_folders(root: str | os.PathLike[str]) -> list[str]:
+    """The names of the sub-folders, sorted, without the hidden ones."""
+    return sorted(entry.name for entry in Path(root).iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def images_below(
+    folder: str | os.PathLike[str], *, suffixes: tuple[str, ...] = SUFFIXES, follow_links: bool = False
+) -> list[str]:
+    """The paths of the image files in `folder` and below, by folder, then by name."""
+    return [
+        os.path.join(current, file)  # noqa: PTH118  # 100,000 Path objects cost a second
+        for current, _, files in sorted(os.walk(folder, followlinks=follow_links), key=lambda entry: entry[0])
+        for file in sorted(files)
+        if file.lower().endswith(suffixes)
+    ]
 
 
 def list_others(directory: str | os.PathLike[str], *, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:

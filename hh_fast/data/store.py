@@ -20,8 +20,8 @@ import numpy as np
 import PIL
 import tensorflow as tf
 
-from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.decode import BATCH, CHANGED, NO_LIMIT, decoded_batches
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.pixels import why_unreadable
 from hh_fast.data.scan import ImageFile, fingerprint
 from hh_fast.io.cores import num_cores
@@ -36,7 +36,7 @@ PIXELS, META = "images.u8", "meta.json"
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """Images uint8 (num_images, height, width, 3), or None where none are kept, and what did not decode.
+    """Images uint8 (num_images, height, width, channels), or None where none are kept, and what did not decode.
 
     `bad` maps the position of each file left out, in the list that the store was filled from, to the reason. `by_pillow`
     has the paths of the files that Pillow decodes, not TensorFlow.
@@ -52,9 +52,9 @@ def _memory(num_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def _as_tensor(block: mmap.mmap, num_images: int, image_size: tuple[int, int]) -> tf.Tensor:
+def _as_tensor(block: mmap.mmap, num_images: int, form: ImageForm) -> tf.Tensor:
     """A tensor over the block's own memory; the tensor keeps the block alive."""
-    shape = (num_images, *image_size, 3)
+    shape = (num_images, *form.shape)
     if num_images == 0:
         return tf.zeros(shape, tf.uint8)
     array = np.frombuffer(block, np.uint8, count=int(np.prod(shape)))
@@ -76,12 +76,17 @@ def _header_faults(files: Sequence[ImageFile]) -> dict[int, str]:
     return {i: file.fault for i, file in enumerate(files) if file.fault is not None}
 
 
-def _header_says_pillow(files: Sequence[ImageFile]) -> frozenset[str]:
-    return frozenset(file.path for file in files if file.fault is None and file.decoder == "pillow")
+def _left_to_pillow(files: Sequence[ImageFile], form: ImageForm) -> frozenset[str]:
+    only_png = form.channels == 4  # TensorFlow makes RGBA of no JPEG
+    return frozenset(
+        file.path
+        for file in files
+        if file.fault is None and (file.decoder == "pillow" or (only_png and file.format != "png"))
+    )
 
 
 def _decode_all(
-    files: Sequence[ImageFile], image_size: tuple[int, int], begin: Callable[[], Callable[[np.ndarray], object]]
+    files: Sequence[ImageFile], form: ImageForm, begin: Callable[[], Callable[[np.ndarray], object]]
 ) -> tuple[dict[int, str], frozenset[str]]:
     """Decodes all files without a fault into what `begin` returns: a function that takes batches of images, in order.
 
@@ -92,12 +97,12 @@ def _decode_all(
         Why a file did not decode, by its position in `files`, and the paths of the files that Pillow decodes.
     """
     positions, paths = _good(files)
-    by_pillow = _header_says_pillow(files)
+    by_pillow = _left_to_pillow(files, form)
     while True:
         keep = begin()
         decoded: set[int] = set()
         with native_stderr_logged():  # what libjpeg says of damaged files names none of them
-            for numbers, images in decoded_batches(paths, image_size, by_pillow):
+            for numbers, images in decoded_batches(paths, form, by_pillow):
                 keep(images)
                 decoded.update(positions[i] for i in numbers)
         lost = {i: why_unreadable(files[i].path, max_image_pixels=NO_LIMIT) for i in positions if i not in decoded}
@@ -107,13 +112,13 @@ def _decode_all(
         by_pillow |= rescued
 
 
-def fill_memory(files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store:
-    """Decodes `files` into memory. Bytes: `predicted_bytes`, no more for bad files."""
+def fill_memory(files: Sequence[ImageFile], form: ImageForm) -> Store:
+    """Decodes `files` into memory. No more bytes than the good ones take."""
     num_good = len(_good(files)[0])
     if not num_good:
-        return Store(_as_tensor(_memory(1), 0, image_size), _header_faults(files))
-    block = _memory(predicted_bytes(num_good, image_size))
-    rows = np.frombuffer(block, np.uint8).reshape(num_good, *image_size, 3)
+        return Store(_as_tensor(_memory(1), 0, form), _header_faults(files))
+    block = _memory(num_good * form.num_bytes)
+    rows = np.frombuffer(block, np.uint8).reshape(num_good, *form.shape)
 
     def begin() -> Callable[[np.ndarray], object]:
         place = 0
@@ -125,19 +130,19 @@ def fill_memory(files: Sequence[ImageFile], image_size: tuple[int, int]) -> Stor
 
         return keep
 
-    bad, by_pillow = _decode_all(files, image_size, begin)
-    return Store(_as_tensor(block, num_good - len(bad), image_size), bad | _header_faults(files), by_pillow)
+    bad, by_pillow = _decode_all(files, form, begin)
+    return Store(_as_tensor(block, num_good - len(bad), form), bad | _header_faults(files), by_pillow)
 
 
-def check_only(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:
+def check_only(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
     """Decodes `files` once for their faults and keeps no pixel. What was found is kept, by content, for the next run."""
-    path = cache_root / "checked" / f"{_key(files, image_size)}.json"
+    path = cache_root / "checked" / f"{_key(files, form)}.json"
     try:
         found = read_sealed(path)
     except (OSError, ValueError):
         num_good = len(_good(files)[0])
         logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", num_good)
-        bad, by_pillow = _decode_all(files, image_size, lambda: len)
+        bad, by_pillow = _decode_all(files, form, lambda: len)
         found = _record(files, bad, by_pillow)
         write_sealed(path, found)
     return Store(None, *_recorded(files, found))
@@ -153,13 +158,13 @@ def _recorded(files: Sequence[ImageFile], found: dict[str, Any]) -> tuple[dict[i
     return bad | _header_faults(files), frozenset(files[i].path for i in found["by_pillow"])
 
 
-def _key(files: Sequence[ImageFile], image_size: tuple[int, int]) -> str:
+def _key(files: Sequence[ImageFile], form: ImageForm) -> str:
     """Names the file by the images' content and all that decides their pixels."""
-    text = f"{FORMAT} {fingerprint(files)} {image_size} {tf.__version__} {PIL.__version__}"
+    text = f"{FORMAT} {fingerprint(files)} {form} {tf.__version__} {PIL.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> None:
+def _write(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> None:
     checksums: list[int] = []
     with (folder / PIXELS).open("wb") as out:
 
@@ -173,7 +178,7 @@ def _write(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]
             out.write(images.data)
             checksums.append(zlib.crc32(images.data))
 
-        bad, by_pillow = _decode_all(files, image_size, begin)
+        bad, by_pillow = _decode_all(files, form, begin)
     num_images = len(_good(files)[0]) - len(bad)
     write_sealed(folder / META, {"num_images": num_images, "checksums": checksums} | _record(files, bad, by_pillow))
 
@@ -188,12 +193,12 @@ def _checksums(block: mmap.mmap, num_bytes: int, block_bytes: int) -> list[int]:
         return list(pool.map(lambda ends: zlib.crc32(view[slice(*ends)]), ends))
 
 
-def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int]) -> Store | None:
+def _open(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> Store | None:
     """The store in `folder`, or None where it is absent, torn or changed: every byte is checked before it is used."""
     try:
         meta = read_sealed(folder / META)
         num_images = meta["num_images"]
-        num_bytes, block_bytes = (predicted_bytes(n, image_size) for n in (num_images, BATCH))
+        num_bytes, block_bytes = (n * form.num_bytes for n in (num_images, BATCH))
         with (folder / PIXELS).open("rb") as file:
             whole = (
                 num_images + len(meta["bad"]) == len(_good(files)[0]) and os.fstat(file.fileno()).st_size == num_bytes
@@ -208,23 +213,23 @@ def _open(folder: Path, files: Sequence[ImageFile], image_size: tuple[int, int])
     if not whole:
         logger.warning("The cached images in %s are damaged: decoding them again", folder)
         return None
-    return Store(_as_tensor(block, num_images, image_size), *_recorded(files, meta))
+    return Store(_as_tensor(block, num_images, form), *_recorded(files, meta))
 
 
-def open_on_disk(files: Sequence[ImageFile], image_size: tuple[int, int], cache_root: Path) -> Store:
+def open_on_disk(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
     """The store of these files' contents on disk; the first run fills it while others that want it wait."""
-    folder = cache_root / "decoded" / _key(files, image_size)
-    store = _open(folder, files, image_size)
+    folder = cache_root / "decoded" / _key(files, form)
+    store = _open(folder, files, form)
     if store is not None:
         return store
     with locked(folder, f"Waiting for another run that decodes these images into {folder}"):
-        store = _open(folder, files, image_size)
+        store = _open(folder, files, form)
         if store is None:
             start = time.monotonic()
             with atomic_dir(folder, flush=False) as temporary:  # its checksums tell what a power cut leaves of it
-                _write(temporary, files, image_size)
+                _write(temporary, files, form)
             logger.info("Decoded %d images into %s in %.1f s", len(files), folder, time.monotonic() - start)
-            store = _open(folder, files, image_size)
+            store = _open(folder, files, form)
     if store is None:
         raise OSError(None, "cannot read back what was just written", str(folder))
     return store

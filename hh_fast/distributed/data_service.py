@@ -73,7 +73,7 @@ def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
         return tf.cond(
             is_left_to_pillow[i],
             lambda: tf.zeros((*split.image_size, 3), tf.uint8),
-            lambda: decode(tf.io.read_file(paths[i]), split.image_size),
+            lambda: decode(tf.io.read_file(paths[i]), split.form),
         )
 
     def load(step: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

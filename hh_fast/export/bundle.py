@@ -20,7 +20,7 @@ from hh_fast.export.trained_model import TrainedModel, load_trained_model
 from hh_fast.io.files import atomic_dir, write_json, write_text
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
-from hh_fast.predict.opening import open_classifier
+from hh_fast.predict.opening import load_classifier
 from hh_fast.predict.stream import predict_bytes
 from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
@@ -127,7 +127,7 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
     logger.info("Checking %s on up to %d validation images", ", ".join(names), split.num_images)
     positions = {name: positions_to_check(name, split.labels, config.check_images) for name in names}
-    classifiers = {name: open_classifier(str(folder / file_name(name))) for name in names}
+    classifiers = {name: load_classifier(str(folder / file_name(name))) for name in names}
     scores = score_all(
         classifiers | {"": trained.reference()},
         eval_batches(split, batch_size=BATCH).as_numpy_iterator(),

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.data.decode import decode
+from hh_fast.data.image_form import ImageForm
 from hh_fast.errors import DataError
 from hh_fast.predict.saved_model import BYTES_SIGNATURE, PIXELS_SIGNATURE
 
@@ -88,7 +89,9 @@ class Servable(tf.Module):
         # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
         @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
         def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            pixels = tf.map_fn(lambda file: decode(file, image_size), image_bytes, fn_output_signature=tf.uint8)
+            pixels = tf.map_fn(
+                lambda file: decode(file, ImageForm(image_size)), image_bytes, fn_output_signature=tf.uint8
+            )
             return named(tf.cast(pixels, tf.float32))
 
         return {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}

@@ -1,17 +1,31 @@
 """`Classifier`: an artifact that scores batches of uint8 images, whatever kind of file it came from."""
 
 import dataclasses
+import itertools
 import json
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hh_fast.config import RUN_CONFIG
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, UsageError
+from hh_fast.predict.pixels import to_input
 
 logger = logging.getLogger(__name__)
+
+
+BATCH = 32
+
+
+class Classification(NamedTuple):
+    """What an image shows: the class with the highest score, and that score, 0 to 1."""
+
+    class_name: str
+    score: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +41,31 @@ class Classifier:
     image_size: tuple[int, int]
     score: Callable[[np.ndarray], np.ndarray]
     score_bytes: Callable[[Sequence[bytes]], np.ndarray] | None = None
+
+    def classify(self, images: Iterable[Any]) -> list[Classification]:
+        """The class of each image, and its score.
+
+            >>> classifier = hh_fast.load_classifier("exports/mine/model_int8.tflite")
+            >>> for name, score in classifier.classify(["photo.jpg"]):
+            ...     print(f"{name} {score:.3f}")
+
+        Args:
+            images: Paths, Pillow images, or arrays, uint8 (height, width, 3) with values 0 to 255; each of any size.
+
+        Raises:
+            UsageError: one that is something else.
+            DataError: a file that does not decode.
+            OSError: a file that cannot be read.
+        """
+        if isinstance(images, (str, os.PathLike)):
+            raise UsageError(f"`images` must be a list, even of one image. Received: {images!r}")
+        found: list[Classification] = []
+        stream = iter(images)
+        while batch := [to_input(image, self.image_size) for image in itertools.islice(stream, BATCH)]:
+            for scores in self.score(np.stack(batch)):
+                best = int(np.argmax(scores))
+                found.append(Classification(self.class_names[best], float(scores[best])))
+        return found
 
 
 def read_labels(text: str) -> tuple[str, ...]:

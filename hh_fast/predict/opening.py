@@ -1,6 +1,7 @@
 """Which kind of artifact a path holds, and the `Classifier` that it becomes."""
 
 import logging
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -43,8 +44,11 @@ def kind_of(path: Path) -> str:
     raise DataError(f"{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again")
 
 
-def open_classifier(model: str, *, num_threads: int | None = None) -> Classifier:
+def load_classifier(model: str | os.PathLike[str], *, num_threads: int | None = None) -> Classifier:
     """Opens the artifact at `model`; TensorFlow loads only for a `.keras` file, a run folder or a SavedModel.
+
+        >>> hh_fast.load_classifier("exports/mine/model_int8.tflite").classify(["photo.jpg"])
+        [Classification(class_name='humans', score=0.98...)]
 
     A SavedModel is a program that runs with the user's rights: open only one that you trust.
 

@@ -163,7 +163,7 @@ class Loop:
 
     def _lost_image(self) -> str | None:
         splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
-        found = (first_undecodable(split.paths, split.image_size, split.by_pillow) for split in splits)
+        found = (first_undecodable(split.paths, split.form, split.by_pillow) for split in splits)
         return next((lost for lost in found if lost), None)
 
     def _slowest_stage(self) -> str:
