@@ -61,8 +61,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from hh_fast.config import DataConfig, TrainConfig
     from hh_fast.data.load import load_data
     from hh_fast.data.pipeline import train_batches
+    from hh_fast.io.typed_json import to_json
     from hh_fast.model import build_model
     from hh_fast.training.run_folder import write_held_out
+    from hh_fast.training.run_record import RunConfig
 
     root = tmp_path_factory.mktemp("small")
     data_config = DataConfig(
@@ -80,18 +82,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run_dir = root / "horse_or_human"
     run_dir.mkdir()
     model.save(run_dir / "model.keras")
-    config = {
-        "data": data_config.to_json(),
-        "train": TrainConfig().to_json(),
-        "class_names": list(CLASS_NAMES),
-        "head": "sigmoid",
-        "precision": "float32",
-        "batch_size": 16,
-        "fingerprint": data.fingerprint,
-        "num_train": data.train.num_images,
-        "num_validation": 24,
-    }
-    (run_dir / "config.json").write_text(json.dumps(config))
+    config = RunConfig(
+        data=data_config,
+        train=TrainConfig(),
+        class_names=CLASS_NAMES,
+        head="sigmoid",
+        precision="float32",
+        jit_compile=False,
+        batch_size=16,
+        fingerprint=data.fingerprint,
+        num_train=64,
+        num_validation=24,
+        num_bad=0,
+        cache="memory",
+        devices=("a test's",),
+        num_replicas=1,
+        num_workers=1,
+        num_shards=1,
+        versions={},
+    )
+    (run_dir / "config.json").write_text(json.dumps(to_json(config)))
     (run_dir / "result.json").write_text("{}")
     write_held_out(run_dir, data.validation, data.class_names)
     return Run(run_dir, root / "train", root / "validation")

@@ -103,8 +103,8 @@ def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     (run_dir / "config.json").write_text("{}")
     assert main([f"--run_dir={run_dir}"]) == 2
     assert last_line(capsys) == (
-        f"export: {run_dir / 'config.json'} is damaged (`RunRecord` lacks batch_size, class_names, data, fingerprint,"
-        " num_train, num_validation, precision, train): train again, or copy the run folder again"
+        f"export: {run_dir / 'config.json'} is damaged, or of another version (`RunConfig` lacks batch_size, cache, class_names,"
+        " data, devi): give another --run_dir, or train again with --overwrite"
     )
     shutil.copy(run.run_dir / "config.json", run_dir)
     (run_dir / "model.keras").write_bytes(run.model.read_bytes()[:1000])

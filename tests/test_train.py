@@ -1,5 +1,6 @@
 """bin/train end to end: a run, its folder, its refusals, and resume to the bit."""
 
+import concurrent.futures
 import contextlib
 import csv
 import hashlib
@@ -19,10 +20,12 @@ import tensorflow as tf
 from PIL import Image
 
 from hh_fast.cli.train import main
+from hh_fast.errors import UsageError
 from hh_fast.training import run_folder as run_dirs
-from hh_fast.training import train
-from hh_fast.training.loop import Loop
+from hh_fast.training import train as train_module
+from hh_fast.training.loop import Loop, StoppedError
 from hh_fast.training.step import Result, Trainer
+from hh_fast.training.train import train
 
 MakeImages = Callable[..., Path]
 TIMINGS = {"images_per_second", "input_wait", "seconds"}
@@ -87,7 +90,7 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert " images/s, input wait " in log
     expected = {
         "README.md", "config.json", "confusion.png", "curves.png", "held_out.csv", "history.csv", "last.keras", "model.keras",
-        "result.json", "tensorboard", "worst.png",
+        "result.json", "tensorboard", "worst.png", "checkpoints",
     }  # fmt: skip
     assert {path.name for path in run_dir.iterdir()} == expected
     history = rows(run_dir)
@@ -132,7 +135,7 @@ def test_what_is_told_of_the_model_is_measured_on_its_file(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Here the file calls everything the second class, whatever the step thought."""
-    real = train.save_portable
+    real = train_module.save_portable
 
     def save_other(model: keras.Sequential, path: Path) -> None:
         weights = model.get_weights()
@@ -140,7 +143,7 @@ def test_what_is_told_of_the_model_is_measured_on_its_file(
         real(model, path)
         model.set_weights(weights)
 
-    monkeypatch.setattr(train, "save_portable", save_other)
+    monkeypatch.setattr(train_module, "save_portable", save_other)
     assert main([*flags, "--epochs=2"]) == 0
     assert "(val_accuracy 0.5000, of the saved file)" in last_line(capsys)
     assert "**0.5000**, 5 of 10 images" in (tmp_path / "run" / "README.md").read_text()
@@ -229,7 +232,10 @@ def test_a_finished_run_is_kept_until_told_otherwise(
     assert main([*flags, "--epochs=1"]) == 0
     before = (run_dir / "model.keras").read_bytes()
     assert main([*flags, "--epochs=1"]) == 0
-    assert last_line(capsys) == f"The run in {run_dir} is finished, nothing to do; --overwrite trains anew"
+    assert (
+        last_line(capsys)
+        == f"The run in {run_dir} is finished, nothing to do; more --epochs go on with it, --overwrite trains anew"
+    )
     assert main([*flags, "--epochs=1", "--seed=3", "--learning_rate=0.01"]) == 1
     message = f"train: `run_dir` {run_dir} holds a run with other settings: seed was 0 and is 3; learning_rate was 0.001 and is"
     assert last_line(capsys).startswith(message)
@@ -258,6 +264,49 @@ def test_a_refused_command_overwrites_nothing_and_leaves_nothing(
     assert {path.name for path in run_dir.iterdir()} == {"model.keras", "result.json", "config.json"}
     assert main([*elsewhere(flags, tmp_path / "runs" / "new"), *extra]) == code
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_epochs_go_on_with_a_finished_run_as_if_asked_for_at_once(flags: list[str], tmp_path: Path) -> None:
+    assert main([*elsewhere(flags, tmp_path / "whole"), "--epochs=3"]) == 0
+    for epochs in (1, 3):
+        assert main([*flags, f"--epochs={epochs}"]) == 0
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["epochs"] == 3
+    assert main([*flags, "--epochs=2"]) == 1
+
+
+def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
+    make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    settings = {
+        "train_dir": str(make_images("train", {"horses": 13, "humans": 13})),
+        "run_dir": str(tmp_path / "run"),
+        "image_size": (96, 96),
+        "batch_size": 8,
+        "epochs": 2,
+    }
+    real, done = Loop._finish_steps, iter(range(100))
+
+    def interrupted(self: Loop, *args: Any, **options: Any) -> None:
+        real(self, *args, **options)
+        if next(done) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_finish_steps", interrupted)
+        with pytest.raises(StoppedError, match="stopped by SIGINT at epoch 1, step 2 of 2; the same"):
+            train(**settings)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        run = pool.submit(train, **settings).result()
+    train(**(settings | {"run_dir": str(tmp_path / "whole")}))
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert (run.run_dir, run.class_names) == (tmp_path / "run", ("horses", "humans"))
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    assert run.model(np.zeros((2, 96, 96, 3), np.float32)).shape == (2, 1)
+    with pytest.raises(UsageError, match="`epoch` must be one of augment, "):
+        train(epoch=3)
 
 
 def test_other_images_cannot_go_on_with_a_run(

@@ -28,7 +28,7 @@ def one_cache(work: Path, processes: int = 4, *, kill_filler: bool = False) -> T
     tally = Tally("one cold cache" + (", filler killed" if kill_filler else ""))
     make_set(work / "data", 200, size=(400, 400))
     names = [f"p{i}" for i in range(processes)]
-    running = [start("train", _flags(work, name), VICTIM_KEEP=work / name / "kept") for name in names]
+    running = [start("train", _flags(work, name)) for name in names]
     killed = None
     while kill_filler and killed is None:
         for temporary in (work / "cache" / "decoded").glob(".*.tmp"):

@@ -63,7 +63,7 @@ def outcome(trial: Path) -> dict[str, Any]:
     return {
         "model.keras": _weights(run_dir / "model.keras"),
         "last.keras": _weights(run_dir / "last.keras"),
-        "weights and optimizer": _checkpoint(trial / "kept"),
+        "weights and optimizer": _checkpoint(trial / "run" / "checkpoints"),
         "history.csv": _history(run_dir / "history.csv"),
         "files": _files(trial),
     }
@@ -77,7 +77,7 @@ def _files(trial: Path) -> list[str]:
 
 
 def _train(work: Path, trial: Path, cache: str, every: int | None, **environment: object) -> Any:
-    return start("train", _flags(work, trial, cache, every), VICTIM_KEEP=trial / "kept", **environment)
+    return start("train", _flags(work, trial, cache, every), **environment)
 
 
 def _disturb(

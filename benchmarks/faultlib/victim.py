@@ -2,16 +2,13 @@
 
 `python victim.py COMMAND ARGUMENT...`. The environment says when to end it: VICTIM_ROOT is the folder, VICTIM_AT the
 number of the change (from 1), VICTIM_SIGNAL the signal. VICTIM_COUNT is a file that gets the number of changes of a whole
-run. VICTIM_KEEP is a folder that the last checkpoint is copied to before a finished run drops it. VICTIM_NO_NETWORK is a
-file that an attempt to reach another machine is written to, which also ends the process.
+run. VICTIM_NO_NETWORK is a file that an attempt to reach another machine is written to, which also ends the process.
 """
 
 import atexit
 import importlib
 import os
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +32,6 @@ def _end_at_a_change(root: str, at: int, number: int) -> None:
     sys.addaudithook(hook)
     if "VICTIM_COUNT" in os.environ:
         atexit.register(lambda: Path(os.environ["VICTIM_COUNT"]).write_text(str(seen)))
-
-
-def _keep_the_last_checkpoint(target: str) -> None:
-    from hh_fast.io import quiet
-
-    real: Callable[[], None] = quiet.import_tensorflow
-
-    def and_patch() -> None:
-        real()
-        from hh_fast.training import train as runs
-
-        finish: Any = runs._finish
-
-        def keep_and_finish(run_dir: Path, *args: Any) -> None:
-            shutil.copytree(run_dir / runs.CHECKPOINTS, target, dirs_exist_ok=True)
-            finish(run_dir, *args)
-
-        runs._finish = keep_and_finish  # type: ignore[assignment]
-
-    quiet.import_tensorflow = and_patch
 
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "", None)
@@ -84,8 +61,6 @@ def main() -> int:
     if "VICTIM_ROOT" in environment:
         at, number = int(environment.get("VICTIM_AT", "0")), int(environment.get("VICTIM_SIGNAL", "9"))
         _end_at_a_change(environment["VICTIM_ROOT"], at, number)
-    if "VICTIM_KEEP" in environment:
-        _keep_the_last_checkpoint(environment["VICTIM_KEEP"])
     command = importlib.import_module(f"hh_fast.cli.{sys.argv[1]}")
     return int(command.main(sys.argv[2:]))
 

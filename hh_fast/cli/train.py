@@ -26,9 +26,10 @@ def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
     from hh_fast.io.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()
+    from hh_fast.io.signals import pending_signals
     from hh_fast.training.train import train_run
 
-    train_run(data, train)
+    train_run(data, train, pending_signals)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,31 +9,17 @@ from typing import Any
 
 import keras
 
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, TrainConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
 from hh_fast.data.load import Data, Split, load_data
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import image_size_of, of_pixels, score_per_class_model
-from hh_fast.io.typed_json import from_json
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.opening import kind_of
 from hh_fast.training.run_folder import HELD_OUT, read_held_out
+from hh_fast.training.run_record import RunConfig, read_config
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class RunRecord:
-    """What export needs of a run's config.json. `fingerprint` and the counts are of the data as it was trained on."""
-
-    data: DataConfig
-    train: TrainConfig
-    class_names: tuple[str, ...]
-    precision: str
-    batch_size: int
-    fingerprint: str
-    num_train: int
-    num_validation: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +38,7 @@ class TrainedModel:
     input_max: float
     data: Data
     validation: Split
-    run: RunRecord | None
+    run: RunConfig | None
     num_missing: int
 
     @property
@@ -79,7 +64,7 @@ class TrainedModel:
         return of_pixels(score_per_class_model(self.model, self.path), self.input_max)
 
 
-def _read_run(run_dir: Path) -> RunRecord:
+def _read_run(run_dir: Path) -> RunConfig:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
     missing = [name for name in (RUN_CONFIG, HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
@@ -88,12 +73,10 @@ def _read_run(run_dir: Path) -> RunRecord:
             f"{run_dir} is not a finished run, it has no {missing[0]}: let bin/train --run_dir={run_dir} finish it"
             + (f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else "")
         )
-    names = {field.name for field in dataclasses.fields(RunRecord)}
-    try:
-        config = json.loads((run_dir / RUN_CONFIG).read_text(encoding="utf-8"))
-        return from_json(RunRecord, {name: value for name, value in config.items() if name in names})
-    except (ValueError, AttributeError) as e:
-        raise DataError(f"{run_dir / RUN_CONFIG} is damaged ({e}): train again, or copy the run folder again") from e
+    config = read_config(run_dir)
+    if config is None:
+        raise DataError(f"{run_dir / RUN_CONFIG} has just been removed: train again, or copy the run folder again")
+    return config
 
 
 def _data_config(run_data: DataConfig, given: dict[str, Any]) -> DataConfig:

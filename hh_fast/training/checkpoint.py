@@ -79,9 +79,14 @@ def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) 
     arrays["progress"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)
-    for old in _in_order(folder)[:-KEPT]:
-        old.unlink()
+    keep_last(folder, KEPT)
     return path
+
+
+def keep_last(folder: Path, number: int = 1) -> None:
+    """Removes all checkpoints but the newest."""
+    for old in _in_order(folder)[:-number]:
+        old.unlink()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import keras
 import numpy as np
@@ -23,7 +23,6 @@ from hh_fast.data.load import Data
 from hh_fast.distributed.inputs import served_input, train_input
 from hh_fast.distributed.shards import Shards, whole
 from hh_fast.errors import DataError, HHFastError
-from hh_fast.io import signals
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.step import Batch, Result, Trainer
 
@@ -96,12 +95,20 @@ def _old_objects_set_aside() -> Iterator[None]:
         gc.unfreeze()
 
 
+CollectSignals: TypeAlias = Callable[[], contextlib.AbstractContextManager[Sequence[int]]]
+
+
+def no_signals() -> contextlib.AbstractContextManager[Sequence[int]]:
+    return contextlib.nullcontext(())
+
+
 class Loop:
     """Trains `trainer` on `data` from where `progress` stands.
 
     `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
     signal stops the run. `keep_best()` is called when an epoch was the best so far. `save` and `keep_best` of None keep nothing.
-    `shards` are given where this process has not all training images.
+    `shards` are given where this process has not all training images. `collect_signals` makes the list of the signals that
+    have come, which the loop stops for in order; by default it leaves signals alone, and stops for a KeyboardInterrupt.
     """
 
     def __init__(
@@ -116,6 +123,7 @@ class Loop:
         keep_best: Callable[[], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         shards: Shards | None = None,
+        collect_signals: CollectSignals = no_signals,
         show_progress: bool = True,
     ) -> None:
         self.trainer = trainer
@@ -125,19 +133,19 @@ class Loop:
         self._augmentation = Augmentation(**config.augmentation())
         self.progress = progress or Progress()
         self._shards = shards or whole(data.train)
+        self._collect_signals = collect_signals
         self.steps = self._shards.steps_per_epoch(config)
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
-        self._pending_signals: list[int] = []
+        self._pending_signals: Sequence[int] = ()
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
-        on_terminal = (
-            show_progress and sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
-        )
+        on_terminal = sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+        shows = show_progress and (on_terminal or "ipykernel" in sys.modules)
         self._callbacks = keras.callbacks.CallbackList(
             list(callbacks),
-            add_progbar=on_terminal,
+            add_progbar=shows,
             model=trainer.model,
-            verbose=1 if on_terminal else 0,
+            verbose=1 if shows else 0,
             epochs=config.epochs,
             steps=self.steps,
         )
@@ -189,7 +197,7 @@ class Loop:
     def _run(self) -> Progress:
         progress = self.progress
         batches = self._batches()
-        with signals.pending_signals() as self._pending_signals, _old_objects_set_aside():
+        with self._collect_signals() as self._pending_signals, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while progress.epoch < self.config.epochs:
                 self._run_epoch(batches)
@@ -200,33 +208,39 @@ class Loop:
         return progress
 
     def _run_epoch(self, batches: Iterator[Batch]) -> None:
-        progress = self.progress
-        self._callbacks.on_epoch_begin(progress.epoch)
-        timing = Timing()
+        self._callbacks.on_epoch_begin(self.progress.epoch)
         start = time.perf_counter()
-        while progress.step < self.steps:
-            self._run_step(batches, timing)
-            every = self.config.checkpoint_every_steps
-            if every and progress.step % every == 0:
-                self._finish_steps()
-                self._save_sound()
-        result = self.trainer.train_result()
-        logs = dataclasses.asdict(result)
-        validated: tuple[Result, np.ndarray] | None = None
-        if self.data.validation is not None:
-            validated = self.trainer.evaluate(
-                self.data.validation,
-                batch_size=self.config.validation_batch_size,
-                pending_signals=self._pending_signals,
-            )
-        if validated is not None:
-            if not math.isfinite(validated[0].loss):
-                raise self._diverged(f"the validation loss is {validated[0].loss} after")
-            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
+        try:
+            timing = self._run_steps(batches)
+            validated = self._validate()
+        except KeyboardInterrupt:
+            # No handler has collected it, so it came anywhere: what the device has done tells how far the run is.
+            self._started.clear()
+            self.progress.step = self.trainer.num_steps
+            self._stop(signal.SIGINT)
         timing, number = self._together(timing)
         if number:
             self._stop(number)
-        self._finish_epoch(logs, timing, time.perf_counter() - start, validated)
+        self._finish_epoch(timing, time.perf_counter() - start, validated)
+
+    def _run_steps(self, batches: Iterator[Batch]) -> Timing:
+        progress, every = self.progress, self.config.checkpoint_every_steps
+        timing = Timing()
+        while progress.step < self.steps:
+            self._run_step(batches, timing)
+            if every and progress.step % every == 0:
+                self._finish_steps()
+                self._save_sound()
+        return timing
+
+    def _validate(self) -> tuple[Result, np.ndarray] | None:
+        if self.data.validation is None:
+            return None
+        size = self.config.validation_batch_size
+        validated = self.trainer.evaluate(self.data.validation, batch_size=size, pending_signals=self._pending_signals)
+        if validated is not None and not math.isfinite(validated[0].loss):
+            raise self._diverged(f"the validation loss is {validated[0].loss} after")
+        return validated
 
     def _pending_signal(self) -> int:
         return self._pending_signals[0] if self._pending_signals else 0
@@ -262,7 +276,7 @@ class Loop:
             if number:
                 self._stop(number)
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int) -> NoReturn:
         self._finish_steps()
         self._save_sound()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
@@ -272,10 +286,11 @@ class Loop:
             f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
         )
 
-    def _finish_epoch(
-        self, logs: dict[str, float], timing: Timing, seconds: float, validated: tuple[Result, np.ndarray] | None
-    ) -> None:
+    def _finish_epoch(self, timing: Timing, seconds: float, validated: tuple[Result, np.ndarray] | None) -> None:
         progress = self.progress
+        logs = dataclasses.asdict(self.trainer.train_result())
+        if validated:
+            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
         measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}
         row = {"epoch": progress.epoch + 1, **logs, **measured}
         self._callbacks.on_epoch_end(progress.epoch, logs)

@@ -4,21 +4,20 @@ import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
-from hh_fast.config import Config, DataConfig, TrainConfig
+from hh_fast.config import Config
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
 from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
 from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.io.files import write_text
-from hh_fast.training.checkpoint import Progress
+from hh_fast.training.run_record import RunConfig, RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -89,45 +88,43 @@ def _validation_part(
 
 def write_report(
     run_dir: Path,
-    identity: dict[str, Any],
+    run: RunConfig,
     data: Data,
-    progress: Progress,
-    result: dict[str, Any],
+    history: list[dict[str, float]],
+    result: RunResult,
     chances: np.ndarray | None,
 ) -> None:
     """Draws the pictures and writes README.md into the run folder.
 
     `chances`: what model.keras gives the validation images, where there are any, as of `saved_probabilities`.
     """
-    draw_curves(progress.history, run_dir / CURVES)
-    last = progress.history[-1]
-    command = command_line(
-        "bin/train", DataConfig.from_json(identity["data"]), TrainConfig.from_json(identity["train"])
-    )
-    measured = [
+    draw_curves(history, run_dir / CURVES)
+    last = result.last
+    command = command_line("bin/train", run.data, run.train)
+    measured: list[list[str]] = [
         ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
         ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
         ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
-        ["images a step", str(identity["batch_size"])],
+        ["images a step", str(run.batch_size)],
         ["byte-identical copies", data.copies],
-        ["peak memory", f"{result['peak_memory_bytes'] / 1e6:.0f} MB"],
-        ["device", ", ".join(identity["devices"])],
-        ["precision, XLA", f"{identity['precision']}, {'on' if identity['jit_compile'] else 'off'}"],
-        ["augmentation", str(Augmentation(**TrainConfig.from_json(identity["train"]).augmentation()))],
-        ["cache", identity["cache"]],
-        *([name, number] for name, number in identity["versions"].items()),
-        ["data fingerprint (SHA-256)", f"`{identity['fingerprint'][:16]}…`"],
+        ["peak memory", f"{result.peak_memory_bytes / 1e6:.0f} MB"],
+        ["device", ", ".join(run.devices)],
+        ["precision, XLA", f"{run.precision}, {'on' if run.jit_compile else 'off'}"],
+        ["augmentation", str(Augmentation(**run.train.augmentation()))],
+        ["cache", run.cache],
+        *([name, number or "none"] for name, number in run.versions.items()),
+        ["data fingerprint (SHA-256)", f"`{run.fingerprint[:16]}…`"],
     ]
     lines = [
         f"# A run of hh_fast: {', '.join(data.class_names)}",
         "",
-        f"{data.train.num_images} training images ({data.source.name}), {identity['num_validation']} validation images,"
-        f" {len(progress.history)} {'epoch' if len(progress.history) == 1 else 'epochs'}. Made by:",
+        f"{data.train.num_images} training images ({data.source.name}), {run.num_validation} validation images,"
+        f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
         "",
         f"    {command}",
         "",
         *(
-            _validation_part(run_dir, data.validation, data.class_names, progress.best_epoch, chances)
+            _validation_part(run_dir, data.validation, data.class_names, result.best_epoch, chances)
             if data.validation and chances is not None
             else ["No validation images."]
         ),

@@ -164,7 +164,7 @@ class Trainer:
         sums = tf.distribute.get_replica_context().all_reduce(SUM, own)
         if self._scales_loss:
             # Keras skips the update where it finds an overflow, and it looks at one replica's gradients alone: show it there.
-            gradients[-1] = tf.where(sums[2] > 0, float("nan"), gradients[-1])
+            gradients = [*gradients[:-1], tf.where(sums[2] > 0, float("nan"), gradients[-1])]
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return sums
 
@@ -191,6 +191,11 @@ class Trainer:
         """Takes a whole step, and returns its loss."""
         return self.finish_step(self.start_step(images, labels))[0]
 
+    @property
+    def num_steps(self) -> int:
+        """Training steps since the last reset."""
+        return int(self._running.numpy()[0])
+
     def train_result(self) -> Result:
         """Of the training steps since the last reset."""
         number, loss, accuracy = self._running.numpy().tolist()
@@ -199,7 +204,7 @@ class Trainer:
     def reset_train_result(self) -> None:
         self._running.assign(np.zeros(3, np.float32))
 
-    def _predict_by_all(self, images: Any, _: Any) -> Any:
+    def _predict_by_all(self, images: Any, labels: Any) -> Any:  # noqa: ARG002
         return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
 
     def evaluate(

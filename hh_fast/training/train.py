@@ -1,10 +1,11 @@
-"""A run: from configs through data and training to a finished run folder, or on from where it stopped."""
+"""A run: from settings through data and training to a finished run folder, or on from where it stopped."""
 
 import contextlib
+import csv
 import dataclasses
+import functools
 import logging
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,69 +25,131 @@ from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
 from hh_fast.io.files import write_json
 from hh_fast.io.memory import peak_memory
+from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 from hh_fast.model import build_model, choose_head
 from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.loop import Loop
+from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.precision import Hardware, choose
 from hh_fast.training.run_folder import (
     BAD_IMAGES,
     BEST_MODEL,
     CHECKPOINTS,
     CONFIG,
+    HISTORY,
     LAST_MODEL,
     RESULT,
     TENSORBOARD,
-    TensorBoard,
     clear,
     find_run,
-    is_finished,
     own,
     refuse_changes,
-    save_portable,
     write_held_out,
     write_history,
 )
+from hh_fast.training.run_record import RunConfig, RunResult, read_config
+from hh_fast.training.saving import TensorBoard, save_portable
 from hh_fast.training.step import Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run, as its folder `run_dir` holds it."""
+
+    run_dir: Path
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The model of the best epoch, in float32: images (batch, height, width, 3), values 0 to 255, to probabilities."""
+        return keras.models.load_model(self.run_dir / BEST_MODEL, compile=False)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """A row an epoch: loss, accuracy, val_loss and val_accuracy where there is validation, and what it took."""
+        with (self.run_dir / HISTORY).open(encoding="utf-8", newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs (of a single output p: [1 - p, p])."""
+        config = read_config(self.run_dir)
+        return config.class_names if config else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    """What a run is made of once its images are known; `config` holds the batch size that `run.train` may leave open."""
+
+    run_dir: Path
+    run: RunConfig
+    config: TrainConfig
+    data: Data
+    hardware: Hardware
+    replicas: Replicas
+    shards: Shards
+
+
+def train(**settings: Any) -> Run:
+    """Trains the CNN, and returns the finished run; the same call goes on where an interrupted one stopped.
+
+        run = hh_fast.train(train_dir="pictures", epochs=15, run_dir="runs/mine")
+        run.model.predict(images)
+
+    Args:
+        settings: The flags of bin/train by name (bin/train --help): `train_dir`, `image_size`, `epochs`, `batch_size`,
+            `cache`, `seed` ..., with the same defaults; lists are tuples.
+
+    Raises:
+        UsageError: an unknown setting, or a value that cannot be used.
+        DataError: folders, images or a run folder that cannot be used.
+        DivergedError: the loss is no finite number. The last checkpoint stays.
+        StoppedError: a KeyboardInterrupt, with the state saved.
+    """
+    data_names, names = ({field.name for field in dataclasses.fields(kind)} for kind in (DataConfig, TrainConfig))
+    unknown = sorted(settings.keys() - data_names - names)
+    if unknown:
+        raise UsageError(
+            f"`{unknown[0]}` must be one of {', '.join(sorted(data_names | names))}. Received: it as a setting"
+        )
+    data = DataConfig(**{name: value for name, value in settings.items() if name in data_names})
+    return train_run(data, TrainConfig(**{name: value for name, value in settings.items() if name in names}))
 
 
 def default_run_dir(config: DataConfig) -> Path:
     return Path("runs") / source_name(config)
 
 
-def _identity(
+def _describe(
     data_config: DataConfig,
     asked: TrainConfig,
     config: TrainConfig,
     data: Data,
     hardware: Hardware,
-    head: str,
     replicas: Replicas,
     shards: Shards,
-) -> dict[str, Any]:
-    """What config.json holds: `data` and `train` as flags have them (`asked`), and what they led to here."""
-    return {
-        "data": data_config.to_json(),
-        "train": asked.to_json(),
-        "class_names": list(data.class_names),
-        "head": head,
-        "precision": hardware.precision,
-        "jit_compile": hardware.jit_compile,
-        "fingerprint": shards.fingerprint,
-        "num_train": shards.num_images,
-        "num_validation": data.validation.num_images if data.validation else 0,
-        "num_bad": len(data.bad),
-        "batch_size": config.batch_size,
-        "cache": data.cache,
-        "devices": list(hardware.devices),
-        "num_replicas": replicas.num_replicas,
-        "num_workers": replicas.num_workers,
-        "num_shards": shards.num_shards,
-        "versions": package_versions(),
-    }
+) -> RunConfig:
+    return RunConfig(
+        data=data_config,
+        train=asked,
+        class_names=data.class_names,
+        head=choose_head(config.head, len(data.class_names)),
+        precision=hardware.precision,
+        jit_compile=hardware.jit_compile,
+        batch_size=config.batch_size,
+        fingerprint=shards.fingerprint,
+        num_train=shards.num_images,
+        num_validation=data.validation.num_images if data.validation else 0,
+        num_bad=len(data.bad),
+        cache=data.cache,
+        devices=tuple(hardware.devices),
+        num_replicas=replicas.num_replicas,
+        num_workers=replicas.num_workers,
+        num_shards=shards.num_shards,
+        versions=package_versions(),
+    )
 
 
 def _for_images(config: TrainConfig, replicas: Replicas, shards: Shards) -> TrainConfig:
@@ -139,15 +202,13 @@ def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas:
     return start(config, cluster)
 
 
-def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
-    """Trains as asked, from the start or from where the run folder stands, and returns the run folder.
+def train_run(data_config: DataConfig, config: TrainConfig, collect_signals: CollectSignals = no_signals) -> Run:
+    """`train`, of configs. In a cluster every worker calls this; only the chief writes to the run folder.
 
-    In a cluster every worker calls this; only the chief writes to the run folder.
+    `collect_signals` as of `Loop`.
 
     Raises:
-        UsageError, DataError, OSError: as `hh_fast.errors` says.
-        DivergedError, StoppedError: as `hh_fast.training.loop.Loop.run` says.
-        ClusterError: another worker is missing, failed, or was started otherwise.
+        as `train`, and ClusterError: another worker is missing, failed, or was started otherwise.
     """
     require_model_size(data_config.image_size)
     data_config = data_config.absolute()
@@ -167,10 +228,13 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
             if replicas.is_chief:
                 stack.enter_context(own(run_dir))
                 old = find_run(run_dir, data_config, config)
-                finished = old is not None and is_finished(run_dir)
+                finished = old is not None and old.train.epochs >= config.epochs and (run_dir / RESULT).exists()
         if replicas.gather_figures([finished]).any():
-            logger.info("The run in %s is finished, nothing to do; --overwrite trains anew", run_dir)
-            return run_dir
+            logger.info(
+                "The run in %s is finished, nothing to do; more --epochs go on with it, --overwrite trains anew",
+                run_dir,
+            )
+            return Run(run_dir)
         with replicas.together():
             shard = (replicas.worker, replicas.num_workers) if config.shard_data else None
             data = load_data(data_config, shard, num_sharing=replicas.num_local_workers)
@@ -178,13 +242,12 @@ def train_run(data_config: DataConfig, config: TrainConfig) -> Path:
         shards = agree(
             replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=config.shard_data
         )
-        head = choose_head(config.head, len(data.class_names))
         asked, config = config, _for_images(config, replicas, shards)
-        identity = _identity(data_config, asked, config, data, hardware, head, replicas, shards)
+        run = _describe(data_config, asked, config, data, hardware, replicas, shards)
         with replicas.together():
-            refuse_changes(run_dir, old, identity)
-        _train(run_dir, identity, data, config, hardware, replicas, shards)
-    return run_dir
+            refuse_changes(run_dir, old, run)
+        _train(_Session(run_dir, run, config, data, hardware, replicas, shards), collect_signals)
+    return Run(run_dir)
 
 
 def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
@@ -195,54 +258,50 @@ def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
     return dataclasses.replace(data_config, cache="none")
 
 
-def _make_trainer(identity: dict[str, Any], config: TrainConfig, hardware: Hardware, replicas: Replicas) -> Trainer:
-    with replicas.strategy.scope():
+def _make_trainer(session: _Session) -> Trainer:
+    run, config = session.run, session.config
+    with session.replicas.strategy.scope():
         model = build_model(
-            tuple(identity["data"]["image_size"]),
-            num_classes=len(identity["class_names"]),
-            head=identity["head"],
-            seed=identity["data"]["seed"],
-            dtype=hardware.precision,
+            run.data.image_size,
+            num_classes=len(run.class_names),
+            head=run.head,
+            seed=run.data.seed,
+            dtype=run.precision,
         )
-        optimizer = make_optimizer(config, hardware.precision)
-    return Trainer(model, optimizer, replicas, batch_size=config.batch_size, jit_compile=hardware.jit_compile)
+        optimizer = make_optimizer(config, run.precision)
+    return Trainer(
+        model, optimizer, session.replicas, batch_size=config.batch_size, jit_compile=session.hardware.jit_compile
+    )
 
 
-def _restore(run_dir: Path, identity: dict[str, Any], data: Data, trainer: Trainer) -> Progress:
+def _restore(session: _Session, trainer: Trainer) -> Progress:
     """Where the run folder stands; a new run's config is written, and which images it holds out."""
+    run_dir, data = session.run_dir, session.data
+    if session.config.overwrite:
+        clear(run_dir)
     progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()
         trainer.model.summary(print_fn=logger.info)
         write_held_out(run_dir, data.validation, data.class_names)
-        write_json(run_dir / CONFIG, identity)
     else:
         logger.info("Going on in %s at epoch %d, step %d", run_dir, progress.epoch + 1, progress.step + 1)
+    (run_dir / RESULT).unlink(missing_ok=True)
+    write_json(run_dir / CONFIG, to_json(session.run))
+    if data.bad:
+        write_bad_images(run_dir / BAD_IMAGES, data.bad)
+        logger.info("All images that are skipped are listed in %s", run_dir / BAD_IMAGES)
     return progress
 
 
-def _train(
-    run_dir: Path,
-    identity: dict[str, Any],
-    data: Data,
-    config: TrainConfig,
-    hardware: Hardware,
-    replicas: Replicas,
-    shards: Shards,
-) -> None:
-    steps = shards.steps_per_epoch(config)
-    trainer = _make_trainer(identity, config, hardware, replicas)
-    _log_start(data, hardware, trainer, config, steps)
-    writes = replicas.is_chief
+def _train(session: _Session, collect_signals: CollectSignals) -> None:
+    run_dir, replicas, data = session.run_dir, session.replicas, session.data
+    trainer = _make_trainer(session)
+    _log_start(data, session.hardware, trainer, session.config, session.shards.steps_per_epoch(session.config))
     progress = Progress()
     with replicas.together():
-        if writes:
-            if config.overwrite:
-                clear(run_dir)
-            progress = _restore(run_dir, identity, data, trainer)
-            if data.bad:
-                write_bad_images(run_dir / BAD_IMAGES, data.bad)
-                logger.info("All images that are skipped are listed in %s", run_dir / BAD_IMAGES)
+        if replicas.is_chief:
+            progress = _restore(session, trainer)
             board = TensorBoard(run_dir / TENSORBOARD, progress.history)
     replicas.share_variables(trainer.variables())
     progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
@@ -260,48 +319,50 @@ def _train(
     Loop(
         trainer,
         data,
-        config,
-        seed=identity["data"]["seed"],
+        session.config,
+        seed=session.run.data.seed,
         progress=progress,
-        save=save if writes else None,
-        keep_best=keep_best if writes else None,
-        shards=shards,
-        show_progress=writes,
+        save=save if replicas.is_chief else None,
+        keep_best=keep_best if replicas.is_chief else None,
+        shards=session.shards,
+        collect_signals=collect_signals,
+        show_progress=replicas.is_chief,
     ).run()
     seconds = time.perf_counter() - start_time
     with replicas.together():
-        if writes:
+        if replicas.is_chief:
             board.close()
-            _finish(run_dir, identity, data, trainer.model, progress, seconds)
+            _finish(session, trainer.model, progress, seconds)
 
 
-def _finish(
-    run_dir: Path, identity: dict[str, Any], data: Data, model: keras.Sequential, progress: Progress, seconds: float
-) -> None:
-    write_history(run_dir, progress.history)
+def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: float) -> None:
+    run_dir, data, history = session.run_dir, session.data, progress.history
+    write_history(run_dir, history)
     save_portable(model, run_dir / LAST_MODEL)
-    num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
     chances, accuracy = None, None
     if data.validation is not None:
         chances = run_report.saved_probabilities(run_dir / BEST_MODEL, data.validation)
         accuracy = float((chances.argmax(axis=1) == data.validation.labels).mean())
-    peak = peak_memory()
-    decoded = predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0
-    best = progress.history[(progress.best_epoch or 1) - 1]
-    result = {
-        "best_epoch": progress.best_epoch,
-        "val_accuracy": accuracy,
-        "best": best,
-        "last": progress.history[-1],
-        "fit_seconds_of_last_start": seconds,
-        "peak_memory_bytes": peak,
-        "decoded_bytes": decoded,
-    }
-    run_report.write_report(run_dir, identity, data, progress, result, chances)
-    write_json(run_dir / RESULT, result)
-    shutil.rmtree(run_dir / CHECKPOINTS)  # the run is done: nothing goes on from them
-    logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", peak / 1e6, decoded / 1e6)
-    measured = (
-        f"accuracy {best['accuracy']:.4f}" if accuracy is None else f"val_accuracy {accuracy:.4f}, of the saved file"
+    num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
+    best_epoch = progress.best_epoch or 1
+    result = RunResult(
+        best_epoch=best_epoch,
+        val_accuracy=accuracy,
+        best=history[best_epoch - 1],
+        last=history[-1],
+        fit_seconds_of_last_start=seconds,
+        peak_memory_bytes=peak_memory(),
+        decoded_bytes=predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
     )
-    logger.info("Saved the model of epoch %s (%s) as %s", progress.best_epoch, measured, run_dir / BEST_MODEL)
+    run_report.write_report(run_dir, session.run, data, history, result, chances)
+    write_json(run_dir / RESULT, to_json(result))
+    checkpoint.keep_last(run_dir / CHECKPOINTS)  # for more epochs
+    logger.info(
+        "Peak memory %.0f MB, of it %.0f MB decoded images", result.peak_memory_bytes / 1e6, result.decoded_bytes / 1e6
+    )
+    measured = (
+        f"accuracy {result.best['accuracy']:.4f}"
+        if accuracy is None
+        else f"val_accuracy {accuracy:.4f}, of the saved file"
+    )
+    logger.info("Saved the model of epoch %s (%s) as %s", best_epoch, measured, run_dir / BEST_MODEL)

@@ -1,0 +1,115 @@
+"""What config.json and result.json of a run folder hold."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hh_fast.config import RUN_CONFIG, RUN_RESULT, Config, DataConfig, TrainConfig
+from hh_fast.errors import DataError
+from hh_fast.io.typed_json import from_json
+
+# What may differ between the parts of one run: it decides where things are and when, not what comes out.
+FREE_FIELDS = frozenset(
+    {
+        "run_dir",
+        "overwrite",
+        "cache",
+        "cache_dir",
+        "tfds_manual_dir",
+        "device",
+        "require_gpu",
+        "checkpoint_every_steps",
+        "strategy",
+        "worker_timeout_s",
+        "data_service",
+    }
+)
+# What the settings led to, and must lead to again for a run to go on, with the words for it.
+BOUND_FACTS = {
+    "precision": "precision",
+    "jit_compile": "jit_compile",
+    "class_names": "the classes",
+    "num_shards": "the number of shards",
+    "batch_size": "batch_size",
+}
+Record = TypeVar("Record", bound="RunConfig | RunResult")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """config.json: the settings as flags have them, and what they led to on these images and this machine.
+
+    `fingerprint` is the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all
+    workers; `batch_size` is the global one.
+    """
+
+    data: DataConfig
+    train: TrainConfig
+    class_names: tuple[str, ...]
+    head: str
+    precision: str
+    jit_compile: bool
+    batch_size: int
+    fingerprint: str
+    num_train: int
+    num_validation: int
+    num_bad: int
+    cache: str
+    devices: tuple[str, ...]
+    num_replicas: int
+    num_workers: int
+    num_shards: int
+    versions: dict[str, str | None]
+
+    def other_settings(self, data: DataConfig, train: TrainConfig) -> list[str]:
+        """In words, the settings in which `data` and `train` ask for another run. More epochs go on with this one."""
+        train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
+        pairs = [*_bound_settings(self.data, data), *_bound_settings(self.train, train)]
+        return [f"{name} was {before} and is {now}" for name, before, now in pairs if before != now]
+
+    def other_facts(self, new: "RunConfig") -> list[str]:
+        """In words, what the same settings lead to now, and did not before."""
+        changed = ["the images changed"] if self.fingerprint != new.fingerprint else []
+        for name, words in BOUND_FACTS.items():
+            before, now = getattr(self, name), getattr(new, name)
+            changed += [f"{words} was {before} and is {now}"] if before != now else []
+        return changed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """result.json: how a finished run ended. `val_accuracy` is measured on the saved model.keras; rows are of history.csv."""
+
+    best_epoch: int
+    val_accuracy: float | None
+    best: dict[str, float]
+    last: dict[str, float]
+    fit_seconds_of_last_start: float
+    peak_memory_bytes: int
+    decoded_bytes: int
+
+
+def _bound_settings(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
+    return [(name, before, getattr(new, name)) for name, before in vars(old).items() if name not in FREE_FIELDS]
+
+
+def _read(kind: type[Record], path: Path) -> Record | None:
+    try:
+        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValueError as e:
+        raise DataError(
+            f"{path} is damaged, or of another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
+        ) from e
+
+
+def read_config(run_dir: Path) -> RunConfig | None:
+    """The config of a run folder, or None where there is none. Raises `DataError` where it cannot be read."""
+    return _read(RunConfig, run_dir / RUN_CONFIG)
+
+
+def read_result(run_dir: Path) -> RunResult | None:
+    """The result of a finished run, or None where there is none. Raises `DataError` where it cannot be read."""
+    return _read(RunResult, run_dir / RUN_RESULT)

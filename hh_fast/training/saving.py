@@ -1,0 +1,46 @@
+"""What training writes as it goes: models in float32, and TensorBoard's event files."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from hh_fast.io.files import atomic_path
+from hh_fast.model import in_float32
+
+
+def save_portable(model: keras.Sequential, path: Path) -> None:
+    """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
+    portable = in_float32(model)
+    with atomic_path(path) as temporary:
+        named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
+        try:
+            portable.save(named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+class TensorBoard:
+    """Event files, rebuilt from the history when a run is resumed, so that no epoch stands there twice."""
+
+    _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
+
+    def __init__(self, folder: Path, history: list[dict[str, float]]) -> None:
+        if folder.exists():
+            shutil.rmtree(folder)
+        self._writer = tf.summary.create_file_writer(str(folder))
+        for row in history:
+            self.add(row)
+
+    def add(self, row: dict[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in row.items():
+                if name != "epoch":
+                    # tf.summary.scalar would need the package tensorboard, which only a viewer does.
+                    tf.summary.write(name, tf.constant(value, tf.float32), int(row["epoch"]), self._SCALAR)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
