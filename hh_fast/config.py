@@ -327,7 +327,7 @@ FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(Config):
-    """What is exported, in which formats, and what each file must prove."""
+    """What is exported, in which formats, and the parity check that each file must pass."""
 
     run_dir: str | None = option(
         None, "Run folder of bin/train whose model is exported, with the run's data and class names."

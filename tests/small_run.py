@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hh_fast.predict.classifier import Classifier
+
 CLASS_NAMES = ("horses", "humans")
 IMAGE_SIZE = (96, 96)
 
@@ -122,6 +124,16 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         license="apache-2.0",
     )
     return export(config, {})
+
+
+def fake_classifier() -> Classifier:
+    """Scores an image by its first pixel's first channel."""
+
+    def score(images: np.ndarray) -> np.ndarray:
+        p = images[:, 0, 0, 0].astype(np.float32) / 255
+        return np.stack([1 - p, p], axis=1)
+
+    return Classifier("fake", CLASS_NAMES, (2, 2), score)
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def _limits(trained: TrainedModel, num_validation: int) -> str:
         "- Scores are not calibrated: 0.9 does not mean right in 9 of 10 cases.\n"
         f"- It was measured on {num_validation} images like those that it was trained on. Other cameras, backgrounds and poses"
         " can do worse: measure on images of your own, with `bin/predict --model=FILE FOLDER`.\n"
-        f"- An image is squeezed to {height} x {width} pixels without regard to its aspect.\n"
+        f"- An image is stretched to {height} x {width} pixels without regard to its aspect.\n"
         "- It must not decide anything about people."
     )
 

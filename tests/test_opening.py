@@ -1,11 +1,9 @@
-"""Any artifact, any images: classes and scores."""
+"""Any artifact becomes a classifier with the Keras model's scores, or one clear line."""
 
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +11,12 @@ import pytest
 from PIL import Image
 from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 
-from hh_fast.data.headers import CUT_OFF
 from hh_fast.errors import DataError, UsageError
 from hh_fast.evaluation.metrics import class_probabilities
-from hh_fast.predict.classifier import Classifier, name_classes
-from hh_fast.predict.disagreement import compare, draw
-from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.classifier import name_classes
+from hh_fast.predict.files import Found
 from hh_fast.predict.opening import load_classifier
-from hh_fast.predict.output import Summary
-from hh_fast.predict.stream import Prediction, predict, predict_bytes, read_batches
+from hh_fast.predict.stream import predict_bytes
 from hh_fast.predict.tflite_metadata import Metadata, embed
 
 pytest_plugins = ["small_run"]
@@ -324,176 +319,3 @@ sys.exit(main(["--model={run.run_dir}", "x.png"]))
         "predict: `model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the"
         f" model. Received: {run.run_dir}"
     )
-
-
-def test_finds_files_folders_globs_and_lines(tmp_path: Path) -> None:
-    for name in ("b/2.PNG", "b/1.jpg", "a/x/3.gif", "top.bmp", "notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    root = str(tmp_path)
-
-    def found(*arguments: str, stdin: Sequence[bytes] = ()) -> list[str]:
-        return [item.path.removeprefix(f"{root}/") for item in find_images(arguments, CLASS_NAMES, stdin)]
-
-    assert found(root) == ["top.bmp", "a/x/3.gif", "b/1.jpg", "b/2.PNG"]
-    assert found(f"{root}/notes.txt", f"{root}/b") == ["notes.txt", "b/1.jpg", "b/2.PNG"]
-    assert found(f"{root}/**/*.gif", f"{root}/b/*") == ["a/x/3.gif", "b/1.jpg", "b/2.PNG"]
-    assert found("-", stdin=[f"{root}/top.bmp\n".encode(), b"\n", f"{root}/b\r\n".encode()]) == [
-        "top.bmp",
-        "b/1.jpg",
-        "b/2.PNG",
-    ]
-    assert found("absent.png") == ["absent.png"]
-    assert found(f"{root}/*.tiff") == []
-
-
-def test_labels_where_sub_folders_are_the_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("humans/1.png", "humans/deeper/2.png", "horses/3.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert [item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())] == [0, 1, 1]
-    (tmp_path / "mules").mkdir()
-    assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())} == {None}
-    assert caplog.messages == [
-        f"No accuracy for {tmp_path}: its sub-folders horses, humans, mules are not the model's classes horses, humans"
-    ]
-
-
-def fake_classifier() -> Classifier:
-    """Scores an image by its first pixel's first channel."""
-
-    def score(images: np.ndarray) -> np.ndarray:
-        p = images[:, 0, 0, 0].astype(np.float32) / 255
-        return np.stack([1 - p, p], axis=1)
-
-    return Classifier("fake", CLASS_NAMES, (2, 2), score)
-
-
-def test_reads_only_a_few_batches_ahead() -> None:
-    taken = 0
-
-    def endless() -> Iterator[Found]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield Found(str(taken))
-
-    stream = read_batches(endless(), lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=4)
-    for _ in range(10):
-        next(stream)
-    assert taken <= 4 * 13
-    stream.close()
-
-
-def test_bad_files_are_named_and_the_rest_goes_on() -> None:
-    def read(path: str) -> np.ndarray:
-        if path == "bad":
-            raise DataError("bad: not an image")
-        if path == "locked":
-            raise PermissionError(13, "Permission denied")
-        time.sleep(0.01 if path == "200" else 0)
-        return np.full((2, 2, 3), int(path), np.uint8)
-
-    found = [Found("200", 1), Found("bad", 0), Found("10", 0), Found("locked"), Found("250", 0)]
-    made = list(predict(fake_classifier(), found, read, batch_size=2))
-    assert [item.path for item in made] == ["200", "bad", "10", "locked", "250"]
-    assert [item.fault for item in made] == [None, "bad: not an image", None, "locked: Permission denied", None]
-    assert [item.ranked()[:1] for item in made] == [[1], [], [0], [], [1]]
-    summary = Summary(CLASS_NAMES)
-    for item in made:
-        summary.add(item)
-    assert (summary.num_images, summary.num_unreadable) == (5, 2)
-    assert summary.to_text() == (
-        "accuracy 0.6667 (2 of 3)\n"
-        "| true \\ predicted | horses | humans |\n"
-        "| ---------------- | -----: | -----: |\n"
-        "| horses           |      1 |      1 |\n"
-        "| humans           |      0 |      1 |"
-    )
-
-
-def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores: np.ndarray, tmp_path: Path) -> None:
-    classifier = load_classifier(str(bundle / "saved_model"))
-    found = list(find_images([str(run.validation_dir)], CLASS_NAMES, ()))
-    (tmp_path / "cut.png").write_bytes(Path(found[0].path).read_bytes()[:500])
-    Image.new("P", (24, 24)).save(tmp_path / "palette.bmp")
-    found += [Found(str(tmp_path / "cut.png")), Found(str(tmp_path / "palette.bmp"))]
-    *good, bad, bmp = predict_bytes(classifier, found, max_image_pixels=LIMIT)
-    np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-5)
-    assert bad.fault == f"{tmp_path / 'cut.png'}: {CUT_OFF}"
-    assert bmp.fault == (
-        f"{tmp_path / 'palette.bmp'}: a SavedModel does not read this kind as an image viewer shows it: leave out"
-        " --signature=bytes"
-    )
-
-
-def test_compare_shows_the_worst_first(tmp_path: Path) -> None:
-    one = fake_classifier()
-
-    def other_score(images: np.ndarray) -> np.ndarray:
-        moved = images.astype(int)
-        moved[:, 0, 0, 0] -= moved[:, 0, 0, 1]
-        return one.score(np.clip(moved, 0, 255))
-
-    other = Classifier("folder/other", CLASS_NAMES, (2, 2), other_score)
-    # first channel: p of one; second: by how much the other says less
-    pixels = {"same": (200, 0), "far": (250, 100), "flips": (130, 10), "near": (200, 5)}
-
-    def read(path: str) -> np.ndarray:
-        if path not in pixels:
-            raise DataError(f"{path}: not an image")
-        image = np.zeros((2, 2, 3), np.uint8)
-        image[0, 0, :2] = pixels[path]
-        return image
-
-    comparison = compare(one, other, [Found(path) for path in (*pixels, "bad")], read, batch_size=3)
-    assert [item.path for item in comparison.worst] == ["flips", "far", "near", "same"]
-    assert (comparison.num_images, comparison.agreement) == (4, 0.75)
-    assert comparison.largest_difference == pytest.approx(100 / 255)
-    assert comparison.unreadable == ["bad: not an image"]
-    assert comparison.lines()[:2] == [
-        "fake and folder/other name the same class on 3 of 4 images (0.7500); scores differ by 0.392157 at most and"
-        " 0.112745 on average. The largest differences:",
-        "flips: humans 0.510 | horses 0.529",
-    ]
-    assert comparison.worst[0].classes == ("humans", "horses")
-    draw(comparison, read, tmp_path / "compare.png")
-    with Image.open(tmp_path / "compare.png") as picture:
-        assert (picture.format, picture.width > 500) == ("PNG", True)
-
-
-def test_the_largest_difference_counts_where_it_is_not_shown() -> None:
-    """Twenty images whose class differs by a hair fill the list; one that differs by far keeps its class."""
-    one = fake_classifier()
-
-    def other_score(images: np.ndarray) -> np.ndarray:
-        p = np.where(images[:, 0, 0, 0] == 128, 0.49, 1.0)
-        return np.stack([1 - p, p], axis=1).astype(np.float32)
-
-    other = Classifier("other", CLASS_NAMES, (2, 2), other_score)
-    found = [Found("128")] * 20 + [Found("153")]
-    comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
-    assert {item.path for item in comparison.worst} == {"128"}
-    assert comparison.largest_difference == pytest.approx(0.4)
-
-
-def test_compare_keeps_only_the_worst(tmp_path: Path) -> None:
-    one, other = fake_classifier(), fake_classifier()
-    found = [Found(str(i)) for i in range(100)]
-    comparison = compare(one, other, found, lambda path: np.full((2, 2, 3), int(path), np.uint8), batch_size=8)
-    assert len(comparison.worst) == 16
-
-
-def test_models_of_different_kinds_cannot_be_compared() -> None:
-    one = fake_classifier()
-    other = Classifier("other", CLASS_NAMES, (4, 4), one.score)
-    with pytest.raises(DataError) as caught:
-        compare(one, other, [], lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=8)
-    assert str(caught.value) == ("fake and other differ in image_size, (2, 2) and (4, 4): compare models of one kind")
-    with pytest.raises(DataError, match="^no image to compare on: no file matches$"):
-        compare(one, one, [], lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=8)
-
-
-def test_prediction_without_scores_ranks_nothing() -> None:
-    assert Prediction("x", None, None, "fault").ranked() == []
-    assert Prediction("x", None, np.array([0.5, 0.5]), None).ranked() == [0, 1]
