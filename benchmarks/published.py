@@ -80,6 +80,19 @@ class PageFigures:
     desktop_model_ms: float
 
 
+@dataclasses.dataclass(frozen=True)
+class StartFigures:
+    """Seconds of the stages before the second training step, and of bare decoding of the same files."""
+
+    bare_decoding_s: float
+    import_s: float
+    listing_s: float
+    hashing_s: float
+    decoding_s: float
+    tracing_s: float
+    first_step_s: float
+
+
 def read(name: str, kind: Any, folder: Path = RESULTS) -> Any:
     """The results of a benchmark as `kind`, or None where it was not run yet.
 

@@ -15,7 +15,7 @@ from typing import Any
 import published
 import scaling_model
 from input_model import Costs, feed
-from published import IteratorFigures, PageFigures, Published, ScaleFigures
+from published import IteratorFigures, PageFigures, Published, ScaleFigures, StartFigures
 
 from hh_fast.bench.report import (
     bound_table,
@@ -80,6 +80,22 @@ def step(results: Published[StepFigures]) -> str:
     rows = [[outcome.name, with_spread(outcome, "steady_images_per_s")] for outcome in results.outcomes]
     header = [f"training step, batch {results.settings['batch_size']}", "images/s"]
     return joined(markdown_table(header, rows), ratio_table(results.ratios), *footer(results))
+
+
+def start(results: Published[StartFigures]) -> str:
+    names = {
+        "import_s": "import of TensorFlow, devices looked for",
+        "listing_s": "listing the files",
+        "hashing_s": "reading and hashing them, headers checked",
+        "decoding_s": "decoding them into the cache",
+        "tracing_s": "building and tracing the step",
+        "first_step_s": "the first step",
+        "bare_decoding_s": "for comparison: bare decoding of the files, every core",
+    }
+    outcome = results.outcomes[0]
+    rows = [[name, with_spread(outcome, figure, 2)] for figure, name in names.items()]
+    header = [f"before the second step, {results.settings['num_images']:,} images", "s"]
+    return joined(markdown_table(header, rows), *footer(results))
 
 
 def scale(results: Published[ScaleFigures]) -> str:
@@ -295,6 +311,7 @@ TABLES: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "training": ("training", Published[TrainingFigures], training),
     "recipe": ("recipe", Published[TrainingFigures], training),
     "inputs": ("inputs", Published[InputFigures], inputs),
+    "start": ("start", Published[StartFigures], start),
     "step": ("step", Published[StepFigures], step),
     "gpu": ("gpu", Published[TrainingFigures], gpu),
     "scale": ("scale", Published[ScaleFigures], scale),

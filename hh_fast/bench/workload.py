@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from hh_fast.bench.results import DataSummary, Plan
-from hh_fast.config import AugmentationConfig, DataConfig, TrainConfig
+from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.errors import DataError, UsageError
 from hh_fast.model import build_model, choose_head
@@ -75,8 +75,7 @@ class Workload:
 
 def refuse_unequal_work(train: TrainConfig) -> None:
     """Raises `UsageError` for flags that one of the arms could not follow in the same way as the others."""
-    fields = dataclasses.fields(AugmentationConfig)
-    if given := [field.name for field in fields if getattr(train, field.name) != field.default]:
+    if given := train.augmentation():
         raise UsageError(
             "`augment` and its ranges must be left out of a bench: its arms say which of them augment."
             f" Received: {', '.join(given)}"
