@@ -569,7 +569,9 @@ class ServeConfig(Config):
     cert: str | None = option(None, "A certificate (PEM, with its chain) that browsers trust, instead of the own one.")
     key: str | None = option(None, "The private key of --cert (PEM).")
     host: str = option(
-        "0.0.0.0", "Address to listen at; 0.0.0.0: all of this machine's, 127.0.0.1: this machine alone."
+        "0.0.0.0",
+        "Address to listen at: 0.0.0.0 for all of this machine's, 127.0.0.1 for this machine alone, or the one of several that"
+        " the phone reaches.",
     )
     port: int = option(8443, "Port to listen at; 0: a free one.")
     qr: bool = option(True, "Print the address as a QR code too.")

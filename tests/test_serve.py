@@ -1,6 +1,7 @@
 """bin/serve without a browser: what the site holds, and a server that stays up whatever comes in."""
 
 import concurrent.futures
+import gzip
 import http.client
 import json
 import logging
@@ -269,6 +270,13 @@ def test_files_come_with_their_type_and_the_policy(
     assert ask(served, "HEAD", path)[1] == b""
     again, nothing = ask(served, path=path, If_None_Match=response.headers["ETag"])
     assert (again.status, nothing) == (304, b"")
+
+
+def test_who_takes_gzip_gets_less(start: Callable[..., SiteServer], files: dict[str, bytes]) -> None:
+    response, body = ask(start(), path="/app.js", Accept_Encoding="br, gzip")
+    assert (response.headers["Content-Encoding"], response.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert len(body) == int(response.headers["Content-Length"]) < len(files["app.js"]) / 2
+    assert gzip.decompress(body) == files["app.js"]
 
 
 HOSTILE = [

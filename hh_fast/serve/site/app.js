@@ -16,7 +16,7 @@ const CAMERA_ERRORS = {
 
 let classifier;
 let stream = null; // of the camera, also while paused
-let facing = "environment";
+let wanted = { facingMode: "environment" }; // which camera
 let paused = false;
 let turn = 0; // counts what was begun; whoever finds it changed has been overtaken
 
@@ -104,17 +104,26 @@ function nextFrame() {
   });
 }
 
-async function follow(mine) {
+async function follow() {
+  const mine = turn;
   const video = $("video");
-  while (turn === mine && !paused) {
+  while (turn === mine) {
     await nextFrame();
-    if (turn !== mine || paused || !video.videoWidth) continue;
+    if (turn !== mine || !video.videoWidth) continue;
     const { videoWidth: width, videoHeight: height } = video;
     const result = await classify(video, width, height);
-    if (turn !== mine || paused) return;
+    if (turn !== mine) return;
     stage("video", width, height);
     showResult(...result);
   }
+}
+
+function startFollowing() {
+  $("camera").textContent = "Pause";
+  follow().catch((error) => {
+    stopCamera();
+    fail(error);
+  });
 }
 
 async function startCamera() {
@@ -124,7 +133,7 @@ async function startCamera() {
   stopCamera();
   const mine = turn;
   let opened;
-  const video = { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, resizeMode: "none" }; // the whole frame
+  const video = { ...wanted, width: { ideal: 640 }, height: { ideal: 480 }, resizeMode: "none" }; // the whole frame
   try {
     opened = await navigator.mediaDevices.getUserMedia({ video });
   } catch (error) {
@@ -144,19 +153,34 @@ async function startCamera() {
   $("video").srcObject = stream;
   $("video").classList.toggle("mirrored", track.getSettings().facingMode === "user");
   await $("video").play();
-  $("camera").textContent = "Pause";
-  const devices = await navigator.mediaDevices.enumerateDevices();
-  $("flip").hidden = devices.filter((device) => device.kind === "videoinput").length < 2;
-  follow(mine).catch(fail);
+  $("flip").hidden = (await cameras()).length < 2;
+  startFollowing();
+}
+
+async function cameras() {
+  return (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "videoinput");
+}
+
+// Phones know front and back, and have several of each; elsewhere the next camera is taken.
+async function switchCamera() {
+  const { deviceId, facingMode } = stream?.getVideoTracks()[0].getSettings() ?? {};
+  const ids = (await cameras()).map((device) => device.deviceId);
+  const next = ids[(ids.indexOf(deviceId) + 1) % ids.length];
+  wanted = facingMode ? { facingMode: facingMode === "user" ? "environment" : "user" } : { deviceId: { exact: next } };
+  await startCamera();
 }
 
 async function toggleCamera() {
   if (!stream) return startCamera();
+  turn++;
   paused = !paused;
-  $("camera").textContent = paused ? "Go on" : "Pause";
-  if (paused) return $("video").pause();
-  await $("video").play();
-  return follow(turn);
+  if (paused) {
+    $("video").pause();
+    $("camera").textContent = "Go on";
+  } else {
+    await $("video").play();
+    startFollowing();
+  }
 }
 
 async function classifyFile(file) {
@@ -191,10 +215,7 @@ function fileOf(transfer) {
 
 function listen() {
   $("camera").addEventListener("click", asked(toggleCamera));
-  $("flip").addEventListener("click", asked(() => {
-    facing = facing === "user" ? "environment" : "user";
-    return startCamera();
-  }));
+  $("flip").addEventListener("click", asked(switchCamera));
   for (const id of ["file", "shot"]) {
     $(id).addEventListener("change", asked(async ({ target }) => {
       const [file] = target.files;
