@@ -26,6 +26,8 @@ AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
 # OpenCV's codes by the signs of x and y.
 FLIPS = {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}
 NUM_DRAWS = 12
+# An image is copied with what lies around it, before it is resampled, up to so many times its size.
+MAX_WIDENED = 9
 
 
 def _require(holds: bool, name: str, rule: str, received: object) -> None:
@@ -211,12 +213,33 @@ def _is_outside(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
     return (~inside).view(np.uint8)
 
 
-def _resample(image: np.ndarray, matrix: np.ndarray, new: np.ndarray, fill_mode: str, cval: float) -> None:
+def _margins(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
+    """How far new pixels, and their neighbors, reach beyond the old image: left, top, right and bottom, int (n, 4)."""
+    corners = np.array([[x, y, 1.0] for x in (0, width - 1) for y in (0, height - 1)])
+    reached = matrices @ corners.T
+    before, after = 1 - np.floor(reached.min(2)), np.ceil(reached.max(2)) + 3 - (width, height)
+    return np.maximum(np.concatenate([before, after], 1), 0).astype(int)
+
+
+def _resample(
+    image: np.ndarray, matrix: np.ndarray, margin: np.ndarray, new: np.ndarray, scratch: np.ndarray, fill_mode: str
+) -> None:
+    """Fills `new`; `scratch` is memory for the image with its `margin`."""
     height, width = new.shape[:2]
+    left, top, right, bottom = margin.tolist()
+    shape = (top + height + bottom, left + width + right, *image.shape[2:])
+    # OpenCV takes half as long again where it must look at the border of the image for itself.
+    if margin.any() and np.prod(shape) <= scratch.size:
+        wide = scratch[: np.prod(shape)].reshape(shape)
+        image = cv2.copyMakeBorder(image, top, bottom, left, right, BORDERS[fill_mode], dst=wide)
+        matrix = np.add(matrix, [[0, 0, left], [0, 0, top]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(image, matrix, (width, height), dst=new, flags=flags, borderMode=BORDERS[fill_mode])
-    if fill_mode == "constant":  # OpenCV would blend the outermost pixels into it
-        cv2.copyTo(np.full_like(new, round(cval)), _is_outside(matrix, height, width), dst=new)
+
+
+def _fill_outside(matrix: np.ndarray, new: np.ndarray, cval: float) -> None:
+    """SciPy's `constant`: `cval` from the outermost pixels' centres on, where OpenCV would blend the two."""
+    cv2.copyTo(np.full_like(new, round(cval)), _is_outside(matrix, *new.shape[:2]), dst=new)
 
 
 def _recolour(image: np.ndarray, shift: float | None, brightness: float | None) -> None:
@@ -248,10 +271,14 @@ def apply(
     out = np.empty((len(images), height, width, 3), np.uint8) if out is None else out
     matrices = _matrices(parameters, len(images), height, width)
     resampled = any(name in parameters for name in AFFINE)
+    margins = _margins(matrices, height, width)
+    scratch = np.empty(MAX_WIDENED * images[0].size, np.uint8)
     colours = [parameters.get(name, [None] * len(images)) for name in ("channel_shift_intensity", "brightness")]
-    for image, matrix, new, shift, brightness in zip(images, matrices, out, *colours, strict=True):
+    for image, matrix, margin, new, shift, brightness in zip(images, matrices, margins, out, *colours, strict=True):
         if resampled:
-            _resample(image, matrix, new, fill_mode, cval)
+            _resample(image, matrix, margin, new, scratch, fill_mode)
+            if fill_mode == "constant":
+                _fill_outside(matrix, new, cval)
         elif matrix[0, 0] == matrix[1, 1] == 1:
             np.copyto(new, image)
         else:

@@ -25,6 +25,7 @@ ALL = {**GEOMETRY, **FLIPS, **COLOURS}
 CASES: dict[str, tuple[dict[str, Any], float]] = {
     **{name: ({name: value}, 0.51) for name, value in (GEOMETRY | FLIPS).items()},
     "all geometry": (GEOMETRY | FLIPS, 0.51),
+    "far away": ({"theta": 10.0, "tx": 300.4, "ty": -200.7}, 0.51),
     "darker": ({"brightness": 0.4}, 0.0),
     "brighter": ({"brightness": 1.7}, 0.0),
     "channel shift up": ({"channel_shift_intensity": 40.0}, 0.51),
