@@ -5,6 +5,7 @@ The public names, each loaded when it is first used:
   image_dataset_from_directory   Keras' function of that name, decoded once and shuffled whole, for anyone's model and `fit`
   Augmentation                   what happens to training images
   build_model                    the CNN of the "Horses or Humans" recipe
+  train                          bin/train as a function
   load_classifier                any trained or exported model -> class and score
 
 The way of the data, room by room:
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
     from hh_fast.data.image_dataset import image_dataset_from_directory
     from hh_fast.model import build_model
     from hh_fast.predict.opening import load_classifier
+    from hh_fast.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier"]
+__all__ = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier", "train"]
 
 _MODULES = {
     "Augmentation": "hh_fast.augmentation",
     "build_model": "hh_fast.model",
     "image_dataset_from_directory": "hh_fast.data.image_dataset",
     "load_classifier": "hh_fast.predict.opening",
+    "train": "hh_fast.training.train",
 }
 
 

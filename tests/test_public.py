@@ -18,7 +18,8 @@ pytest_plugins = ["small_run"]
 
 
 def test_the_public_names() -> None:
-    assert hh_fast.__all__ == ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier"]
+    names = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier", "train"]
+    assert hh_fast.__all__ == names
     assert {*hh_fast.__all__, "__version__"} <= set(dir(hh_fast))
     for name in hh_fast.__all__:
         assert getattr(hh_fast, name).__name__ == name
