@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": BELOW | {"augmentation", "data", "model", "evaluation", "distributed"},
     "predict": BELOW | {"data", "model", "evaluation"},
     "export": BELOW | {"data", "model", "evaluation", "training", "predict"},
-    "bench": BELOW | {"data", "model", "evaluation", "training", "predict", "distributed"},
+    "bench": BELOW | {"augmentation", "data", "model", "evaluation", "training", "predict", "distributed"},
     "serve": BELOW,
     "cli": BELOW | {"augmentation", "data", "model", "training", "predict", "export", "bench", "serve", "distributed"},
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hh_fast.bench import bounds, own_loop, training_race
-from hh_fast.bench.training_race import GENERATOR, OWN, STOCK, Arm, train_arm
+from hh_fast.bench.training_race import GENERATOR, OWN, OWN_DATA, STOCK, Arm, train_arm
 from hh_fast.bench.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
 
@@ -24,11 +24,13 @@ def make_workload(make_images, tmp_path):
 
 def test_all_arms_train_on_every_image_from_the_same_weights(make_workload):
     workload = make_workload(optimizer="sgd", learning_rate=1e-9)
-    generator, stock, own = (train_arm(Arm(method), workload) for method in (GENERATOR, STOCK, OWN))
-    assert generator.images == stock.images == own.images == (8, 8)
+    methods = GENERATOR, STOCK, OWN_DATA, OWN
+    generator, stock, own_data, own = (train_arm(Arm(method), workload) for method in methods)
+    assert generator.images == stock.images == own_data.images == own.images == (8, 8)
     # With a learning rate of nothing the weights stay, so each epoch's loss is that of the initial ones on all images.
     np.testing.assert_allclose(generator.loss, own.loss, rtol=1e-4)
     np.testing.assert_allclose(stock.loss, own.loss, rtol=1e-4)
+    np.testing.assert_allclose(own_data.loss, own.loss, rtol=1e-4)
     assert generator.val_accuracy == stock.val_accuracy == own.val_accuracy
 
 
@@ -44,7 +46,7 @@ def test_figures_fit_together(make_workload, method):
 
 
 @pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras' own import
-@pytest.mark.parametrize("method", [GENERATOR, STOCK, OWN])
+@pytest.mark.parametrize("method", [GENERATOR, STOCK, OWN_DATA, OWN])
 def test_augmented_arms_see_other_images(make_workload, method):
     workload = make_workload(optimizer="sgd", learning_rate=1e-9)
     plain, augmented = (train_arm(Arm(method, augment=augment), workload) for augment in (False, True))

@@ -15,15 +15,18 @@ from typing import Any
 
 import keras
 
+from hh_fast.augmentation import Augmentation
 from hh_fast.bench import baselines, own_loop
 from hh_fast.bench.bounds import matrix_bound, own_step, resident_bound, stock_step
 from hh_fast.bench.isolate import isolated
 from hh_fast.bench.results import TrainingFigures
 from hh_fast.bench.statistics import Claim, Variant
 from hh_fast.bench.workload import Workload
+from hh_fast.data.image_dataset import image_dataset_from_directory
 from hh_fast.io.memory import PeakMemory
 
 GENERATOR, STOCK, OWN = "ImageDataGenerator + fit", "stock tf.data + fit", "hh_fast"
+OWN_DATA = "hh_fast.image_dataset_from_directory + fit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +44,18 @@ class Arm:
 
 def all_arms(precision: str) -> list[Arm]:
     """Every arm, by what users commonly run first; `precision` is the machine's own."""
-    plain = [Arm(GENERATOR), Arm(STOCK), Arm(STOCK, precision), Arm(OWN), Arm(OWN, precision)]
+    plain = [Arm(method, kind) for method in (STOCK, OWN_DATA, OWN) for kind in ("float32", precision)]
     augmented = [Arm(GENERATOR, augment=True), Arm(STOCK, precision, augment=True), Arm(OWN, precision, augment=True)]
-    return list(dict.fromkeys([*plain, *augmented]))  # on a machine whose own precision is float32 some are the same
+    return list(
+        dict.fromkeys([Arm(GENERATOR), *plain, *augmented])
+    )  # on a machine whose own precision is float32 some are the same
 
 
 def raced_arms(precision: str, *, quick: bool) -> list[Arm]:
     """What `bin/bench` races: the five arms that matter, or three."""
     if quick:
         return [Arm(GENERATOR), Arm(STOCK, precision), Arm(OWN, precision)]
-    return [arm for arm in all_arms(precision) if not arm.augment]
+    return [arm for arm in all_arms(precision) if arm.method != OWN_DATA and not arm.augment]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +93,22 @@ def _stock_feed(workload: Workload, augment: bool) -> Feed:
         baselines.stock_dataset(data.validation_dir, **held_out) if data.validation_dir else None,
         {"shuffle": False},  # the data set does
         (*layers, keras.layers.Rescaling(1 / 255)),
+    )
+
+
+def _own_data_feed(workload: Workload, augment: bool) -> Feed:
+    """As its users put this package's data set under their own `fit`."""
+    data, train = workload.data, workload.train
+    augmentation = Augmentation(**baselines.AUGMENTATION) if augment else None
+    options: dict[str, Any] = {"image_size": data.image_size, "seed": data.seed, "cache": "memory", "verbose": False}
+    held_out = {"batch_size": train.validation_batch_size, "shuffle": False, **options}
+    return Feed(
+        image_dataset_from_directory(
+            workload.train_dir, batch_size=train.batch_size, dtype="uint8", augment=augmentation, **options
+        ),
+        image_dataset_from_directory(data.validation_dir, dtype="uint8", **held_out) if data.validation_dir else None,
+        {"shuffle": False},
+        (keras.layers.Rescaling(1 / 255),),
     )
 
 
@@ -186,6 +207,7 @@ def _own(arm: Arm, workload: Workload) -> TrainingFigures:
 METHODS: dict[str, Callable[[Arm, Workload], TrainingFigures]] = {
     GENERATOR: functools.partial(_fit, _generator_feed),
     STOCK: functools.partial(_fit, _stock_feed),
+    OWN_DATA: functools.partial(_fit, _own_data_feed),
     OWN: _own,
 }
 
