@@ -17,7 +17,7 @@ from published import IteratorFigures
 
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.statistics import Outcome
-from hh_fast.data.engine import as_written
+from hh_fast.data.engine import without_autotune
 
 LIVES_S = (0.35, 1.5, 5.5)
 NAMES = {True: "tf.data's autotuner", False: "no autotuner"}
@@ -27,7 +27,7 @@ def measure(tuned: bool, life_s: float, repeats: int) -> IteratorFigures:
     """Seconds that each of `repeats` iterators took to end, after `life_s` seconds of use."""
     size = tf.data.AUTOTUNE if tuned else 2
     dataset = tf.data.Dataset.range(1 << 60).map(lambda i: i + 1, num_parallel_calls=size).prefetch(size)
-    dataset = dataset if tuned else as_written(dataset)
+    dataset = dataset if tuned else without_autotune(dataset)
     waited = []
     for _ in range(repeats):
         gc.collect()

@@ -18,14 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faultlib import bombs, crowd, forged, images, kills, models, names, products, soak, storage, supply
+from faultlib.counts import Counts
 from faultlib.runner import make_set, run
-from faultlib.tally import Tally
 
 RESULTS = Path(__file__).with_name("results") / "faults.json"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
-def _kills(work: Path, scale: float) -> list[Tally]:
+def _kills(work: Path, scale: float) -> list[Counts]:
     count = max(1, round(50 * scale))
     return [
         *kills.kills(work, count, numbers=SIGNALS).values(),
@@ -33,7 +33,7 @@ def _kills(work: Path, scale: float) -> list[Tally]:
     ]
 
 
-def _storage(work: Path, scale: float) -> list[Tally]:
+def _storage(work: Path, scale: float) -> list[Counts]:
     return [
         storage.full_disk(work / "full"),
         storage.size_limit(work / "limit"),
@@ -45,21 +45,21 @@ def _storage(work: Path, scale: float) -> list[Tally]:
     ]
 
 
-def _images(work: Path, scale: float) -> list[Tally]:
-    tally = Tally("decompression bombs")
+def _images(work: Path, scale: float) -> list[Counts]:
+    counts = Counts("decompression bombs")
     (work / "bombs").mkdir(parents=True)
     for name, data in bombs.bombs().items():
         (work / "bombs" / name).write_bytes(data)
-    images.judge_all(sorted(map(str, (work / "bombs").iterdir())), tally, max_peak=1_000_000_000)
+    images.judge_all(sorted(map(str, (work / "bombs").iterdir())), counts, max_peak=1_000_000_000)
     return [
         images.hostile_images(work / "mutants", max(1, round(2000 * scale))),
-        tally,
+        counts,
         names.odd_names(work / "names"),
         names.many_empty(work / "empty", max(1, round(200_000 * scale))),
     ]
 
 
-def _models(work: Path, scale: float) -> list[Tally]:
+def _models(work: Path, scale: float) -> list[Counts]:
     data, run_dir, bundle = make_set(work / "data", 12), work / "run", work / "bundle"
     shared = ["--image_size=96,96", "--batch_size=8", "--epochs=1", "--device=cpu", f"--cache_dir={work / 'cache'}"]
     for command, flags in (
@@ -74,14 +74,14 @@ def _models(work: Path, scale: float) -> list[Tally]:
             raise RuntimeError(f"{command} ended with {code}: {err}")
     cuts, flips = max(1, round(100 * scale)), max(1, round(400 * scale))
     files = (bundle / "model_float32.tflite", bundle / "model_int8.tflite", run_dir / "model.keras")
-    tallies = []
+    all_counts = []
     for file in files:
-        tallies.append(models.hostile_models(work / file.name, file, cuts, flips))
-        tallies[-1].name = f"broken {file.name}"
-    return [*tallies, forged.forged_models(work / "forged")]
+        all_counts.append(models.hostile_models(work / file.name, file, cuts, flips))
+        all_counts[-1].name = f"broken {file.name}"
+    return [*all_counts, forged.forged_models(work / "forged")]
 
 
-def _crowd(work: Path, scale: float) -> list[Tally]:  # noqa: ARG001
+def _crowd(work: Path, scale: float) -> list[Counts]:  # noqa: ARG001
     return [
         crowd.one_cache(work / "four"),
         crowd.one_cache(work / "killed", kill_filler=True),
@@ -89,15 +89,15 @@ def _crowd(work: Path, scale: float) -> list[Tally]:  # noqa: ARG001
     ]
 
 
-def _soak(work: Path, scale: float) -> list[Tally]:
+def _soak(work: Path, scale: float) -> list[Counts]:
     return [soak.soak(work / "soak", max(120, round(2000 * scale))), soak.larger_than_memory(work / "larger")]
 
 
-def _supply(work: Path, scale: float) -> list[Tally]:  # noqa: ARG001
+def _supply(work: Path, scale: float) -> list[Counts]:  # noqa: ARG001
     return [supply.locks(), supply.no_network(work)]
 
 
-SECTIONS: dict[str, Callable[[Path, float], list[Tally]]] = {
+SECTIONS: dict[str, Callable[[Path, float], list[Counts]]] = {
     "kills": _kills,
     "storage": _storage,
     "images": _images,
@@ -119,12 +119,12 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lost = 0
     for section in given.sections.split(","):
-        tallies = SECTIONS[section](work / section, given.scale)
+        all_counts = SECTIONS[section](work / section, given.scale)
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results[section] = {tally.name: tally.to_json() for tally in tallies}
-        for tally in tallies:
-            lost += len(tally.lost)
-            print(f"{section}, {tally.name}: {tally.tried} tried, {len(tally.lost)} lost", *tally.lost, sep="\n  ")
+        results[section] = {counts.name: counts.to_json() for counts in all_counts}
+        for counts in all_counts:
+            lost += len(counts.lost)
+            print(f"{section}, {counts.name}: {counts.tried} tried, {len(counts.lost)} lost", *counts.lost, sep="\n  ")
         results["machine"] = {"system": platform.platform(), "python": platform.python_version()}
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")

@@ -8,7 +8,7 @@ The public names, each loaded when it is first used:
   train                          bin/train as a function
   load_classifier                any trained or exported model -> class and score
 
-The way of the data, room by room:
+The way of the data, by package:
 
   hh_fast.data      a built-in, folder, zip or TFDS data set -> batches of uint8 images
   hh_fast.model     the CNN of the "Horses or Humans" recipe

@@ -1,4 +1,4 @@
-"""The errors that a person can mend. A command prints each as one line and ends with its `exit_code`.
+"""The user-facing errors. A command prints each as one line and ends with its `exit_code`.
 
 What is raised anywhere else is a fault of hh_fast (or of the machine) and keeps its traceback.
 """

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or absent, and a damaged one gives way to the one before it."""
+"""A checkpoint is written atomically, and a damaged one gives way to the one before it."""
 
 import logging
 from pathlib import Path

@@ -7,19 +7,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
-from faultlib.tally import Tally
+from faultlib.counts import Counts
 
 from hh_fast.data.scan import scan_file
 
 
-def all_survived(tally: Tally, at_least: int) -> None:
-    assert tally.lost == []
-    assert tally.tried >= at_least
+def all_survived(counts: Counts, at_least: int) -> None:
+    assert counts.lost == []
+    assert counts.tried >= at_least
 
 
 def test_interrupted_trainings_end_as_undisturbed_ones(tmp_path: Path) -> None:
-    for tally in kills.kills(tmp_path, 1, numbers=(signal.SIGKILL, signal.SIGTERM), first_seed=1).values():
-        all_survived(tally, 1)
+    for counts in kills.kills(tmp_path, 1, numbers=(signal.SIGKILL, signal.SIGTERM), first_seed=1).values():
+        all_survived(counts, 1)
 
 
 def test_flipped_bytes_are_noticed_or_without_effect(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_a_file_size_limit_is_one_line(tmp_path: Path) -> None:
 
 
 def test_mutants_of_images_are_named_or_read_alike_by_training_and_predict(tmp_path: Path) -> None:
-    tally = images.hostile_images(tmp_path, 300)
-    all_survived(tally, 300)
-    assert tally.notes["read, with the same pixels"] > 30
-    assert tally.notes["named as bad"] > 100
+    counts = images.hostile_images(tmp_path, 300)
+    all_survived(counts, 300)
+    assert counts.notes["read, with the same pixels"] > 30
+    assert counts.notes["named as bad"] > 100
 
 
 def test_bombs_are_refused_by_their_headers(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were read, as they are."""
     seen: list[str] = []
 
-    def noted(unread: list[str], *, max_image_pixels: int) -> object:
+    def recorded_scan(unread: list[str], *, max_image_pixels: int) -> object:
         seen.extend(unread)
         return scan(unread, max_image_pixels=max_image_pixels)
 
-    monkeypatch.setattr(index, "scan", noted)
+    monkeypatch.setattr(index, "scan", recorded_scan)
     return seen
 
 

@@ -1,4 +1,4 @@
-"""The built-in sample: the same pictures every time, drawn once, whole or absent."""
+"""The built-in sample: the same pictures every time, drawn once, written atomically."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Decoded once, in memory or on disk; whole or absent; damage is noticed."""
+"""Decoded once, in memory or on disk; written atomically; damage is noticed."""
 
 import logging
 import multiprocessing

@@ -125,7 +125,7 @@ def test_two_of_the_same_number_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("present", "missing"),
-    [(0, "worker 1 (ADDRESS1) did not come"), (1, "worker 0 (the chief, ADDRESS0) did not answer")],
+    [(0, "worker 1 (ADDRESS1) failed to connect"), (1, "worker 0 (the chief, ADDRESS0) did not answer")],
 )
 def test_a_missing_worker_is_a_time_out_with_its_address(present: int, missing: str) -> None:
     addresses = free_addresses(2)

@@ -4,9 +4,9 @@ import signal
 import time
 from pathlib import Path
 
+from faultlib.counts import Counts
 from faultlib.kills import outcome
 from faultlib.runner import finish, is_one_line_error, make_set, start
-from faultlib.tally import Tally
 
 
 def _flags(work: Path, name: str, epochs: int = 1) -> list[str]:
@@ -23,9 +23,9 @@ def _flags(work: Path, name: str, epochs: int = 1) -> list[str]:
     ]
 
 
-def one_cache(work: Path, processes: int = 4, *, kill_filler: bool = False) -> Tally:
+def one_cache(work: Path, processes: int = 4, *, kill_filler: bool = False) -> Counts:
     """All start on one cold cache: each file is filled once, or again by another where its filler was killed."""
-    tally = Tally("one cold cache" + (", filler killed" if kill_filler else ""))
+    counts = Counts("one cold cache" + (", filler killed" if kill_filler else ""))
     make_set(work / "data", 200, size=(400, 400))
     names = [f"p{i}" for i in range(processes)]
     running = [start("train", _flags(work, name)) for name in names]
@@ -40,28 +40,28 @@ def one_cache(work: Path, processes: int = 4, *, kill_filler: bool = False) -> T
         time.sleep(0.005)
     ended = [finish(process) for process in running]
     fills = sum(err.count("\nDecoded ") for _, _, err in ended)
-    tally.notes["messages of waiting"] = sum(err.count("Waiting for another run") for _, _, err in ended)
+    counts.notes["messages of waiting"] = sum(err.count("Waiting for another run") for _, _, err in ended)
     left = [i for i in range(processes) if i != killed]
     for i in left:
-        tally.check(ended[i][0] == 0, f"process {i}: exit code {ended[i][0]}, {ended[i][2][-300:]}")
+        counts.check(ended[i][0] == 0, f"process {i}: exit code {ended[i][0]}, {ended[i][2][-300:]}")
     results = [outcome(work / names[i]) for i in left if ended[i][0] == 0]
-    tally.check(all(result == results[0] for result in results), "the trained weights differ")
-    tally.check(fills == 2, f"{fills} files were filled, not the two of training and validation")
+    counts.check(all(result == results[0] for result in results), "the trained weights differ")
+    counts.check(fills == 2, f"{fills} files were filled, not the two of training and validation")
     hidden = [path.name for path in (work / "cache").rglob(".*")]
-    tally.check(not hidden, f"left in the cache: {hidden}")
-    return tally
+    counts.check(not hidden, f"left in the cache: {hidden}")
+    return counts
 
 
-def one_run_folder(work: Path) -> Tally:
+def one_run_folder(work: Path) -> Counts:
     """The second run on a folder is refused at once; the first is not disturbed."""
-    tally = Tally("one run folder")
+    counts = Counts("one run folder")
     make_set(work / "data", 24)
     first = start("train", _flags(work, "same", epochs=40))
     while not (work / "same" / "run" / "history.csv").exists() and first.poll() is None:
         time.sleep(0.05)
     code, _, err = finish(start("train", _flags(work, "same", epochs=40)))
     refused = code == 2 and is_one_line_error("train", err) and "another process trains in" in err
-    tally.check(refused and first.poll() is None, f"the second: exit code {code}, {err[-300:]}")
+    counts.check(refused and first.poll() is None, f"the second: exit code {code}, {err[-300:]}")
     code, _, err = finish(first)
-    tally.check(code == 0, f"the first: exit code {code}, {err[-300:]}")
-    return tally
+    counts.check(code == 0, f"the first: exit code {code}, {err[-300:]}")
+    return counts

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from faultlib.counts import Counts
 from faultlib.models import judge_models
-from faultlib.tally import Tally
 
 SIZE = 8
 
@@ -99,14 +99,14 @@ def forged(folder: Path) -> dict[str, bytes]:
     }
 
 
-def forged_models(work: Path) -> Tally:
+def forged_models(work: Path) -> Counts:
     """Every one must be refused in one line, and leave no mark."""
-    tally = Tally("forged .keras")
+    counts = Counts("forged .keras")
     work.mkdir(parents=True, exist_ok=True)
     files = forged(work)
     for name, data in files.items():
         (work / name).write_bytes(data)
-    judge_models([str(work / name) for name in files], tally)
-    tally.check(tally.notes.get("refused") == len(files), f"one was used: {tally.notes}")
-    tally.check({path.name for path in work.iterdir()} == set(files), f"files were written to {work}")
-    return tally
+    judge_models([str(work / name) for name in files], counts)
+    counts.check(counts.notes.get("refused") == len(files), f"one was used: {counts.notes}")
+    counts.check({path.name for path in work.iterdir()} == set(files), f"files were written to {work}")
+    return counts

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from faultlib.counts import Counts
 from faultlib.mutants import mutants
 from faultlib.runner import PACKAGE
-from faultlib.tally import Tally
 
 SIZE = (24, 32)
 LIMIT = 100_000_000
@@ -76,34 +76,34 @@ def ask_child(paths: Sequence[str]) -> tuple[list[dict[str, object]], int, str |
             answers.append(answer)
 
 
-def judge_all(paths: Sequence[str], tally: Tally, *, max_peak: int, at_once: int = 500) -> None:
+def judge_all(paths: Sequence[str], counts: Counts, *, max_peak: int, at_once: int = 500) -> None:
     """Each path counts once: survived if training and predict read the same pixels, or refuse it for the same reason."""
     for start in range(0, len(paths), at_once):
         part = paths[start : start + at_once]
         answers, peak, failure = ask_child(part)
-        tally.notes["peak_memory_bytes"] = max(peak, tally.notes.get("peak_memory_bytes", 0))
+        counts.notes["peak_memory_bytes"] = max(peak, counts.notes.get("peak_memory_bytes", 0))
         if failure is not None and len(part) > 1:
-            judge_all(part, tally, max_peak=max_peak, at_once=max(1, len(part) // 4))
+            judge_all(part, counts, max_peak=max_peak, at_once=max(1, len(part) // 4))
             continue
         if failure is not None:
-            tally.check(False, f"{part[0]}: the process {failure}")
+            counts.check(False, f"{part[0]}: the process {failure}")
             continue
-        tally.notes["peak_memory_bytes"] = max(peak, tally.notes.get("peak_memory_bytes", 0))
+        counts.notes["peak_memory_bytes"] = max(peak, counts.notes.get("peak_memory_bytes", 0))
         if peak > max_peak:
-            tally.lost.append(f"{part[0]} and {len(part) - 1} more: {peak:,} bytes of memory")
+            counts.lost.append(f"{part[0]} and {len(part) - 1} more: {peak:,} bytes of memory")
         for answer in answers:
-            tally.check(answer["same"] is True, f"{answer['path']}: training and predict differ")
-            tally.note("read, with the same pixels", answer["same"] is True and answer["fault"] is None)
-            tally.note("named as bad", answer["fault"] is not None)
+            counts.check(answer["same"] is True, f"{answer['path']}: training and predict differ")
+            counts.note("read, with the same pixels", answer["same"] is True and answer["fault"] is None)
+            counts.note("named as bad", answer["fault"] is not None)
 
 
-def hostile_images(work: Path, count: int, *, first_seed: int = 0, max_peak: int = 3_000_000_000) -> Tally:
+def hostile_images(work: Path, count: int, *, first_seed: int = 0, max_peak: int = 3_000_000_000) -> Counts:
     """`count` seeded mutants of valid images."""
-    tally = Tally("hostile images")
+    counts = Counts("hostile images")
     work.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, data in mutants(count, first_seed=first_seed):
         (work / name).write_bytes(data)
         paths.append(str(work / name))
-    judge_all(paths, tally, max_peak=max_peak)
-    return tally
+    judge_all(paths, counts, max_peak=max_peak)
+    return counts

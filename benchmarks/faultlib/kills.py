@@ -13,8 +13,8 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 
+from faultlib.counts import Counts
 from faultlib.runner import finish, make_set, start
-from faultlib.tally import Tally
 
 MEASURED = ("images_per_second", "input_wait", "seconds")
 MAX_STOP_S = 5.0
@@ -99,12 +99,12 @@ def _disturb(
 
 
 def _resume(work: Path, trial: Path, cache: str, every: int | None) -> str | None:
-    """Runs the same command to the run's end; the reason where it does not come to it."""
+    """Runs the same command to the run's end; the reason where it does not get there."""
     code, _, err = finish(_train(work, trial, cache, every))
     return None if code == 0 else f"the same command ended with {code}: {err.strip()[-300:]}"
 
 
-def one_trial(work: Path, number: int, seed: int, whole: dict[str, Any], tally: Tally) -> None:
+def one_trial(work: Path, number: int, seed: int, whole: dict[str, Any], counts: Counts) -> None:
     draw = random.Random(f"{number} {seed}")
     trial = work / f"trial-{number}-{seed}"
     trial.mkdir()
@@ -115,7 +115,7 @@ def one_trial(work: Path, number: int, seed: int, whole: dict[str, Any], tally: 
     what = f"signal {number}, seed {seed}, cache={cache}, every={every}, {plan}"
     try:
         code, seconds, err = _disturb(work, trial, cache, every, number, plan)
-        tally.note("signals that met a living process", code != 0)
+        counts.note("signals that met a living process", code != 0)
         reason = None
         if number != signal.SIGKILL:
             reason = _badly_stopped(number, code, seconds, err, trial)
@@ -129,7 +129,7 @@ def one_trial(work: Path, number: int, seed: int, whole: dict[str, Any], tally: 
                     reason += f": {sorted(set(now['files']) ^ set(whole['outcome']['files']))}"
     except Exception as e:  # a trial that cannot be judged is lost, and the campaign goes on
         reason = f"{type(e).__name__}: {e}"
-    tally.check(reason is None, f"{what}: {reason}")
+    counts.check(reason is None, f"{what}: {reason}")
     if reason is None:
         shutil.rmtree(trial)
 
@@ -164,16 +164,16 @@ def undisturbed(work: Path) -> dict[str, Any]:
 
 def kills(
     work: Path, count: int, *, numbers: tuple[int, ...] = (signal.SIGKILL,), parallel: int = 2, first_seed: int = 0
-) -> dict[str, Tally]:
+) -> dict[str, Counts]:
     """`count` trials of each signal; half at a random time, half at a random change of a file."""
     whole = undisturbed(work)
-    tallies = {signal.Signals(number).name: Tally(signal.Signals(number).name) for number in numbers}
+    all_counts = {signal.Signals(number).name: Counts(signal.Signals(number).name) for number in numbers}
     with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
         jobs = [
-            pool.submit(one_trial, work, number, seed, whole, tallies[signal.Signals(number).name])
+            pool.submit(one_trial, work, number, seed, whole, all_counts[signal.Signals(number).name])
             for seed in range(first_seed, first_seed + count)
             for number in numbers
         ]
         for job in jobs:
             job.result()
-    return tallies
+    return all_counts

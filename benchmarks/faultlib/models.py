@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from faultlib.counts import Counts
 from faultlib.runner import PACKAGE
-from faultlib.tally import Tally
 
 PATIENCE_S = 60
 
@@ -92,29 +92,29 @@ def _child(paths: Sequence[str]) -> tuple[list[dict[str, str]], str | None]:
                 answers.append(answer)
 
 
-def judge_models(paths: Sequence[str], tally: Tally) -> None:
+def judge_models(paths: Sequence[str], counts: Counts) -> None:
     """Each path counts once: survived if it was refused in one line or used; lost by a traceback, a crash or a hang."""
     left = list(paths)
     while left:
         answers, failure = _child(left)
         for answer in answers:
-            tally.check(answer["answer"] in ("used", "refused"), f"{Path(answer['path']).name}: {answer['detail']}")
-            tally.note(answer["answer"])
+            counts.check(answer["answer"] in ("used", "refused"), f"{Path(answer['path']).name}: {answer['detail']}")
+            counts.note(answer["answer"])
         left = left[len(answers) :]
         if failure is not None and left:
-            tally.check(False, f"{Path(left[0]).name}: the process {failure}")
-            tally.note(failure)
+            counts.check(False, f"{Path(left[0]).name}: the process {failure}")
+            counts.note(failure)
             left = left[1:]
 
 
-def hostile_models(work: Path, model: Path, cuts: int, flips: int, *, seed: int = 0) -> Tally:
+def hostile_models(work: Path, model: Path, cuts: int, flips: int, *, seed: int = 0) -> Counts:
     """Broken copies of one model file."""
-    tally = Tally(f"broken {model.suffix}")
+    counts = Counts(f"broken {model.suffix}")
     work.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, data in broken_copies(model.read_bytes(), cuts, flips, seed=seed):
         path = work / f"{name}{model.suffix}"
         path.write_bytes(data)
         paths.append(str(path))
-    judge_models(paths, tally)
-    return tally
+    judge_models(paths, counts)
+    return counts

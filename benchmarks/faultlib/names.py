@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from faultlib.counts import Counts
 from faultlib.runner import finish, is_one_line_error, make_set, png, run, start
-from faultlib.tally import Tally
 
 
 def _flags(data: Path, work: Path, *more: str) -> list[str]:
@@ -21,9 +21,9 @@ def _flags(data: Path, work: Path, *more: str) -> list[str]:
     ]
 
 
-def odd_names(work: Path) -> Tally:
+def odd_names(work: Path) -> Counts:
     """Bad ones are named, each on the one line; with --bad_images=skip the rest is trained on."""
-    tally = Tally("odd names and kinds")
+    counts = Counts("odd names and kinds")
     data = make_set(work / "data", 12)
     folder = os.fsencode(data / "horses")
     for name in (
@@ -37,7 +37,7 @@ def odd_names(work: Path) -> Tally:
         Path(os.fsdecode(folder + b"/" + name)).write_bytes(png(2))
     _, _, err = run("explore", [f"--train_dir={data}", f"--cache_dir={work / 'cache'}", "--grid_size=0,0", "--json"])
     code, _, err = run("train", _flags(data, work))
-    tally.check(code == 0, f"good images under odd names: exit code {code}, {err[-300:]}")
+    counts.check(code == 0, f"good images under odd names: exit code {code}, {err[-300:]}")
     (data / "horses" / "folder.png").mkdir()
     (data / "horses" / "dangling.png").symlink_to("nowhere")
     (data / "horses" / "loop.png").symlink_to("loop.png")
@@ -57,16 +57,16 @@ def odd_names(work: Path) -> Tally:
     if os.geteuid() != 0:
         bad.append("forbidden.png: Permission denied")
     one_line = code == 2 and is_one_line_error("train", err)
-    tally.check(one_line and all(part in last for part in bad), f"named: exit code {code}, {err[-600:]}")
+    counts.check(one_line and all(part in last for part in bad), f"named: exit code {code}, {err[-600:]}")
     code, _, err = run("train", _flags(data, work, "--overwrite", "--bad_images=skip"))
     lines = [line for line in err.splitlines() if line.startswith("Skipping ")]
-    tally.check(code == 0 and len(lines) == len(bad) + 1, f"skipped: exit code {code}, {lines}")
-    return tally
+    counts.check(code == 0 and len(lines) == len(bad) + 1, f"skipped: exit code {code}, {lines}")
+    return counts
 
 
-def many_empty(work: Path, count: int, *, max_seconds: float = 120) -> Tally:
+def many_empty(work: Path, count: int, *, max_seconds: float = 120) -> Counts:
     """Very many empty files: a short message, in time."""
-    tally = Tally("empty files")
+    counts = Counts("empty files")
     data = make_set(work / "many", 4)
     for i in range(count):
         os.close(os.open(data / "humans" / f"e{i:06d}.png", os.O_CREAT | os.O_WRONLY))
@@ -77,8 +77,8 @@ def many_empty(work: Path, count: int, *, max_seconds: float = 120) -> Tally:
         begun = time.monotonic()
         code, out, err = finish(start(command, flags), 600)
         seconds = time.monotonic() - begun
-        tally.notes[f"seconds of {command}"] = round(seconds, 1)
+        counts.notes[f"seconds of {command}"] = round(seconds, 1)
         short = len(out) + len(err) < 20_000
         good = code == 2 and f"{count} of {count + 8} images cannot be used" in (err if command == "train" else out)
-        tally.check(good and short and seconds < max_seconds, f"{command}: {code}, {seconds:.0f} s, {err[-300:]}")
-    return tally
+        counts.check(good and short and seconds < max_seconds, f"{command}: {code}, {seconds:.0f} s, {err[-300:]}")
+    return counts

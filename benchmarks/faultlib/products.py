@@ -1,4 +1,4 @@
-"""bin/export and bin/explore killed at random changes of files: what they make is whole or absent, and the next run clears up."""
+"""bin/export and bin/explore killed at random changes of files: what they make is written atomically, and the next run clears up."""
 
 import hashlib
 import random
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from faultlib.counts import Counts
 from faultlib.runner import finish, make_set, run, start
-from faultlib.tally import Tally
 
 
 def _whole_bundle(folder: Path) -> bool:
@@ -26,7 +26,7 @@ def _whole_picture(path: Path) -> bool:
     return True
 
 
-def killed_products(work: Path, count: int) -> list[Tally]:
+def killed_products(work: Path, count: int) -> list[Counts]:
     data = make_set(work / "data", 12)
     shared = [f"--train_dir={data}", f"--cache_dir={work / 'cache'}"]
     train = [*shared, f"--run_dir={work / 'run'}", "--image_size=96,96", "--batch_size=8", "--epochs=1", "--device=cpu"]
@@ -35,26 +35,26 @@ def killed_products(work: Path, count: int) -> list[Tally]:
         raise RuntimeError(f"train ended with {code}: {err}")
     bundle, grid = work / "out" / "bundle", work / "pictures" / "grid.png"
     export = [f"--run_dir={work / 'run'}", f"--export_dir={bundle}", "--formats=float32", "--calibration_images=8"]
-    tallies = []
+    all_counts = []
     for command, flags, product, is_whole in (
         ("export", export, bundle, _whole_bundle),
         ("explore", [*shared, f"--grid={grid}"], grid, _whole_picture),
     ):
-        tally = Tally(f"{command} killed")
+        counts = Counts(f"{command} killed")
         counted = work / f"changes-{command}"
         code, _, err = run(command, flags, VICTIM_ROOT=product.parent, VICTIM_COUNT=counted)
-        tally.check(code == 0 and is_whole(product), f"undisturbed: exit code {code}, {err[-300:]}")
+        counts.check(code == 0 and is_whole(product), f"undisturbed: exit code {code}, {err[-300:]}")
         changes = int(counted.read_text())
         for seed in range(count):
             at = random.Random(f"{command} {seed}").randint(1, changes)
             killed = start(command, flags, VICTIM_ROOT=product.parent, VICTIM_AT=at, VICTIM_SIGNAL=int(signal.SIGKILL))
             code, _, err = finish(killed)
             good = code == -signal.SIGKILL and (not product.exists() or is_whole(product))
-            tally.check(good, f"change {at} of {changes}: exit code {code}, {err[-300:]}")
+            counts.check(good, f"change {at} of {changes}: exit code {code}, {err[-300:]}")
         code, _, err = run(command, flags)
         left = [path.name for path in product.parent.iterdir() if path != product]
-        tally.check(
+        counts.check(
             code == 0 and is_whole(product) and not left, f"afterwards: exit code {code}, left {left}, {err[-300:]}"
         )
-        tallies.append(tally)
-    return tallies
+        all_counts.append(counts)
+    return all_counts

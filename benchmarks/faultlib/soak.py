@@ -7,15 +7,15 @@ from pathlib import Path
 
 import psutil
 
+from faultlib.counts import Counts
 from faultlib.runner import finish, make_set, png, start
-from faultlib.tally import Tally
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 
 
-def soak(work: Path, epochs: int, *, settled_after: int = 100, max_growth: float = 0.02) -> Tally:
+def soak(work: Path, epochs: int, *, settled_after: int = 100, max_growth: float = 0.02) -> Counts:
     """Many epochs on a tiny set, watched from outside: resident memory and open files at each new epoch."""
-    tally = Tally("soak")
+    counts = Counts("soak")
     make_set(work / "data", 8)
     flags = [
         f"--train_dir={work / 'data'}",
@@ -40,15 +40,15 @@ def soak(work: Path, epochs: int, *, settled_after: int = 100, max_growth: float
                 break
         time.sleep(0.02)
     code, _, err = finish(process)
-    tally.check(code == 0, f"exit code {code}: {err[-300:]}")
+    counts.check(code == 0, f"exit code {code}: {err[-300:]}")
     settled = [row for row in seen if settled_after <= row[0] < epochs - 1]
     first, last = settled[: max(1, len(settled) // 10)], settled[-max(1, len(settled) // 10) :]
     before, after = (sorted(row[1] for row in rows)[len(rows) // 2] for rows in (first, last))
-    tally.notes |= {"epochs": epochs, "bytes_at_first": before, "bytes_at_last": after}
-    tally.notes |= {"open_files": sorted({row[2] for row in settled})}
-    tally.check(after <= before * (1 + max_growth), f"memory grew from {before:,} to {after:,} bytes")
-    tally.check(first[0][2] >= last[-1][2] - 1, f"open files grew from {first[0][2]} to {last[-1][2]}")
-    return tally
+    counts.notes |= {"epochs": epochs, "bytes_at_first": before, "bytes_at_last": after}
+    counts.notes |= {"open_files": sorted({row[2] for row in settled})}
+    counts.check(after <= before * (1 + max_growth), f"memory grew from {before:,} to {after:,} bytes")
+    counts.check(first[0][2] >= last[-1][2] - 1, f"open files grew from {first[0][2]} to {last[-1][2]}")
+    return counts
 
 
 def _epochs_done(folder: Path) -> int:
@@ -56,23 +56,23 @@ def _epochs_done(folder: Path) -> int:
     return max(found, default=0)
 
 
-def larger_than_memory(work: Path, *, memory_mb: int = 1300, times: int = 10, side: int = 500) -> Tally:
+def larger_than_memory(work: Path, *, memory_mb: int = 1300, times: int = 10, side: int = 500) -> Counts:
     """Images that decode to `times` the memory that the control group gives, kept on disk or not at all."""
-    tally = Tally("data larger than memory")
+    counts = Counts("data larger than memory")
     group = GROUPS / f"hh_fast-{os.getpid()}"
     try:
         group.mkdir()
     except OSError:
-        tally.notes["larger than memory"] = "skipped: this process may not make a control group (version 1)"
-        return tally
+        counts.notes["larger than memory"] = "skipped: this process may not make a control group (version 1)"
+        return counts
     try:
         (group / "memory.limit_in_bytes").write_text(str(memory_mb * 1_000_000))
         per_class = memory_mb * 1_000_000 * times // (side * side * 3) // 2
         _linked_set(work / "data", per_class)
         for cache in ("disk", "none"):
-            _train_in(group, work, cache, side, tally)
+            _train_in(group, work, cache, side, counts)
         peak = (group / "memory.max_usage_in_bytes").read_text()
-        tally.notes |= {
+        counts.notes |= {
             "images": 2 * per_class,
             "limit_mb": memory_mb,
             "decoded_mb": memory_mb * times,
@@ -80,7 +80,7 @@ def larger_than_memory(work: Path, *, memory_mb: int = 1300, times: int = 10, si
         }
     finally:
         group.rmdir()
-    return tally
+    return counts
 
 
 def _linked_set(root: Path, per_class: int) -> None:
@@ -94,7 +94,7 @@ def _linked_set(root: Path, per_class: int) -> None:
                 os.link(root / name / f"{i % 50:06d}.png", path)
 
 
-def _train_in(group: Path, work: Path, cache: str, side: int, tally: Tally) -> None:
+def _train_in(group: Path, work: Path, cache: str, side: int, counts: Counts) -> None:
     flags = [
         f"--train_dir={work / 'data'}",
         f"--run_dir={work / cache}",
@@ -110,4 +110,4 @@ def _train_in(group: Path, work: Path, cache: str, side: int, tally: Tally) -> N
     process = start("train", flags)
     (group / "cgroup.procs").write_text(str(process.pid))
     code, _, err = finish(process, 1800)
-    tally.check(code == 0, f"--cache={cache}: exit code {code}: {err.strip()[-300:]}")
+    counts.check(code == 0, f"--cache={cache}: exit code {code}: {err.strip()[-300:]}")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from faultlib.counts import Counts
 from faultlib.runner import finish, is_one_line_error, make_set, png, run, start
-from faultlib.tally import Tally
 
 
 def _flags(data: Path, run_dir: Path, cache_dir: Path, *more: str) -> list[str]:
@@ -44,38 +44,40 @@ def _leftovers(folder: Path) -> list[str]:
     return [str(path) for path in folder.rglob(".*") if ".tmp" in path.name or ".old" in path.name]
 
 
-def _refused(tally: Tally, what: str, code: int, err: str, part: str, folder: Path) -> None:
+def _refused(counts: Counts, what: str, code: int, err: str, part: str, folder: Path) -> None:
     good = code == 2 and is_one_line_error("train", err) and part in err and not _leftovers(folder)
-    tally.check(good, f"{what}: exit code {code}, {err.strip()[-400:]!r}, left {_leftovers(folder)}")
+    counts.check(good, f"{what}: exit code {code}, {err.strip()[-400:]!r}, left {_leftovers(folder)}")
 
 
-def full_disk(work: Path, sizes_mb: tuple[float, ...] = (0.05, 0.5, 1.5, 4, 7, 10)) -> Tally:
+def full_disk(work: Path, sizes_mb: tuple[float, ...] = (0.05, 0.5, 1.5, 4, 7, 10)) -> Counts:
     """The run folder or the cache on a disk that fills up at different moments; with space, the same command goes on."""
-    tally = Tally("full disk")
+    counts = Counts("full disk")
     data = make_set(work / "data", 24)
     for size in sizes_mb:
         for which in ("run", "cache"):
             place = work / f"full-{size}-{which}"
             with mounted(place, "-o", f"size={int(size * 1e6)}") as able:
                 if not able:
-                    tally.notes["full disk"] = "skipped: this process may not mount a tmpfs"
-                    return tally
+                    counts.notes["full disk"] = "skipped: this process may not mount a tmpfs"
+                    return counts
                 run_dir = place / "run" if which == "run" else work / f"run-{size}"
                 cache_dir = place / "cache" if which == "cache" else work / "cache"
                 flags = _flags(data, run_dir, cache_dir, "--cache=disk", "--checkpoint_every_steps=1")
                 code, _, err = run("train", flags)
-                tally.note("runs that met the full disk", code != 0)
+                counts.note("runs that met the full disk", code != 0)
                 if code != 0:
-                    _refused(tally, f"{which} of {size} MB", code, err, "No space left on device: ", place)
+                    _refused(counts, f"{which} of {size} MB", code, err, "No space left on device: ", place)
                     subprocess.run(["mount", "-o", "remount,size=100m", str(place)], check=True)
                     code, _, err = run("train", flags)
-                tally.check(code == 0, f"{which} of {size} MB, then with space: exit code {code}, {err.strip()[-300:]}")
-    return tally
+                counts.check(
+                    code == 0, f"{which} of {size} MB, then with space: exit code {code}, {err.strip()[-300:]}"
+                )
+    return counts
 
 
-def size_limit(work: Path, limits_kb: tuple[int, ...] = (1, 20, 100, 400, 900, 2000)) -> Tally:
+def size_limit(work: Path, limits_kb: tuple[int, ...] = (1, 20, 100, 400, 900, 2000)) -> Counts:
     """`ulimit -f`: whatever file is the first to be too large, one line says so."""
-    tally = Tally("file size limit")
+    counts = Counts("file size limit")
     data = make_set(work / "limited", 24)
     for limit in limits_kb:
         place = work / f"limit-{limit}"
@@ -88,37 +90,37 @@ def size_limit(work: Path, limits_kb: tuple[int, ...] = (1, 20, 100, 400, 900, 2
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         code, _, err = finish(process)
         if code != 0:
-            _refused(tally, f"{limit} kB", code, err, "File too large: ", place)
+            _refused(counts, f"{limit} kB", code, err, "File too large: ", place)
             code, _, err = run("train", flags)
-        tally.check(code == 0, f"{limit} kB, then without: exit code {code}, {err.strip()[-300:]}")
-    return tally
+        counts.check(code == 0, f"{limit} kB, then without: exit code {code}, {err.strip()[-300:]}")
+    return counts
 
 
-def unwritable(work: Path) -> Tally:
+def unwritable(work: Path) -> Counts:
     """Read-only file systems, and a file in a folder's place, for the run folder and the cache."""
-    tally = Tally("read-only and misplaced")
+    counts = Counts("read-only and misplaced")
     data = make_set(work / "fixed", 12)
     file = work / "file"
     file.write_text("")
-    _refused(tally, "run_dir below a file", *_codes(_flags(data, file / "run", work / "c")), str(file), work / "c")
+    _refused(counts, "run_dir below a file", *_codes(_flags(data, file / "run", work / "c")), str(file), work / "c")
     _refused(
-        tally, "cache_dir below a file", *_codes(_flags(data, work / "r", file / "c", "--cache=disk")), str(file), work
+        counts, "cache_dir below a file", *_codes(_flags(data, work / "r", file / "c", "--cache=disk")), str(file), work
     )
     with mounted(work / "ro") as able:
         if not able:
-            tally.notes["read-only"] = "skipped: this process may not mount a tmpfs"
-            return tally
+            counts.notes["read-only"] = "skipped: this process may not mount a tmpfs"
+            return counts
         code, _, err = run("train", _flags(data, work / "r1", work / "ro" / "cache", "--cache=disk"))
-        tally.check(code == 0, f"writable: {err[-300:]}")
+        counts.check(code == 0, f"writable: {err[-300:]}")
         subprocess.run(["mount", "-o", "remount,ro", str(work / "ro")], check=True)
         code, _, err = run("train", _flags(data, work / "r2", work / "ro" / "cache", "--cache=disk"))
-        tally.check(code == 0, f"a filled cache that is read-only: exit code {code}, {err.strip()[-300:]}")
+        counts.check(code == 0, f"a filled cache that is read-only: exit code {code}, {err.strip()[-300:]}")
         part = "Read-only file system: "
-        _refused(tally, "run_dir", *_codes(_flags(data, work / "ro" / "run", work / "c")), part, work / "c")
+        _refused(counts, "run_dir", *_codes(_flags(data, work / "ro" / "run", work / "c")), part, work / "c")
         _refused(
-            tally, "cache", *_codes(_flags(data, work / "r3", work / "ro" / "x", "--cache=disk")), part, work / "ro"
+            counts, "cache", *_codes(_flags(data, work / "r3", work / "ro" / "x", "--cache=disk")), part, work / "ro"
         )
-    return tally
+    return counts
 
 
 def _codes(flags: list[str]) -> tuple[int, str]:
@@ -126,9 +128,9 @@ def _codes(flags: list[str]) -> tuple[int, str]:
     return code, err
 
 
-def removed_cache(work: Path) -> Tally:
+def removed_cache(work: Path) -> Counts:
     """The cache folder goes away while a run reads it: the run ends well, and the next fills it again."""
-    tally = Tally("cache removed mid-run")
+    counts = Counts("cache removed mid-run")
     data = make_set(work / "kept", 24)
     flags = _flags(data, work / "removed", work / "gone", "--cache=disk", "--epochs=30")
     process = start("train", flags)
@@ -136,15 +138,15 @@ def removed_cache(work: Path) -> Tally:
         time.sleep(0.05)
     shutil.rmtree(work / "gone")
     code, _, err = finish(process)
-    tally.check(code == 0, f"exit code {code}, {err.strip()[-300:]}")
+    counts.check(code == 0, f"exit code {code}, {err.strip()[-300:]}")
     code, _, err = run("train", _flags(data, work / "after", work / "gone", "--cache=disk"))
-    tally.check(code == 0 and "Decoded 38 images" in err, f"{code}: {err[-300:]}")
-    return tally
+    counts.check(code == 0 and "Decoded 38 images" in err, f"{code}: {err[-300:]}")
+    return counts
 
 
-def lost_images(work: Path) -> Tally:
+def lost_images(work: Path) -> Counts:
     """With nothing cached, an image goes away or breaks during the run: one line says which, and put back, the run goes on."""
-    tally = Tally("images lost mid-run")
+    counts = Counts("images lost mid-run")
     for what in ("removed", "broken"):
         data = make_set(work / what / "data", 16)
         flags = _flags(data, work / what / "run", work / what / "cache", "--cache=none", "--epochs=20")
@@ -158,31 +160,31 @@ def lost_images(work: Path) -> Tally:
         else:
             image.write_bytes(whole[:200])
         code, _, err = finish(process)
-        _refused(tally, what, code, err, f"an image cannot be read any more: {image}: ", work / what)
+        _refused(counts, what, code, err, f"an image cannot be read any more: {image}: ", work / what)
         image.write_bytes(whole)
         code, _, err = run("train", flags)
-        tally.check(code == 0 and "Going on in" in err, f"{what}, put back: exit code {code}, {err[-300:]}")
-    return tally
+        counts.check(code == 0 and "Going on in" in err, f"{what}, put back: exit code {code}, {err[-300:]}")
+    return counts
 
 
-def changed_images(work: Path) -> Tally:
+def changed_images(work: Path) -> Counts:
     """Between two runs an image is changed, added, removed, renamed or swapped: the resume refuses and says why."""
-    tally = Tally("images changed between runs")
+    counts = Counts("images changed between runs")
     for what in ("changed", "added", "removed", "moved to the other class", "changed with the old time", "nothing"):
         data = make_set(work / what / "data", 24)
         flags = _flags(data, work / what / "run", work / what / "cache", "--cache=disk", "--epochs=3")
         process = start("train", flags, VICTIM_ROOT=work / what / "run", VICTIM_AT=24, VICTIM_SIGNAL=9)
         code, _, err = finish(process)
         if code != -9:
-            tally.check(False, f"{what}: the run was not interrupted: {code} {err[-300:]}")
+            counts.check(False, f"{what}: the run was not interrupted: {code} {err[-300:]}")
             continue
         _change(what, data)
         code, _, err = run("train", flags)
         if what == "nothing":
-            tally.check(code == 0 and "Going on in" in err, f"{what}: {code} {err[-300:]}")
+            counts.check(code == 0 and "Going on in" in err, f"{what}: {code} {err[-300:]}")
         else:
-            _refused(tally, what, code, err, "cannot go on as it began: the images changed", work / what)
-    return tally
+            _refused(counts, what, code, err, "cannot go on as it began: the images changed", work / what)
+    return counts
 
 
 def _change(what: str, data: Path) -> None:
@@ -200,7 +202,7 @@ def _change(what: str, data: Path) -> None:
         image.rename(data / "humans" / "zzz.png")
 
 
-def flipped_bytes(work: Path, count: int) -> Tally:
+def flipped_bytes(work: Path, count: int) -> Counts:
     """One byte of the cache or of a checkpoint changes: noticed and made good, or without any effect."""
     import numpy as np
 
@@ -208,7 +210,7 @@ def flipped_bytes(work: Path, count: int) -> Tally:
     from hh_fast.data.image_form import ImageForm
     from hh_fast.data.scan import list_images, scan
 
-    tally = Tally("flipped bytes")
+    counts = Counts("flipped bytes")
     draw = random.Random(0)
     files = scan(list_images(make_set(work / "flip", 20))[0], max_image_pixels=10**6)
     filled: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
@@ -219,9 +221,9 @@ def flipped_bytes(work: Path, count: int) -> Tally:
         place, data = _flip(path, draw)
         again: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
         same = not again.bad and bool(np.array_equal(again.images.numpy(), whole))
-        tally.check(same and path.read_bytes() == data, f"{path.name}, byte {place}")
-    _flipped_checkpoints(work, count, draw, tally)
-    return tally
+        counts.check(same and path.read_bytes() == data, f"{path.name}, byte {place}")
+    _flipped_checkpoints(work, count, draw, counts)
+    return counts
 
 
 def _flip(path: Path, draw: random.Random) -> tuple[int, bytes]:
@@ -231,7 +233,7 @@ def _flip(path: Path, draw: random.Random) -> tuple[int, bytes]:
     return place, data
 
 
-def _flipped_checkpoints(work: Path, count: int, draw: random.Random, tally: Tally) -> None:
+def _flipped_checkpoints(work: Path, count: int, draw: random.Random, counts: Counts) -> None:
     import keras
     import numpy as np
 
@@ -250,6 +252,6 @@ def _flipped_checkpoints(work: Path, count: int, draw: random.Random, tally: Tal
         progress: Any = checkpoint.restore(folder, variables)
         factor = {1: 0.0, 2: 1.0}[progress.step]
         same = all(np.array_equal(v.numpy(), value * factor) for v, value in zip(variables, values, strict=True))
-        tally.check(same and progress.history == [{"epoch": 1.0, "loss": 0.5}], f"checkpoint, byte {place}")
-        tally.note("checkpoints fallen back from", progress.step == 1)
+        counts.check(same and progress.history == [{"epoch": 1.0, "loss": 0.5}], f"checkpoint, byte {place}")
+        counts.note("checkpoints fallen back from", progress.step == 1)
         newest.write_bytes(data)

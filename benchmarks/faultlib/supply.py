@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from faultlib.counts import Counts
 from faultlib.runner import PACKAGE, VICTIM, make_set, run
-from faultlib.tally import Tally
 
 PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?==[^ ;]+")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -21,17 +21,17 @@ def unlocked(path: Path) -> list[str]:
     return [line for line in lines if "://" in line or not PINNED.match(line) or not HASH.search(line)]
 
 
-def locks() -> Tally:
-    tally = Tally("locks")
+def locks() -> Counts:
+    counts = Counts("locks")
     for path in sorted((PACKAGE / "lock").glob("*.txt")):
         found = unlocked(path)
-        tally.check(not found, f"{path.name}: {found[:3]}")
-    return tally
+        counts.check(not found, f"{path.name}: {found[:3]}")
+    return counts
 
 
-def no_network(work: Path) -> Tally:
+def no_network(work: Path) -> Counts:
     """Every command's main path with sockets forbidden in Python, and no network device but loopback where that works."""
-    tally = Tally("no network")
+    counts = Counts("no network")
     data = make_set(work / "data", 12)
     run_dir, bundle = work / "run", work / "bundle"
     shared = [f"--train_dir={data}", f"--cache_dir={work / 'cache'}"]
@@ -48,18 +48,18 @@ def no_network(work: Path) -> Tally:
     log = work / "reached"
     for command, arguments in commands:
         code, _, err = run(command, arguments, VICTIM_NO_NETWORK=log, HOME=work / "home", XDG_CACHE_HOME=work / "home")
-        tally.check(
+        counts.check(
             code == 0, f"{command}: exit code {code}, {log.read_text() if log.exists() else err.strip()[-300:]}"
         )
         log.unlink(missing_ok=True)
-    _traced(work, train, tally)
-    return tally
+    _traced(work, train, counts)
+    return counts
 
 
-def _traced(work: Path, train: list[str], tally: Tally) -> None:
+def _traced(work: Path, train: list[str], counts: Counts) -> None:
     """The same of what compiled code does, by the system calls themselves."""
     if shutil.which("strace") is None:
-        tally.notes["strace"] = "skipped: not installed"
+        counts.notes["strace"] = "skipped: not installed"
         return
     log = work / "calls"
     python = [sys.executable, str(VICTIM), "train", *train, "--overwrite"]
@@ -70,11 +70,11 @@ def _traced(work: Path, train: list[str], tally: Tally) -> None:
         env=os.environ | {"PYTHONPATH": str(PACKAGE)},
     )
     if ended.returncode != 0:
-        tally.notes["strace"] = f"skipped: it ended with {ended.returncode}"
+        counts.notes["strace"] = f"skipped: it ended with {ended.returncode}"
         return
     outward = [
         line
         for line in log.read_text().splitlines()
         if "AF_INET" in line and '"::1"' not in line and '"127.0.0.1"' not in line
     ]
-    tally.check(not outward, f"train: {outward[:3]}")
+    counts.check(not outward, f"train: {outward[:3]}")

@@ -55,7 +55,7 @@ def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) ->
 
 
 def run_variants(variants: Sequence[Variant], repeats: int, seconds: float, progress: Progress) -> tuple[Outcome, ...]:
-    """`run_in_turn`, each variant expected to take an equal share of `seconds`."""
+    """`run_in_turn`, each variant planned to take the same part of `seconds`."""
     each = seconds / repeats / max(1, len(variants))
     timed = [dataclasses.replace(variant, expected_s=each) for variant in variants]
     return run_in_turn(timed, repeats=repeats, on_progress=progress.begin)

@@ -13,7 +13,7 @@ from hh_fast.bench.results import InputFigures, StepFigures
 from hh_fast.bench.statistics import Rate
 from hh_fast.bench.workload import Workload
 from hh_fast.data.decode import path_tensor
-from hh_fast.data.engine import as_written
+from hh_fast.data.engine import without_autotune
 from hh_fast.io.cores import num_cores
 
 MIN_COPY_S = 0.5
@@ -39,7 +39,7 @@ def decode_bound(paths: Sequence[str]) -> InputFigures:
     # One number of each image is all that leaves the map, and 32 at a time, so that Python costs nothing.
     dataset = dataset.batch(32)
     start = time.perf_counter()
-    num_images = sum(int(pixels.shape[0]) for pixels in as_written(dataset))
+    num_images = sum(int(pixels.shape[0]) for pixels in without_autotune(dataset))
     return InputFigures(first=Rate(num_images, time.perf_counter() - start))
 
 
@@ -79,7 +79,7 @@ def stock_step(workload: Workload) -> Callable[[], None]:
     model = workload.model(dtype)
     baselines.compile_recipe(model, workload.train, dtype=dtype)
     model.make_train_function()
-    batches = iter(as_written(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
+    batches = iter(without_autotune(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
 
     def step() -> None:
         float(model.train_function(batches)["loss"])

@@ -74,7 +74,7 @@ def _serve(
     try:
         _warm_up(framework, use_gpu)
         connection.send((True, function(*arguments)))
-    except HHFastError as e:  # a person can mend this one: it keeps its class, and so the command's exit code
+    except HHFastError as e:  # a user-facing error keeps its class, and so the command's exit code
         connection.send((False, e))
     except Exception as e:
         connection.send((False, MeasurementError(describe_failure(e))))

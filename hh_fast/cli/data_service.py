@@ -17,7 +17,7 @@ bin/data_service [flags]: one dispatcher, and a worker on each machine that shal
 There is no password: use it in a network that you trust. Workers must see the images under the paths of bin/train."""
 
 DISPATCHER_WAIT_S = 60
-# A worker that is silent this long is given up. TensorFlow's defaults are a minute, and a heartbeat every half.
+# A worker that is silent this long counts as lost. TensorFlow's defaults are a minute, and a heartbeat every half.
 HEARTBEAT_MS, WORKER_TIMEOUT_MS = 1_000, 10_000
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.data.engine import PREFETCHED_BATCHES, as_written, unconverted
+from hh_fast.data.engine import PREFETCHED_BATCHES, no_autograph, without_autotune
 from hh_fast.data.image_form import ImageForm
 from hh_fast.data.pixels import read_image, why_unreadable
 from hh_fast.io.cores import num_cores
@@ -112,7 +112,7 @@ def decoded_batches(
     load = file_loader(paths, by_pillow, form)
 
     # The element's number travels with it, so what ignore_errors() drops can be told from what it keeps.
-    @unconverted
+    @no_autograph
     def numbered(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return i, load(i)
 
@@ -123,7 +123,7 @@ def decoded_batches(
         .batch(BATCH)
         .prefetch(PREFETCHED_BATCHES)
     )
-    yield from as_written(dataset).as_numpy_iterator()
+    yield from without_autotune(dataset).as_numpy_iterator()
 
 
 def first_undecodable(paths: Sequence[str], form: ImageForm, by_pillow: Collection[str] = ()) -> str | None:

@@ -17,7 +17,7 @@ from hh_fast.config import CACHES, DataConfig, default_cache_dir
 from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.decode import file_loader
-from hh_fast.data.engine import unconverted
+from hh_fast.data.engine import no_autograph
 from hh_fast.data.image_form import INTERPOLATIONS, ImageForm
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.keras_listing import KerasListing, keras_order, keras_split, list_as_keras
@@ -202,7 +202,7 @@ def _plan(rows: np.ndarray, batch_size: int, seed: int | None, *, reshuffle_each
     # An iterator, not a variable: it belongs to no device and no strategy, and counts alike wherever the data set is used.
     iterations = iter(tf.data.Dataset.counter())
 
-    @unconverted
+    @no_autograph
     def of_iteration(_: tf.Tensor) -> tf.data.Dataset:
         number = iterations.get_next()
         taken = tf.constant(rows)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hh_fast.augmentation import Augmentation
 from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.decode import file_loader
-from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, as_written, unconverted
+from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, no_autograph, without_autotune
 from hh_fast.data.load import Split
 from hh_fast.io.cores import num_cores
 
@@ -64,7 +64,7 @@ def index_batches(
     steps = steps_per_epoch or pass_steps
     passes = -(-steps // pass_steps)
 
-    @unconverted
+    @no_autograph
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         numbers = epoch * passes + tf.range(passes, dtype=tf.int64)
         rows = [
@@ -123,7 +123,7 @@ def train_batches(
         return _with_images(plan, split, batch_size, augmenter)
     size = share.part_size(batch_size)
 
-    @unconverted
+    @no_autograph
     def own_parts(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.fill((share.num_parts,), number), tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
 
@@ -141,7 +141,7 @@ def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
     return _with_images(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), split, rows.shape[1])
 
 
-@unconverted
+@no_autograph
 def _unaugmented(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(0, tf.int64), rows
 
@@ -157,7 +157,7 @@ def _with_images(
     """Images and labels of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`."""
     labels = tf.constant(split.labels.astype(np.int32))
 
-    @unconverted
+    @no_autograph
     def labelled(images: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return images, tf.gather(labels, rows)
 
@@ -181,30 +181,30 @@ def with_images(
     """
     if images is not None:
 
-        @unconverted
+        @no_autograph
         def gather(number: tf.Tensor, rows: tf.Tensor) -> Any:
             return finish(augmenter.of_store(images, number, rows) if augmenter else tf.gather(images, rows), rows)
 
         num_batches = max(PARALLEL_BATCHES, num_cores()) if augmenter else PARALLEL_BATCHES
         batches = plan.map(gather, num_parallel_calls=num_batches, deterministic=True)
-        return as_written(batches.prefetch(PREFETCHED_BATCHES))
+        return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
 
-    @unconverted
+    @no_autograph
     def singles(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.fill(tf.shape(rows), number), rows
 
-    @unconverted
+    @no_autograph
     def load(number: tf.Tensor, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return image_at(row), number, row
 
-    @unconverted
+    @no_autograph
     def of_batch(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> Any:
         return finish(augmenter.of_batch(images, numbers[0], rows) if augmenter else images, rows)
 
     loaded = plan.map(singles).unbatch().map(load, num_parallel_calls=num_cores(), deterministic=True)
     batches = loaded.batch(batch_size, drop_remainder=drop_remainder)
     batches = batches.map(of_batch, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
-    return as_written(batches.prefetch(PREFETCHED_BATCHES))
+    return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
 
 
 def images_at(split: Split, positions: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from hh_fast.augmentation import Augmentation
 from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.decode import decode, path_tensor
-from hh_fast.data.engine import unconverted
+from hh_fast.data.engine import no_autograph
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, images_at, index_batches, make_augmenter
 from hh_fast.errors import DataError
@@ -36,7 +36,7 @@ DecodeHere: TypeAlias = Callable[[int, np.ndarray], np.ndarray]
 # Batches held for their turn before the one that is due is decoded here: a slow worker shall not fill the memory.
 MAX_HELD = 16
 QUEUE_SIZE = 2
-# A service worker that dies holds up TensorFlow's client until the dispatcher has given it up: this long it is waited for.
+# A service worker that dies stalls TensorFlow's client until the dispatcher counts it as lost: wait this long for it.
 PATIENCE_S = 5.0
 CONNECT_S = 10
 
@@ -235,7 +235,7 @@ def _augmented(
 ) -> tuple[tf.data.Dataset, DecodeHere]:
     """What the service sends, changed as images `rows` (num_steps, n) of passes `numbers` (num_steps,), and the rest alike."""
 
-    @unconverted
+    @no_autograph
     def change(step: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return step, augmenter.of_batch(images, tf.gather(numbers, step), tf.gather(rows, step))
 

@@ -116,7 +116,7 @@ def _gather(cluster: Cluster, own: dict[str, Any], arrived: dict[int, socket.soc
                 connection, _ = server.accept()
             except TimeoutError:
                 missing = [cluster.name(i) for i in range(1, cluster.num_workers) if i not in arrived]
-                return problem or f"{', '.join(missing)} did not come within --worker_timeout_s: {MISSING_REMEDY}"
+                return problem or f"{', '.join(missing)} failed to connect within --worker_timeout_s: {MISSING_REMEDY}"
             message = _receive(connection, min(deadline, time.monotonic() + 5))
             worker = message.get("worker")
             if not isinstance(worker, int) or worker < 0:
@@ -168,7 +168,7 @@ def meet(cluster: Cluster, own: dict[str, Any], *, timeout_s: float) -> None:
     """Returns when all workers are there and have the same `own`.
 
     Raises:
-        ClusterError: a worker did not come within `timeout_s` (with its address), or what differs (with its name).
+        ClusterError: a worker failed to connect within `timeout_s` (with its address), or what differs (with its name).
         OSError: the chief cannot listen at its address.
     """
     logger.info(

@@ -22,7 +22,7 @@ from hh_fast.errors import HHFastError, UsageError
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which TensorFlow's coordination service gives a silent worker up: its own default heartbeat time-out.
+# Seconds after which TensorFlow's coordination service counts a silent worker as lost: its own default heartbeat time-out.
 HEARTBEAT_S = 10
 # What a collective raises when a worker is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
@@ -65,7 +65,7 @@ class Replicas:
         return Share(self.worker, self.num_workers, self.num_replicas // self.num_workers)
 
     def require_divisible(self, batch_size: int) -> None:
-        """Raises `UsageError` where replicas would get unequal shares of the global batch."""
+        """Raises `UsageError` where the global batch is not divisible by the number of replicas."""
         if batch_size % self.num_replicas:
             raise UsageError(
                 f"`batch_size` must be a multiple of the number of replicas, {self.num_replicas}. Received: {batch_size}"
@@ -127,7 +127,7 @@ class Replicas:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Leaves the block when all workers have, and fails at all where it failed at one.
+        """A barrier at the end of the block; re-raises any worker's failure on all.
 
         Raises:
             ClusterError: another worker failed, in its words.

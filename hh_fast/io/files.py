@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written beside their place, flushed to the disk, then renamed.
+"""Files and folders written atomically: beside their place, flushed to the disk, then renamed.
 
 A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer of that place removes it. Standard library only.
 """

@@ -7,7 +7,7 @@ import numpy as np
 
 from hh_fast.sample.horse import horse
 from hh_fast.sample.human import human
-from hh_fast.sample.props import things
+from hh_fast.sample.props import props
 from hh_fast.sample.scene import backdrop, grain, noise
 from hh_fast.sample.solids import Camera, Limb, Vector, cosine, paint, project, seen, sine
 
@@ -20,8 +20,8 @@ def draw(class_name: str, rng: random.Random, image_size: int) -> np.ndarray:
     light, ambient = _lamp(rng), rng.uniform(0.3, 0.6)
     blotches = noise(rng, (image_size, image_size), rng.choice((6, 10, 16))) > np.float32(0.55)
     pixels = backdrop(rng, image_size)
-    for thing in things(rng, image_size, 2):
-        paint(pixels, thing, light, ambient, blotches)
+    for prop in props(rng, image_size, 2):
+        paint(pixels, prop, light, ambient, blotches)
     camera = _camera(figure, rng, image_size)
     _shadow(pixels, figure, camera)
     paint(pixels, seen(figure, camera), light, ambient, blotches)

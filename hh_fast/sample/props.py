@@ -12,8 +12,8 @@ from hh_fast.sample.solids import Limb, Vector
 LEAVES: tuple[Color, ...] = ((0.3, 0.5, 0.2), (0.25, 0.42, 0.18), (0.5, 0.5, 0.25), (0.45, 0.35, 0.2))
 
 
-def things(rng: random.Random, size: int, most: int) -> list[list[Limb]]:
-    """Up to `most` things, each as its limbs."""
+def props(rng: random.Random, size: int, most: int) -> list[list[Limb]]:
+    """Up to `most` props, each as its limbs."""
     makers = (_tree, _tree, _fence, _stones, _posts, _bush)
     return [rng.choice(makers)(rng, size) for _ in range(rng.randrange(most + 1))]
 

@@ -32,7 +32,7 @@ def grain(rng: random.Random, size: int, strength: int, channels: int) -> np.nda
 
 
 def backdrop(rng: random.Random, size: int) -> np.ndarray:
-    """A picture without things in it."""
+    """A picture without props in it."""
     kind = rng.choices(list(BACKDROPS), list(BACKDROPS.values()))[0]
     if kind == "landscape":
         return _landscape(rng, size)

@@ -246,7 +246,7 @@ class Loop:
         return self._pending_signals[0] if self._pending_signals else 0
 
     def _together(self, timing: Timing) -> tuple[Timing, int]:
-        """The timing of the worker that waited longest for input, and so held up all; and a signal that any of them got."""
+        """The timing of the worker that waited longest for input, and so stalled all; and a signal that any of them got."""
         figures = self.trainer.replicas.gather_figures([timing.steps, timing.wait, self._pending_signal()])
         slowest = int(figures[:, 1].argmax())
         steps, wait = figures[slowest, :2].tolist()

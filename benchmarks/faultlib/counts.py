@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclasses.dataclass
-class Tally:
+class Counts:
     """How many faults were tried, and which of them were not survived, each with a line that says how."""
 
     name: str
