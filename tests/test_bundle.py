@@ -94,6 +94,8 @@ def test_card_states_what_was_measured(bundle: Path) -> None:
     for name in FORMATS[1:]:
         assert f"| `model_{name}.tflite` " in body
     assert "int16x8` runs on reference kernels" in body
+    assert "bin/serve --export_dir=FOLDER" in body
+    assert "The Kotlin and Swift code was not compiled here." in body
 
 
 @pytest.mark.parametrize("block", [0, 1])

@@ -17,7 +17,7 @@ _PAGE = """\
 _NOTE = """\
 The Kotlin and Swift code was not compiled here. MediaPipe, which it and the JavaScript call, resizes bilinearly too, but takes its
 samples at other places (output i from input i * scale, not from pixel centres): scores moved by up to 0.066 in a comparison. The page
-and the Python code resize as in training; an HTML canvas or Pillow's `resize` would smooth."""
+resizes as in training, the Python code too but for rounding; an HTML canvas or Pillow's `resize` would smooth."""
 
 _KOTLIN = """\
 **Android (Kotlin)**, with `com.google.mediapipe:tasks-vision` and the file in `src/main/assets`:
@@ -62,9 +62,9 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+from PIL import Image, ImageOps
 
-image = Image.open("photo.jpg").convert("RGB")
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")  # upright
 # Bilinear without smoothing, as in training; image.resize() would smooth.
 image = image.transform(({width}, {height}), Image.Transform.EXTENT, (0, 0, *image.size), Image.Resampling.BILINEAR)
 classify = Interpreter("{file}").get_signature_runner()

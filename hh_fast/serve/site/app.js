@@ -2,6 +2,7 @@
 
 import { PageError, openClassifier } from "./classifier.js";
 import { readPixels, region } from "./pixels.js";
+import { withoutProfile } from "./profile.js";
 
 const $ = (id) => document.getElementById(id);
 const MAX_BARS = 8;
@@ -189,8 +190,7 @@ async function classifyFile(file) {
   const mine = turn;
   let bitmap;
   try {
-    // The file's own pixels, upright, as training reads them: a colour profile is not applied.
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    bitmap = await createImageBitmap(await withoutProfile(file), { colorSpaceConversion: "none" }); // upright by its EXIF
   } catch {
     throw new PageError(`${file.name || "This"} is no picture that this browser can read: choose a JPEG, PNG, WebP or GIF.`);
   }
