@@ -1,6 +1,9 @@
 """Augmentation: equal to ImageDataGenerator's for given parameters, drawn as its are, a function of (seed, epoch, index)."""
 
 import dataclasses
+import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -238,3 +241,11 @@ def test_lists_are_kept_as_tuples() -> None:
     listed = Augmentation(width_shift_range=[1, 2], zoom_range=np.array([0.5, 1.0]))
     assert listed == Augmentation(width_shift_range=(1, 2), zoom_range=(0.5, 1.0))
     assert hash(listed) == hash(dataclasses.replace(listed))
+
+
+def test_the_page_for_users_of_the_original_names_each_of_its_arguments() -> None:
+    page = (Path(__file__).parent.parent / "examples" / "from_image_data_generator.md").read_text()
+    tables = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    named = {word for row in tables for word in re.findall(r"`(\w+)", row)}
+    for function in (ImageDataGenerator.__init__, ImageDataGenerator.flow_from_directory):
+        assert set(inspect.signature(function).parameters) - {"self"} <= named

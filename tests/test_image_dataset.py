@@ -297,6 +297,8 @@ def test_augment_touches_training_images_by_seed_iteration_and_place_in_the_list
         expected = Augmenter(augmentation, seed=2, indices=np.arange(6)).apply(originals[rows], number, rows)
         np.testing.assert_array_equal(pixels(dataset), expected)
         assert np.abs(expected - originals[rows].astype(float)).mean() > 5
+    going_on = ours(lossless, augment=augmentation, initial_epoch=1, **options)
+    np.testing.assert_array_equal(pixels(going_on), expected)
     options |= {"validation_split": 0.5, "subset": "both"}
     untouched, augmented = ours(lossless, **options), ours(lossless, augment=augmentation, **options)
     np.testing.assert_array_equal(pixels(augmented[1]), pixels(untouched[1]))
@@ -322,6 +324,7 @@ ERRORS = [
         {"augment": hh_fast.Augmentation(horizontal_flip=True), "color_mode": "rgba"},
         '`color_mode` must be "rgb" where `augment` is given. Received: .rgba',
     ),
+    ({"initial_epoch": -1}, "`initial_epoch` must be at least 0. Received: -1"),
     ({"dtype": "float16"}, "`dtype` must be one of 'float32', 'uint8'. Received: 'float16'"),
     (
         {"validation_split": 0.05, "subset": "both", "seed": 1},

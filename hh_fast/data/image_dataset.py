@@ -195,12 +195,14 @@ def _pictures(
     return _Pictures(store.images, labels, load, rows, good)
 
 
-def _plan(rows: np.ndarray, batch_size: int, seed: int | None, *, reshuffle_each_iteration: bool) -> tf.data.Dataset:
-    """Pairs of the number of iterations begun before and `rows` in batches, int64 (k,): with a `seed` in an order of that
-    iteration's own, else as they are.
+def _plan(
+    rows: np.ndarray, batch_size: int, seed: int | None, *, reshuffle_each_iteration: bool, initial_epoch: int
+) -> tf.data.Dataset:
+    """Pairs of the iteration's number, from `initial_epoch` on, and `rows` in batches, int64 (k,): with a `seed` in an order of
+    that iteration's own, else as they are.
     """
     # An iterator, not a variable: it belongs to no device and no strategy, and counts alike wherever the data set is used.
-    iterations = iter(tf.data.Dataset.counter())
+    iterations = iter(tf.data.Dataset.counter(initial_epoch))
 
     @no_autograph
     def of_iteration(_: tf.Tensor) -> tf.data.Dataset:
@@ -259,6 +261,7 @@ def image_dataset_from_directory(
     reshuffle_each_iteration: bool = True,
     dtype: str = "float32",
     augment: Augmentation | None = None,
+    initial_epoch: int = 0,
 ) -> Any:
     """A `tf.data.Dataset` of the images below `directory`, decoded once; as Keras' function of that name, but faster.
 
@@ -280,6 +283,8 @@ def image_dataset_from_directory(
         dtype: `float32`, or `uint8`: a quarter of the bytes, for a model that takes or casts them.
         augment: What is done to each image at each iteration, drawn by `seed`, the iteration's number and the image's position in
             the listing; to those of the validation subset nothing.
+        initial_epoch: The number of the first iteration, as `fit` takes it, to go on with the order and the augmentation that
+            come after so many.
 
     Returns:
         A finite data set of known cardinality, the remainder kept; for `subset="both"` a list of two, of which the second
@@ -319,6 +324,7 @@ def image_dataset_from_directory(
     _require_one_of("cache", cache, CACHES)
     _require_one_of("bad_images", bad_images, ("error", "skip"))
     _require_one_of("dtype", dtype, ("float32", "uint8"))
+    _require(initial_epoch >= 0, "`initial_epoch` must be at least 0", initial_epoch)
     _require(augment is None or isinstance(augment, Augmentation), "`augment` must be an hh_fast.Augmentation", augment)
     _require(
         not augment or color_mode == "rgb", '`color_mode` must be "rgb" where `augment` is given', repr(color_mode)
@@ -372,6 +378,7 @@ def image_dataset_from_directory(
             batch_size or UNBATCHED,
             seed % 2**31 if shuffle and not second else None,
             reshuffle_each_iteration=reshuffle_each_iteration,
+            initial_epoch=initial_epoch,
         )
         augmenter = None
         if augment and name != "validation":
