@@ -110,6 +110,10 @@ BAD_BUNDLES = [
     (lambda folder: (folder / "metadata.json").write_text("{"), "metadata.json is damaged"),
     (lambda folder: write_bundle(folder, files={}), "has no int8 file for the page: export it with --formats="),
     (lambda folder: write_bundle(folder, input={"resize": "in words"}), "is a bundle of an older hh_fast"),
+    (
+        lambda folder: write_bundle(folder, input={"resize": {"aspect": "crop", "interpolation": "area"}}),
+        "the page makes whole pixels by bilinear resizing, and this model takes area, crop",
+    ),
     (lambda folder: (folder / "model_int8.tflite").write_bytes(b"a mod"), "is cut off: it should have 7 bytes"),
 ]
 

@@ -42,13 +42,11 @@ def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Pat
     image, file = metadata["input"], metadata["files"][number_format]
     stored = file["input"]["quantization"] or {"scale": 1, "zero_point": 0}
     resize = image["resize"]
-    if (
-        resize["aspect"] not in ASPECTS
-        or resize["interpolation"] != "bilinear"
-        or stored != {"scale": 1, "zero_point": 0}
-    ):
+    takes_bilinear = resize["interpolation"] == "bilinear" and resize["aspect"] in ASPECTS
+    if not takes_bilinear or stored != {"scale": 1, "zero_point": 0}:
         raise DataError(
-            f"{export_dir}: the page cannot make this model's input ({resize}, {stored}): export it by bin/export"
+            f"{export_dir}: the page makes whole pixels by bilinear resizing, and this model takes {resize['interpolation']},"
+            f" {resize['aspect']}, {stored}: train and export it so"
         )
     return {
         "file": Path(file["file"]).name,

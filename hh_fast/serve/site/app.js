@@ -7,7 +7,7 @@ import { withoutProfile } from "./profile.js";
 const $ = (id) => document.getElementById(id);
 const MAX_BARS = 8;
 const PREVIEW_PIXELS = 1024;
-const HOW = { stretch: "squeezed to", crop: "cropped to", pad: "padded to" };
+const HOW = { stretch: "stretched to", crop: "cropped to", pad: "padded to" };
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused: allow it for this page in the browser's settings, or choose a photo.",
   NotFoundError: "No camera was found: connect one, or choose a photo.",
@@ -54,9 +54,7 @@ function stage(shown, width, height) {
 function showResult(pixels, scores, milliseconds) {
   const { model } = classifier;
   const image = new ImageData(model.width, model.height);
-  for (let i = 0, j = 0; i < pixels.length; i += 3, j += 4) {
-    image.data.set([pixels[i], pixels[i + 1], pixels[i + 2], 255], j);
-  }
+  for (let i = 0, j = 0; j < image.data.length; j++) image.data[j] = j % 4 === 3 ? 255 : pixels[i++];
   $("seen").getContext("2d").putImageData(image, 0, 0);
   const percent = (i) => `${(100 * scores[i]).toFixed(1)}%`;
   const ranked = scores.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
