@@ -115,6 +115,7 @@ class Slow:
             import ctypes
             ctypes.PyDLL(None).sleep(20)  # holds the interpreter, as loading TensorFlow's libraries does
 sys.meta_path.insert(0, Slow)
+quiet.enter_command()
 quiet.import_tensorflow()
 """
 
@@ -143,3 +144,9 @@ def test_an_ignored_signal_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_outside_of_a_command_file_descriptors_are_left_alone() -> None:
+    code = "import os; from hh_fast.io import quiet\nwith quiet.native_stderr_logged(): os.write(2, b'seen')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"seen")

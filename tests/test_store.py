@@ -178,8 +178,11 @@ def test_a_changed_record_of_bad_files_is_noticed(files: list[ImageFile], tmp_pa
         assert set(fill(broken, SIZE, tmp_path / "cache").bad) == {3}
 
 
-def test_what_libraries_say_of_damaged_files_is_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_libraries_say_of_damaged_files_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """libjpeg reads this JPEG, as viewers do, and tells standard error that it is damaged, but not which file."""
+    monkeypatch.setattr("hh_fast.io.quiet._in_command", True)
     path = tmp_path / "a.jpg"
     Image.effect_noise((64, 64), 50).save(path)
     data = bytearray(path.read_bytes())

@@ -1,7 +1,8 @@
 """What every measuring process has imported, without the lines that TensorFlow prints then. GPUs stay untouched."""
 
-from hh_fast.io.quiet import native_stderr_logged
+from hh_fast.io.quiet import enter_command, native_stderr_logged
 
+enter_command()
 with native_stderr_logged():
     import hh_fast.bench.input_race
     import hh_fast.bench.training_race  # noqa: F401

@@ -23,6 +23,7 @@ from absl import flags
 import hh_fast
 from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
+from hh_fast.io.quiet import enter_command
 from hh_fast.io.signals import in_time
 
 EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
@@ -231,6 +232,7 @@ def run(
             verbosity = made.pop().verbosity
             show_traceback = verbosity > 0
             _set_up_logging(verbosity)
+            enter_command()
             return body(*made, free) or 0
     except BrokenPipeError:
         # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.

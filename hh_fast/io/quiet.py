@@ -15,6 +15,13 @@ from hh_fast.io.signals import handled_by
 logger = logging.getLogger(__name__)
 
 _captured: list[str] = []
+_in_command = False
+
+
+def enter_command() -> None:
+    """From here on the process is a command's: its file descriptors and signals are ours. A notebook's are left alone."""
+    global _in_command
+    _in_command = True
 
 
 def import_log() -> str:
@@ -24,7 +31,10 @@ def import_log() -> str:
 
 @contextlib.contextmanager
 def _native_stderr_to(receive: Callable[[str], None]) -> Iterator[None]:
-    """Gives `receive` what goes to file descriptor 2 meanwhile, which Python's sys.stderr knows nothing of."""
+    """In a command, gives `receive` what goes to file descriptor 2 meanwhile, which Python's sys.stderr knows nothing of."""
+    if not _in_command:
+        yield
+        return
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as kept:
@@ -51,8 +61,8 @@ def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
 
 def _signals_end_at_once() -> contextlib.AbstractContextManager[None]:
     """Python hears of a signal only when its import of seconds is over, and nothing has been begun that needs an end."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return handled_by(signal.SIG_DFL) if in_main_thread else contextlib.nullcontext()
+    ours = _in_command and threading.current_thread() is threading.main_thread()
+    return handled_by(signal.SIG_DFL) if ours else contextlib.nullcontext()
 
 
 def import_tensorflow() -> None:
