@@ -46,12 +46,12 @@ def test_it_leaves_results_report_and_chart(measured):
 def test_nothing_failed_and_every_raw_repeat_is_there(measured):
     results = read_results(measured[0] / "out" / "results.json")
     assert results.failures == []
-    assert (len(results.input), len(results.training), len(results.step_bounds)) == (9, 3, 2)
+    assert (len(results.input), len(results.training), len(results.step_bounds)) == (7, 3, 2)
     assert all(len(outcome.repeats) == 1 for outcome in (*results.input, *results.training, *results.step_bounds))
     assert {outcome.repeats[0].images for outcome in results.training} == {(results.plan.num_train,)}
     assert results.fairness.num_exact == results.plan.num_input
-    # Two speedups of an epoch and of all, four shares of bounds, two more of input.
-    assert len(results.ratios) == 2 * 2 + 4 + 2
+    # Four of input, two speedups of an epoch and two of all, and the shares of bounds: two of ours, one of stock tf.data.
+    assert len(results.ratios) >= 4 + 4 + 3
     assert results.images.fingerprint
 
 

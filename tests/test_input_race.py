@@ -117,9 +117,11 @@ def test_bounds_count_what_they_did(workload):
 def test_names_are_all_different_and_quick_is_a_part():
     names = [path.name for path in input_race.input_paths()]
     assert len(set(names)) == len(names) == 10
-    quick = [path.name for path in input_race.input_paths(quick=True)]
-    assert len(quick) == 7
-    assert set(quick) < set(names)
+    raced, quick = (
+        {path.name for path in input_race.input_paths(level)} for level in (input_race.RACED, input_race.QUICK)
+    )
+    assert (len(raced), len(quick)) == (8, 5)
+    assert quick < raced < set(names)
 
 
 def test_the_race_has_its_paths_and_bounds(workload):

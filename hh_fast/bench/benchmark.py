@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -25,14 +24,21 @@ from hh_fast.io.files import scratch_dir
 logger = logging.getLogger(__name__)
 
 
-def bounded_arms(precision: str, *, quick: bool) -> list[Arm]:
-    """The arms whose steps' bounds are measured too."""
-    return [Arm(training_race.OWN, precision)] + ([] if quick else [Arm(training_race.GENERATOR)])
+def _input_paths(bench: BenchConfig) -> list[input_race.InputPath]:
+    return input_race.input_paths(input_race.QUICK if bench.quick else input_race.RACED)
+
+
+def _bounds(arms: Sequence[Arm], precision: str, workload: Workload, *, quick: bool) -> list[Variant]:
+    """Of the bounds of the arms' steps, those that `bin/bench` has time for: two of our step, and one of float32."""
+    kinds = [precision] if quick else [precision, "float32"]
+    resident = training_race.resident_name(training_race.OWN, precision)
+    names = {resident, *map(training_race.matrix_name, kinds)}
+    return [variant for variant in training_race.bound_variants(arms, workload) if variant.name in names]
 
 
 def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) -> Plan:
     rates = in_process(calibrate, workload, data.train.paths, use_gpu=True)
-    paths = input_race.input_paths(quick=bench.quick)
+    paths = _input_paths(bench)
     arms = training_race.raced_arms(precision, quick=bench.quick)
     num_generators = sum(path.by_pillow for path in paths)
     races = Races(
@@ -42,7 +48,7 @@ def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) ->
         other_inputs=len(paths) - num_generators,
         generator_arms=1,
         other_arms=len(arms) - 1,
-        step_bounds=2 * len(bounded_arms(precision, quick=bench.quick)),
+        step_bounds=len(_bounds(arms, precision, workload, quick=bench.quick)),
     )
     return make_plan(
         num_train=data.train.num_images,
@@ -61,9 +67,9 @@ def run_variants(variants: Sequence[Variant], repeats: int, seconds: float, prog
     return run_in_turn(timed, repeats=repeats, on_progress=progress.begin)
 
 
-def check_paths(workload: Workload, *, quick: bool = False) -> Fairness:
+def check_paths(workload: Workload, level: int = input_race.PUBLISHED) -> Fairness:
     """The fairness check of the input race's paths; called in a measuring process, which must not be forked any more."""
-    paths = [path for path in input_race.input_paths(quick=quick) if not path.name.endswith("processes")]
+    paths = [path for path in input_race.input_paths(level) if not path.name.endswith("processes")]
     reference = next(path for path in paths if path.name == input_race.OWN)
     return fairness.check(paths, reference, workload)
 
@@ -72,7 +78,7 @@ def _race_inputs(
     workload: Workload, bench: BenchConfig, checked: Fairness, seconds: float, progress: Progress
 ) -> tuple[Outcome[Any], ...]:
     """Outcomes of the paths and of their bounds; of a path that failed the check, that it did."""
-    paths = [path for path in input_race.input_paths(quick=bench.quick) if path.name not in checked.failed]
+    paths = [path for path in _input_paths(bench) if path.name not in checked.failed]
     variants = input_race.input_variants(paths, workload, cold=bench.cold)
     left_out = [Outcome[Any](name, failure=reason) for name, reason in checked.failed.items()]
     return (*left_out, *run_variants(variants, bench.num_repeats, seconds, progress))
@@ -85,7 +91,7 @@ def _race_trainings(
     reader = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
     every = training_race.raced_arms(precision, quick=bench.quick)
     arms = [arm for arm in every if reader.get(arm.method) not in checked.failed]
-    bounds = training_race.bound_variants(bounded_arms(precision, quick=bench.quick), workload)
+    bounds = _bounds(arms, precision, workload, quick=bench.quick)
     variants = [*training_race.training_variants(arms, workload), *bounds]
     outcomes = run_variants(variants, bench.num_repeats, seconds, progress)
     return tuple(map(with_steady_epochs, outcomes[: len(arms)])), outcomes[len(arms) :]
@@ -122,7 +128,7 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
         plan = _plan(workload, data, bench, precision)
         inputs, trainings = link_workloads(data, plan, workload, folder)
         progress.begin("checking that all paths yield the same", 0.0)
-        checked = in_process(functools.partial(check_paths, quick=bench.quick), inputs)
+        checked = in_process(check_paths, inputs, input_race.QUICK if bench.quick else input_race.RACED)
         for remark in [*checked.remarks, *(f"{name} failed: {why}" for name, why in checked.failed.items())]:
             logger.info("%s", remark)
         progress.expect(plan.input_s + plan.training_s)
@@ -130,7 +136,7 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
         trained, bounds = _race_trainings(trainings, bench, checked, precision, plan.training_s, progress)
         has_gpu = bool(about.gpus)
         swept = _sweep(workload, bench, data, plan, folder, progress, has_gpu) if bench.sweep else ()
-    claims = training_race.training_claims(bounded_arms(precision, quick=bench.quick), precision)
+    claims = training_race.training_claims(training_race.raced_arms(precision, quick=bench.quick), precision)
     return Results(
         format=FORMAT,
         started=started.isoformat(timespec="seconds"),

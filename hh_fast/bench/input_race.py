@@ -35,6 +35,9 @@ Epochs = Callable[[int, int], Iterable[Batch]]
 MIN_STEADY_S = 0.5
 MAX_STEADY_EPOCHS = 512
 
+# Which paths are raced: with `bin/bench --quick`, by `bin/bench`, and for the published table.
+QUICK, RACED, PUBLISHED = range(3)
+
 GENERATOR, STOCK, OWN = "ImageDataGenerator", "image_dataset_from_directory", "hh_fast, memory"
 DECODE_BOUND = "bound: bare decoding, every core"
 COPY_BOUND = "bound: memory copy, one core"
@@ -48,7 +51,7 @@ CLAIMS = (
 
 @dataclasses.dataclass(frozen=True)
 class InputPath:
-    """One way of reading. `yields`: the dtype and range of its images; `by_pillow`: decoded and resized by Pillow.
+    """One way of reading. `yields`: the dtype and range of its images; `by_pillow`: decoded and resized by Pillow; `level`: raced from it on.
 
     Where `shuffle` is false, `open(workload, shuffle=...)` gives the images in the order of the file names.
     """
@@ -57,7 +60,7 @@ class InputPath:
     yields: str
     open: Callable[..., Epochs]
     by_pillow: bool = False
-    quick: bool = True
+    level: int = QUICK
 
     @property
     def is_own(self) -> bool:
@@ -132,8 +135,8 @@ def _own(workload: Workload, *, shuffle: bool = True, cache: str = "memory", sec
     return lambda first, num: train_batches(split, seed=seed, first_epoch=first, epochs=first + num, **options)
 
 
-def input_paths(*, quick: bool = False) -> list[InputPath]:
-    """Every path of the race, in the order of the tables; `quick` leaves out those that say the least."""
+def input_paths(level: int = PUBLISHED) -> list[InputPath]:
+    """The paths that are raced at this level, in the order of the tables."""
     cores = max(2, num_cores())
     unit, levels, whole = "float32, 0 to 1", "float32, 0 to 255", "uint8, 0 to 255"
     threads = functools.partial(_generator, workers=cores)
@@ -142,17 +145,17 @@ def input_paths(*, quick: bool = False) -> list[InputPath]:
     second = functools.partial(_own, cache="disk", second_run=True)
     paths = [
         InputPath(GENERATOR, unit, _generator, by_pillow=True),
-        InputPath(f"{GENERATOR}, {cores} threads", unit, threads, by_pillow=True),
-        InputPath(f"{GENERATOR}, {cores} processes", unit, processes, by_pillow=True, quick=False),
+        InputPath(f"{GENERATOR}, {cores} threads", unit, threads, by_pillow=True, level=RACED),
+        InputPath(f"{GENERATOR}, {cores} processes", unit, processes, by_pillow=True, level=PUBLISHED),
         InputPath(STOCK, levels, _stock),
-        InputPath(f"{STOCK}, prefetch", levels, functools.partial(_stock, prefetch=True), quick=False),
+        InputPath(f"{STOCK}, prefetch", levels, functools.partial(_stock, prefetch=True), level=PUBLISHED),
         InputPath(f"{STOCK}, cache, prefetch", levels, cached),
         InputPath(OWN, whole, _own),
         InputPath("hh_fast, disk", whole, functools.partial(_own, cache="disk")),
-        InputPath("hh_fast, disk, second run", whole, second, quick=False),
-        InputPath("hh_fast, none", whole, functools.partial(_own, cache="none")),
+        InputPath("hh_fast, disk, second run", whole, second, level=RACED),
+        InputPath("hh_fast, none", whole, functools.partial(_own, cache="none"), level=RACED),
     ]
-    return [path for path in paths if path.quick or not quick]
+    return [path for path in paths if path.level <= level]
 
 
 def count(batches: Iterable[Batch], start: float) -> tuple[Rate, float]:
