@@ -223,6 +223,9 @@ def test_a_page_that_cannot_start_says_why(wrong: str, text: str, page: Page, fi
         page.open(f"http://localhost:{port}/")
         assert str(page.until(ERROR)).startswith(text)
         assert "This page could not start." in page.text()
+        assert (
+            page.run("document.querySelectorAll('#controls :is(button, input):enabled').length") == 1
+        )  # the hidden one
 
 
 def test_over_plain_http_from_another_device_photos_work(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
