@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import os
 import sys
@@ -58,7 +59,7 @@ def show(line: str) -> None:
 @contextlib.contextmanager
 def whole_workload(config: DataConfig, train: TrainConfig) -> Iterator[tuple[Workload, Any]]:
     """A workload of all whole batches of the data set, linked beside the caches and gone afterwards; and its summary."""
-    data = load_data(DataConfig(**{**config.to_json(), "image_size": config.image_size, "cache": "none"}))
+    data = load_data(dataclasses.replace(config, cache="none"))
     num_images = data.train.num_images // train.batch_size * train.batch_size
     plan = Plan(num_images, num_images, data.validation.num_images if data.validation else 0)
     with scratch_dir(config.cache_root / "bench") as folder:

@@ -158,8 +158,9 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     if image is None:
         from hh_fast.config import DataConfig
         from hh_fast.data.sources import find_source
+        from hh_fast.io.typed_json import from_json
 
-        source = find_source(DataConfig.from_json(data))
+        source = find_source(from_json(DataConfig, data))
         image = Path(list_images(source.validation_dir or source.train_dir)[0][0])
     starts = start_seconds(bundle / "model_int8.tflite", image.resolve(), options.repeats)
     results = figures(metadata, rounds, seconds)

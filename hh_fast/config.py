@@ -1,14 +1,15 @@
-"""What a command is asked to do: frozen dataclasses that check themselves, to and from JSON.
+"""What a command is asked to do: frozen dataclasses that check themselves.
 
 Each field is also a flag: its name, default, type, help text and allowed values are stated here once, and
 `hh_fast.cli.command` makes the flags of them. Standard library only.
 """
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hh_fast.errors import UsageError
 
@@ -26,51 +27,50 @@ BATCH_SIZE, STEPS_PER_EPOCH = 128, 8
 MIN_IMAGE_SIDE = 94
 
 
-def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:  # noqa: A002
-    """A dataclass field that is also a flag: its help text (with the unit) and, for an enumeration, its values."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(
+    default: Any,
+    help: str,  # noqa: A002
+    choices: Sequence[str] | None = None,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Any:
+    """A dataclass field that is also a flag: its help text (with the unit), for an enumeration its values, its range."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "range": (least, most)})
 
 
 def require(holds: bool, name: str, rule: str, received: object) -> None:
     if not holds:
-        raise UsageError(f"`{name}` must be {rule}. Received: {received}")
+        shown = ",".join(map(str, received)) if isinstance(received, tuple) else received
+        raise UsageError(f"`{name}` must be {rule}. Received: {shown}")
 
 
-ConfigType = TypeVar("ConfigType", bound="Config")
+def is_address(text: str) -> bool:
+    """Whether it is HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdigit() and 0 < int(port) < 65536
 
 
 class Config:
-    """Checks, and the way to and from JSON, for the dataclasses below."""
+    """Checks for the dataclasses below."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            choices = field.metadata.get("choices")
+            value, choices = getattr(self, field.name), field.metadata["choices"]
+            least, most = field.metadata["range"]
             if choices:
-                require(
-                    getattr(self, field.name) in choices,
-                    field.name,
-                    f"one of {', '.join(choices)}",
-                    getattr(self, field.name),
-                )
+                self.require(field.name, value in choices, f"one of {', '.join(choices)}")
+            if least > -math.inf and value is not None:
+                rule = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+                self.require(field.name, least <= value <= most, rule)
         self.check()
+
+    def require(self, name: str, holds: bool, rule: str) -> None:
+        """Raises `UsageError`, that the field must be as the rule says, where it does not hold."""
+        require(holds, name, rule, getattr(self, name))
 
     def check(self) -> None:
         """Raises `UsageError` for values out of range and for fields that contradict each other."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name, as JSON has them (tuples become lists)."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]
-        }
-
-    @classmethod
-    def from_json(cls: "type[ConfigType]", values: dict[str, Any]) -> "ConfigType":
-        """The config of these fields; unknown names raise `UsageError`, missing ones take their defaults."""
-        names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(values) - names)
-        require(not unknown, "config", f"made of {', '.join(sorted(names))}", ", ".join(unknown))
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def default_cache_dir() -> str:
@@ -89,7 +89,7 @@ class DataConfig(Config):
     train_dir: str | None = option(
         None, "Folder whose sub-folders are the classes, or a .zip of such a folder, to train on."
     )
-    validation_dir: str | None = option(None, "The same, to validate on. Without it, see --validation_split.")
+    validation_dir: str | None = option(None, "As --train_dir, to validate on. Without it, see --validation_split.")
     validation_split: float | None = option(
         None,
         "Share of the training images, 0 to under 1, held out of each class for validation where there is no"
@@ -115,57 +115,45 @@ class DataConfig(Config):
         ("error", "skip"),
     )
     max_image_pixels: int = option(
-        100_000_000, "Images whose header claims more pixels than this are bad, before any memory is taken for them."
+        100_000_000,
+        "Images whose header claims more pixels than this are bad, before any memory is taken for them.",
+        least=1,
     )
-    seed: int = option(0, "Seed of the weights, the order of the images, augmentation, and the validation split.")
+    seed: int = option(
+        0,
+        "Seed of the weights, the order of the images, augmentation, and the validation split.",
+        least=0,
+        most=2**31 - 1,
+    )
 
     def check(self) -> None:
-        require(
+        self.require(
+            "dataset",
             self.dataset == "sample" or (self.dataset.startswith("tfds:") and len(self.dataset) > 5),
-            "dataset",
             "`sample` or `tfds:NAME`; for folders use --train_dir",
-            self.dataset,
         )
-        require(
-            self.train_dir is None or self.dataset == "sample",
-            "dataset",
-            "left out where --train_dir is given",
-            self.dataset,
+        self.require(
+            "dataset", self.train_dir is None or self.dataset == "sample", "left out where --train_dir is given"
         )
-        require(
-            self.validation_dir is None or self.train_dir is not None,
+        self.require(
             "validation_dir",
+            self.validation_dir is None or self.train_dir is not None,
             "given together with --train_dir",
-            self.validation_dir,
         )
         if self.validation_split is not None:
-            require(0 <= self.validation_split < 1, "validation_split", "at least 0 and under 1", self.validation_split)
-            require(
-                self.validation_dir is None,
+            self.require("validation_split", 0 <= self.validation_split < 1, "at least 0 and under 1")
+            self.require("validation_split", self.validation_dir is None, "left out where --validation_dir is given")
+            self.require(
                 "validation_split",
-                "left out where --validation_dir is given",
-                self.validation_split,
-            )
-            require(
-                (self.dataset == "sample" and self.train_dir is not None) or self.dataset != "sample",
-                "validation_split",
+                self.train_dir is not None or self.dataset != "sample",
                 "left out for the built-in sample, which has its own validation images",
-                self.validation_split,
             )
-        require(
-            self.tfds_manual_dir is None or self.dataset.startswith("tfds:"),
+        self.require(
             "tfds_manual_dir",
+            self.tfds_manual_dir is None or self.dataset.startswith("tfds:"),
             "given together with --dataset=tfds:NAME",
-            self.tfds_manual_dir,
         )
-        require(
-            len(self.image_size) == 2 and min(self.image_size) >= 1,
-            "image_size",
-            "two numbers, height,width",
-            self.image_size,
-        )
-        require(self.max_image_pixels >= 1, "max_image_pixels", "at least 1", self.max_image_pixels)
-        require(0 <= self.seed < 2**31, "seed", "at least 0 and under 2147483648", self.seed)
+        self.require("image_size", len(self.image_size) == 2 and min(self.image_size) >= 1, "two numbers, height,width")
 
     def absolute(self) -> "DataConfig":
         """The same with paths that hold in every working directory."""
@@ -198,7 +186,7 @@ class AugmentationConfig(Config):
     augment: bool = option(
         False,
         "Change training images at random, anew each epoch: rotation_range 20, width_shift_range and height_shift_range 0.1,"
-        " zoom_range 0.1, horizontal_flip. A flag below beside it overrules that one; without it, it turns on only itself.",
+        " zoom_range 0.1, horizontal_flip. One of these flags beside it overrules that range; without it, it turns on only itself.",
     )
     rotation_range: float | None = option(None, "Rotate by up to so many degrees, either way.")
     width_shift_range: float | tuple[float, ...] | None = option(
@@ -206,7 +194,7 @@ class AugmentationConfig(Config):
         "Shift sideways, either way, by up to a share of the width (0.2) or up to so many pixels (20.0), by fewer than so many"
         " whole pixels (20), or by one of a list (4,8).",
     )
-    height_shift_range: float | tuple[float, ...] | None = option(None, "The same, up and down.")
+    height_shift_range: float | tuple[float, ...] | None = option(None, "As --width_shift_range, up and down.")
     shear_range: float | None = option(None, "Shear by an angle of up to so many degrees, either way.")
     zoom_range: float | tuple[float, ...] | None = option(
         None, "Scale width and height, each on its own, by 1 / a number from lower,upper; 0.2 is 0.8,1.2."
@@ -237,14 +225,16 @@ class TrainConfig(AugmentationConfig):
 
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
-    epochs: int = option(15, "Number of epochs.")
-    steps_per_epoch: int | None = option(None, "Steps (batches) an epoch. Default: as many whole batches as there are.")
+    epochs: int = option(15, "Number of epochs.", least=1)
+    steps_per_epoch: int | None = option(
+        None, "Steps (batches) an epoch. Default: as many whole batches as there are.", least=1
+    )
     batch_size: int = option(
         0,
         f"Images a training step, over all replicas together. 0: {BATCH_SIZE}, or as many fewer as make {STEPS_PER_EPOCH} steps"
         " an epoch.",
     )
-    validation_batch_size: int = option(32, "Images a validation step.")
+    validation_batch_size: int = option(32, "Images a validation step.", least=1)
     optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
     head: str = option(
@@ -262,7 +252,9 @@ class TrainConfig(AugmentationConfig):
         " TF_CONFIG names); auto: multi_worker where TF_CONFIG names a cluster, mirrored with two or more GPUs, else none.",
         STRATEGIES,
     )
-    worker_timeout_s: int = option(300, "Seconds to wait for the other workers of a cluster, and for a data service.")
+    worker_timeout_s: int = option(
+        300, "Seconds to wait for the other workers of a cluster, and for a data service.", least=1
+    )
     shard_data: bool = option(
         False,
         "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
@@ -275,33 +267,17 @@ class TrainConfig(AugmentationConfig):
         " bin/data_service). They must see the image files under the same paths.",
     )
     checkpoint_every_steps: int | None = option(
-        None, "Also save a checkpoint every so many steps. Default: each epoch only."
+        None, "Also save a checkpoint every so many steps. Default: each epoch only.", least=1
     )
 
     def check(self) -> None:
-        require(self.batch_size >= 0, "batch_size", "at least 1, or 0 for the default", self.batch_size)
-        for name in ("epochs", "validation_batch_size"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("steps_per_epoch", "checkpoint_every_steps"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, "at least 1", value)
-        require(
-            not (self.require_gpu and self.device == "cpu"),
-            "require_gpu",
-            "left out with --device=cpu",
-            self.require_gpu,
-        )
-        require(0 < self.learning_rate < float("inf"), "learning_rate", "above 0 and finite", self.learning_rate)
-        require(self.worker_timeout_s >= 1, "worker_timeout_s", "at least 1", self.worker_timeout_s)
+        self.require("batch_size", self.batch_size >= 0, "at least 1, or 0 for the default")
+        self.require("require_gpu", not (self.require_gpu and self.device == "cpu"), "left out with --device=cpu")
+        self.require("learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
         if self.data_service is not None:
-            host, _, port = self.data_service.removeprefix("grpc://").rpartition(":")
-            require(
-                self.data_service.startswith("grpc://") and bool(host) and port.isdigit() and 0 < int(port) < 65536,
-                "data_service",
-                "grpc://HOST:PORT",
-                self.data_service,
-            )
-            require(not self.shard_data, "shard_data", "left out where --data_service is given", self.shard_data)
+            scheme, _, address = self.data_service.rpartition("//")
+            self.require("data_service", scheme == "grpc:" and is_address(address), "grpc://HOST:PORT")
+            self.require("shard_data", not self.shard_data, "left out where --data_service is given")
 
     def for_images(self, num_images: int, num_replicas: int = 1) -> "TrainConfig":
         """This config with the batch size that it leaves open, for so many training images."""
@@ -348,48 +324,38 @@ class ExportConfig(Config):
         None,
         "Training images that int8 and int16x8 take their ranges from, as many of each class. Default: 200, or all where"
         " there are fewer.",
+        least=1,
     )
     check_images: int | None = option(
         None,
         "Validation images that each file is checked on. Default: all, but 128 for int16x8, which has no fast kernels.",
+        least=1,
     )
     max_accuracy_drop: float | None = option(
         None,
         "A quantized file is left out if its accuracy falls by more than this share of the checked images. Default: 0.01, or"
         " one image.",
+        least=0,
+        most=1,
     )
     min_agreement: float | None = option(
         None,
         "A quantized file is left out if it gives the model's class on a smaller share of them. Default: 0.97, or all but one"
         " image.",
+        least=0,
+        most=1,
     )
     author: str = option("not stated", "Author, for the metadata and the model card.")
     license: str = option("unknown", "License identifier, such as apache-2.0, for the metadata and the model card.")
     model_version: str = option("1", "Version of the model, for the metadata and the model card.")
 
     def check(self) -> None:
-        require(
-            (self.run_dir is None) != (self.model is None),
-            "run_dir",
-            "given, or --model instead, not both",
-            self.run_dir,
-        )
-        require(
-            self.model is not None or self.input_max == 255,
-            "input_max",
-            "left out where --run_dir is given",
-            self.input_max,
-        )
-        require(0 < self.input_max <= 255, "input_max", "above 0 and at most 255", self.input_max)
+        self.require("run_dir", (self.run_dir is None) != (self.model is None), "given, or --model instead, not both")
+        self.require("input_max", self.model is not None or self.input_max == 255, "left out where --run_dir is given")
+        self.require("input_max", 0 < self.input_max <= 255, "above 0 and at most 255")
         require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}", "nothing")
         for name in self.formats:
             require(name in FORMATS, "formats", f"a list of {', '.join(FORMATS)}", name)
-        for name in ("calibration_images", "check_images"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, "at least 1", value)
-        for name in ("max_accuracy_drop", "min_agreement"):
-            value = getattr(self, name)
-            require(value is None or 0 <= value <= 1, name, "from 0 to 1", value)
 
     def num_calibration(self, num_train: int) -> int:
         return self.calibration_images or min(CALIBRATION_IMAGES, num_train)
@@ -419,11 +385,13 @@ class PredictConfig(Config):
         None, "A second model of any kind: show where the two differ most, instead of each image's class."
     )
     picture: str = option("compare.png", "File that --compare draws these images to.")
-    top: int = option(1, "Classes to name for each image, best first.")
+    top: int = option(1, "Classes to name for each image, best first.", least=1)
     json: bool = option(False, "Write JSON, one object a line.")
     csv: bool = option(False, "Write CSV with a header line.")
-    batch_size: int = option(32, "Images that are decoded and classified together.")
-    max_image_pixels: int = option(100_000_000, "Images whose header claims more pixels than this are not read.")
+    batch_size: int = option(32, "Images that are decoded and classified together.", least=1)
+    max_image_pixels: int = option(
+        100_000_000, "Images whose header claims more pixels than this are not read.", least=1
+    )
 
     def check(self) -> None:
         require(
@@ -432,15 +400,10 @@ class PredictConfig(Config):
             "given: a .tflite or .keras file, a run folder or a SavedModel folder",
             "nothing",
         )
-        require(not (self.json and self.csv), "csv", "left out where --json is given", self.csv)
-        require(
-            self.compare is None or self.signature == "pixels",
-            "signature",
-            "left out where --compare is given",
-            self.signature,
+        self.require("csv", not (self.json and self.csv), "left out where --json is given")
+        self.require(
+            "signature", self.compare is None or self.signature == "pixels", "left out where --compare is given"
         )
-        for name in ("top", "batch_size", "max_image_pixels"):
-            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -452,32 +415,31 @@ class ExploreConfig(AugmentationConfig):
         None, "PNG file that the grid of images is drawn to. Default: runs/ and the data set's name."
     )
     grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid. 0,0: no grid.")
-    num_names: int = option(4, "File names to show of each class.")
+    num_names: int = option(4, "File names to show of each class.", least=0)
 
     def check(self) -> None:
         size = self.grid_size
-        require(
-            len(size) == 2 and (size == (0, 0) or all(1 <= side <= 100 for side in size)),
+        self.require(
             "grid_size",
+            len(size) == 2 and (size == (0, 0) or all(1 <= side <= 100 for side in size)),
             "two numbers from 1 to 100, rows,columns, or 0,0 for no grid",
-            ",".join(map(str, size)),
         )
-        require(self.num_names >= 0, "num_names", "at least 0", self.num_names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchConfig(Config):
     """What is measured, for how long, and where the results go."""
 
-    epochs: int = option(2, "Epochs of each whole training; the recipe has 15, which take longer.")
+    epochs: int = option(2, "Epochs of each whole training; the recipe has 15, which take longer.", least=1)
     repeats: int | None = option(
-        None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick."
+        None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick.", least=1
     )
     quick: bool = option(False, "A first look in under 40 s: one repeat, few images, the shortest list of variants.")
     budget_s: int | None = option(
         None,
         "Seconds that the input and training races may take: as many images are used as fit. 0: all images, however long"
         " it takes. Default: 140; 22 with --quick.",
+        least=0,
     )
     cold: bool = option(
         False,
@@ -496,13 +458,10 @@ class BenchConfig(Config):
     )
 
     def check(self) -> None:
-        require(self.epochs >= 1, "epochs", "at least 1", self.epochs)
-        require(self.repeats is None or self.repeats >= 1, "repeats", "at least 1", self.repeats)
-        require(self.budget_s is None or self.budget_s >= 0, "budget_s", "at least 0", self.budget_s)
         require(bool(self.sweep_batch_sizes), "sweep_batch_sizes", "a list of numbers", "nothing")
         for size in self.sweep_batch_sizes:
             require(size >= 1, "sweep_batch_sizes", "a list of numbers from 1", size)
-        require(self.write_flags is None or self.sweep, "write_flags", "given together with --sweep", self.write_flags)
+        self.require("write_flags", self.write_flags is None or self.sweep, "given together with --sweep")
 
     @property
     def num_repeats(self) -> int:
@@ -517,12 +476,8 @@ class BenchConfig(Config):
 class LaunchConfig(Config):
     """How many workers are started on this machine."""
 
-    workers: int = option(2, "Number of worker processes.")
-    grace_s: int = option(20, "Seconds that the others get to end by themselves when one has failed.")
-
-    def check(self) -> None:
-        require(1 <= self.workers <= 64, "workers", "from 1 to 64", self.workers)
-        require(self.grace_s >= 0, "grace_s", "at least 0", self.grace_s)
+    workers: int = option(2, "Number of worker processes.", least=1, most=64)
+    grace_s: int = option(20, "Seconds that the others get to end by themselves when one has failed.", least=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -530,21 +485,18 @@ class DataServiceConfig(Config):
     """Which part of a tf.data service this process is."""
 
     role: str = option("dispatcher", "dispatcher: hands out work; worker: decodes.", ("dispatcher", "worker"))
-    port: int = option(5050, "Port to listen at; 0: a free one, which a dispatcher's log tells.")
+    port: int = option(5050, "Port to listen at; 0: a free one, which a dispatcher's log tells.", least=0, most=65535)
     host: str = option("localhost", "This machine's name or address, under which the others reach it.")
     dispatcher: str | None = option(None, "A worker's dispatcher, HOST:PORT.")
 
     def check(self) -> None:
-        require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
-        require(
-            (self.role == "worker") == (self.dispatcher is not None),
+        self.require(
             "dispatcher",
+            (self.role == "worker") == (self.dispatcher is not None),
             "given with --role=worker, and only there",
-            self.dispatcher,
         )
         if self.dispatcher is not None:
-            host, _, port = self.dispatcher.rpartition(":")
-            require(bool(host) and port.isdigit() and 0 < int(port) < 65536, "dispatcher", "HOST:PORT", self.dispatcher)
+            self.require("dispatcher", is_address(self.dispatcher), "HOST:PORT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -573,11 +525,10 @@ class ServeConfig(Config):
         "Address to listen at: 0.0.0.0 for all of this machine's, 127.0.0.1 for this machine alone, or the one of several that"
         " the phone reaches.",
     )
-    port: int = option(8443, "Port to listen at; 0: a free one.")
+    port: int = option(8443, "Port to listen at; 0: a free one.", least=0, most=65535)
     qr: bool = option(True, "Print the address as a QR code too.")
 
     def check(self) -> None:
-        require(bool(self.export_dir), "export_dir", "a folder that bin/export wrote", self.export_dir)
-        require((self.cert is None) == (self.key is None), "cert", "given together with --key", self.cert)
-        require(self.https == "auto" or self.cert is None, "cert", "left out with --https=off", self.cert)
-        require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
+        self.require("export_dir", bool(self.export_dir), "a folder that bin/export wrote")
+        self.require("cert", (self.cert is None) == (self.key is None), "given together with --key")
+        self.require("cert", self.https == "auto" or self.cert is None, "left out with --https=off")

@@ -1,7 +1,6 @@
-"""Configs check themselves, and go to JSON and back."""
+"""Configs check themselves."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,6 @@ import pytest
 from hh_fast.augmentation import BORDERS, Augmentation
 from hh_fast.config import FILL_MODES, AugmentationConfig, DataConfig, ExportConfig, TrainConfig, require_model_size
 from hh_fast.errors import UsageError
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        DataConfig(),
-        TrainConfig(epochs=3, width_shift_range=(-4, 4), height_shift_range=20, zoom_range=0.5),
-        DataConfig(train_dir="a", image_size=(96, 128)),
-    ],
-)
-def test_json_and_back(config: Any) -> None:
-    assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize(
@@ -54,7 +41,7 @@ def test_json_and_back(config: Any) -> None:
             {"tfds_manual_dir": "m"},
             "`tfds_manual_dir` must be given together with --dataset=tfds:NAME. Received: m",
         ),
-        (DataConfig, {"seed": -1}, "`seed` must be at least 0 and under 2147483648. Received: -1"),
+        (DataConfig, {"seed": -1}, "`seed` must be from 0 to 2147483647. Received: -1"),
         (TrainConfig, {"epochs": 0}, "`epochs` must be at least 1. Received: 0"),
         (TrainConfig, {"learning_rate": 0.0}, "`learning_rate` must be above 0 and finite. Received: 0.0"),
         (
@@ -68,11 +55,6 @@ def test_values_that_cannot_be_used(kind: Any, values: dict[str, Any], message: 
     with pytest.raises(UsageError) as caught:
         kind(**values)
     assert str(caught.value) == message
-
-
-def test_unknown_fields_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"`config` must be made of .*dataset.* Received: nope"):
-        DataConfig.from_json({"nope": 1})
 
 
 def test_the_least_image_size_is_named() -> None:

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import textwrap
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,38 +47,32 @@ class GeneralConfig(Config):
     verbosity: int = option(0, "-1: warnings only; 0: progress too; 1: TensorFlow's log and tracebacks too.")
 
 
-class _Command(typing.NamedTuple):
-    name: str
-    synopsis: str
-    configs: tuple[type[Config], ...]
-
-
-def _define_flag(
-    name: str, field: "dataclasses.Field[Any]", hint: Any, flag_values: flags.FlagValues, module: str
-) -> None:
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] or [hint]
-    define: Callable[..., Any] = flags.DEFINE_string
-    default: Any = field.default
-    if typing.get_origin(hint) is tuple:
-        define, default = flags.DEFINE_list, list(map(str, default))
-    elif kinds[0] in (bool, int, float) and len(kinds) == 1:
-        by_kind: dict[Any, Callable[..., Any]] = {
-            bool: flags.DEFINE_boolean,
-            int: flags.DEFINE_integer,
-            float: flags.DEFINE_float,
-        }
-        define = by_kind[kinds[0]]
-    define(name, default, field.metadata["help"], flag_values=flag_values, module_name=module)
+DEFINE: dict[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
 
 
 def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
     """A fresh set of flags, one for each field of `configs` (a field that two of them share is one flag)."""
     flag_values = flags.FlagValues()
     for config in configs:
+        section = (config.__doc__ or "").split(".")[0]
         hints = typing.get_type_hints(config)
         for field in dataclasses.fields(config):  # type: ignore[arg-type]
-            if field.name not in flag_values:
-                _define_flag(field.name, field, hints[field.name], flag_values, config.__name__)
+            if field.name in flag_values:
+                continue
+            kinds = [kind for kind in typing.get_args(hints[field.name]) if kind is not type(None)]
+            define: Callable[..., Any] = flags.DEFINE_string
+            default: Any = field.default
+            if typing.get_origin(hints[field.name]) is tuple:
+                define, default = flags.DEFINE_list, list(map(str, default))
+            elif len(kinds) < 2:
+                define = DEFINE.get(kinds[0] if kinds else hints[field.name], define)
+            choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
+            text = field.metadata["help"] + choices
+            define(field.name, default, text, flag_values=flag_values, module_name=section)
     return flag_values
 
 
@@ -110,28 +103,13 @@ def parse(
     """The configs that these command line arguments ask for, and the arguments that are no flags.
 
     Of the configs in `as_given` only the fields that the arguments or a flagfile give, as a dict: for others to complete.
-    A `--flagfile=F` counts before every other flag, wherever it stands, so that what a person types overrules it.
+    The flags of a `--flagfile=F` count as if they stood in its place: what stands behind it overrules it.
     """
     flag_values = define_flags(configs)
-    plain = list(arguments)
-    end = plain.index("--") if "--" in plain else len(plain)
-    files: list[str] = []
-    rest: list[str] = []
-    position = 0
-    while position < end:
-        argument = plain[position]
-        if argument.startswith(("--flagfile=", "-flagfile=")):
-            files.append(argument)
-        elif argument in ("--flagfile", "-flagfile") and position + 1 < end:
-            position += 1
-            files.append(f"--flagfile={plain[position]}")
-        else:
-            rest.append(argument)
-        position += 1
     try:
-        free = flag_values(["", *files, *rest, *plain[end:]])[1:]
+        free = flag_values(["", *arguments])[1:]
     except flags.Error as e:
-        taken_for_flag = [word for word in rest if word.startswith("-") and Path(word).exists()]
+        taken_for_flag = [word for word in arguments if word.startswith("-") and Path(word).exists()]
         remedy = f"for the file of that name write ./{taken_for_flag[0]}" if taken_for_flag else "see --help"
         raise UsageError(f"{' '.join(str(e).split())}; {remedy}") from e
     made = []
@@ -146,37 +124,8 @@ def parse(
     return made, free
 
 
-def _default_text(field: "dataclasses.Field[Any]") -> str:
-    if field.default is None:
-        return ""
-    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    return f"={str(default).lower() if isinstance(default, bool) else default}"
-
-
-def help_text(command: _Command) -> str:
-    lines = []
-    for paragraph in command.synopsis.split("\n\n"):
-        lines += [*textwrap.wrap(paragraph, 100), ""]
-    seen = set()
-    for config in command.configs:
-        lines.append((config.__doc__ or "").split("\n")[0])
-        for field in dataclasses.fields(config):  # type: ignore[arg-type]
-            if field.name in seen:
-                continue
-            seen.add(field.name)
-            lines.append(f"  --{field.name}{_default_text(field)}")
-            choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
-            lines += textwrap.wrap(
-                field.metadata["help"] + choices, 100, initial_indent="      ", subsequent_indent="      "
-            )
-        lines.append("")
-    lines += [
-        "  --flagfile=FILE",
-        "      Read flags from FILE, one a line; flags on the command line overrule it.",
-        "",
-        EXIT_CODES,
-    ]
-    return "\n".join(lines)
+def help_text(synopsis: str, configs: Sequence[type[Config]]) -> str:
+    return f"{synopsis}\n{define_flags(configs).get_help()}\n\n{EXIT_CODES}"
 
 
 def _set_up_logging(verbosity: int) -> None:
@@ -216,19 +165,19 @@ def run(
 
     `as_given`: as of `parse`.
     """
-    command = _Command(name, synopsis, (*configs, GeneralConfig))
+    configs = (*configs, GeneralConfig)
     words = list(sys.argv[1:] if arguments is None else arguments)
     own_words = words[: words.index("--")] if "--" in words else words
     show_traceback = False
     try:
         with in_time(name):
             if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own_words):
-                print(help_text(command), flush=True)
+                print(help_text(synopsis, configs), flush=True)
                 return 0
             if "--version" in own_words:
                 print(f"hh_fast {hh_fast.__version__}", flush=True)
                 return 0
-            made, free = parse(command.configs, words, as_given)
+            made, free = parse(configs, words, as_given)
             verbosity = made.pop().verbosity
             show_traceback = verbosity > 0
             _set_up_logging(verbosity)

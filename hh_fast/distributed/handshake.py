@@ -16,6 +16,7 @@ from typing import Any
 import hh_fast
 from hh_fast.config import Config
 from hh_fast.distributed.tf_config import Cluster, ClusterError
+from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def code_digest() -> str:
 def introduction(cluster: Cluster, *configs: Config) -> dict[str, Any]:
     """What all workers must have in common, by the name that a person knows it under."""
     flags = {
-        f"--{name}": value for config in configs for name, value in config.to_json().items() if name not in LOCAL_FIELDS
+        f"--{name}": value for config in configs for name, value in to_json(config).items() if name not in LOCAL_FIELDS
     }
     versions = {f"the version of {name}": number for name, number in package_versions().items() if name != "python"}
     return {

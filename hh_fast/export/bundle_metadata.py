@@ -71,7 +71,7 @@ def metadata_json(
 ) -> dict[str, Any]:
     data = trained.data
     height, width = data.train.image_size
-    train = trained.run.train.to_json() if trained.run else {}
+    train = to_json(trained.run.train) if trained.run else {}
     training = {name: value for name, value in train.items() if not name.endswith("_dir")}
     return {
         "name": trained.name,

@@ -17,6 +17,7 @@ from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wi
 from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
 from hh_fast.evaluation.tables import confusion_table, markdown_table
 from hh_fast.io.files import write_text
+from hh_fast.io.typed_json import to_json
 from hh_fast.training.run_record import RunConfig, RunResult
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ def command_line(program: str, *configs: Config) -> str:
     """The command that asks for these configs: the flags that are not the default."""
     words = [program]
     for config in configs:
-        defaults = type(config)().to_json()
-        for name, value in config.to_json().items():
+        defaults = to_json(type(config)())
+        for name, value in to_json(config).items():
             if value == defaults[name] or name == "overwrite":
                 continue
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
