@@ -18,6 +18,8 @@ from PIL import Image
 import hh_fast
 from hh_fast.data import image_dataset
 from hh_fast.data.augmenter import Augmenter
+from hh_fast.data.image_form import INTERPOLATIONS
+from hh_fast.data.keras_arguments import CHANNELS
 from hh_fast.data.pipeline import order
 from hh_fast.errors import DataError, UsageError
 
@@ -118,8 +120,8 @@ def lossless(tmp_path: Path) -> Path:
 
 
 FORMS = [
-    *({"interpolation": name} for name in image_dataset.INTERPOLATIONS),
-    *({"color_mode": name} for name in image_dataset.CHANNELS),
+    *({"interpolation": name} for name in INTERPOLATIONS),
+    *({"color_mode": name} for name in CHANNELS),
     {"crop_to_aspect_ratio": True},
     {"pad_to_aspect_ratio": True},
     {"crop_to_aspect_ratio": True, "interpolation": "lanczos3", "color_mode": "grayscale"},
@@ -357,6 +359,10 @@ def test_bad_images_are_named_or_left_out(numbered: Path, ours: Callable[..., An
     assert sorted(numbers(dataset)) == [0, 1, 2, 3, 6, 7, 8, 9]
     assert len(dataset.file_paths) == 8
     assert dataset.cardinality() == 3
+    for path in ours(numbered, bad_images="skip", seed=1, validation_split=0.2, subset="validation").file_paths:
+        Path(path).write_bytes(b"")
+    with pytest.raises(UsageError, match="`bad_images` leaves no validation image that can be used. Received: 'skip'"):
+        ours(numbered, cache=cache, bad_images="skip", seed=1, validation_split=0.2, subset="both")
     kept = theirs(numbered, seed=1, verbose=False).file_paths
     assert dataset.file_paths == [path for path in kept if Path(path).stem not in ("4", "5")]
 

@@ -18,18 +18,17 @@ from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.decode import file_loader
 from hh_fast.data.engine import no_autograph
-from hh_fast.data.image_form import INTERPOLATIONS, ImageForm
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.index import index_path, scan_changed
+from hh_fast.data.keras_arguments import check_labels, check_split, make_form, require, require_one_of
 from hh_fast.data.keras_listing import KerasListing, keras_order, keras_split, list_as_keras
 from hh_fast.data.load import fill, skip_bad
 from hh_fast.data.pipeline import order, with_images
 from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, list_others
-from hh_fast.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
 UNBATCHED = 32  # images that are fetched together where they are handed out one by one
-CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 # Of pictures, but not on Keras' list.
 OTHER_SUFFIXES = (".avif", ".heic", ".heif", ".jfif", ".jpe", ".tif", ".tiff", ".webp")
 
@@ -71,63 +70,6 @@ class _Pictures:
     indices: np.ndarray
 
 
-def _require(holds: bool, text: str, received: object) -> None:
-    if not holds:
-        raise UsageError(f"{text}. Received: {received}")
-
-
-def _require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    _require(value in allowed, f"`{name}` must be one of {', '.join(map(repr, allowed))}", repr(value))
-
-
-def _check_labels(labels: Any, label_mode: Any, class_names: Any) -> None:
-    is_known = labels == "inferred" if isinstance(labels, str) else labels is None or isinstance(labels, (list, tuple))
-    _require(is_known, '`labels` argument should be "inferred", None, or a list of a label for each file', repr(labels))
-    modes = ("int", "categorical", "binary", None)
-    _require(label_mode in modes, f"`label_mode` argument must be one of {', '.join(map(repr, modes))}", label_mode)
-    inferred = isinstance(labels, str) and label_mode is not None
-    _require(
-        class_names is None or inferred,
-        'You can only pass `class_names` if `labels="inferred"` and `label_mode` is not None',
-        f"labels={labels!r}, label_mode={label_mode!r}, class_names={class_names}",
-    )
-
-
-def _check_split(validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
-    if validation_split:
-        _require(0 < validation_split < 1, "`validation_split` must be between 0 and 1", validation_split)
-    _require(
-        bool(validation_split) == bool(subset),
-        "`validation_split` must be set where `subset` is, and the other way round",
-        f"validation_split={validation_split}, subset={subset!r}",
-    )
-    _require(
-        subset in ("training", "validation", "both", None),
-        '`subset` must be either "training", "validation" or "both"',
-        repr(subset),
-    )
-    _require(
-        not (validation_split and shuffle and seed is None),
-        "You must provide a `seed` where `validation_split` and `shuffle` are given, or a second call, for the other"
-        " subset, would draw it anew",
-        seed,
-    )
-
-
-def _form(image_size: Any, color_mode: str, interpolation: str, crop: bool, pad: bool) -> ImageForm:
-    _require(color_mode in CHANNELS, f"`color_mode` must be one of {', '.join(CHANNELS)}", repr(color_mode))
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    _require(
-        len(size) == 2 and all(isinstance(side, (int, np.integer)) and side > 0 for side in size),
-        "`image_size` must be two whole numbers from 1, (height, width)",
-        image_size,
-    )
-    _require_one_of("interpolation", interpolation.lower(), INTERPOLATIONS)
-    _require(not (crop and pad), "Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be true", "both")
-    aspect = "crop" if crop else "pad" if pad else "stretch"
-    return ImageForm((int(size[0]), int(size[1])), CHANNELS[color_mode], interpolation.lower(), aspect)
-
-
 def _warn_of_others(directory: str | os.PathLike[str]) -> None:
     suffixes = [Path(path).suffix.lower() for path in list_others(directory, suffixes=KERAS_SUFFIXES)]
     counts = collections.Counter(suffix for suffix in suffixes if suffix in OTHER_SUFFIXES)
@@ -159,7 +101,7 @@ def _parts(num_files: int, seed: int | None, validation_split: float | None) -> 
         return {"": positions}
     parts = dict(zip(("training", "validation"), keras_split(positions, validation_split), strict=True))
     for name, part in parts.items():
-        _require(len(part) > 0, f"`validation_split` must leave a {name} image of the {num_files}", validation_split)
+        require(len(part) > 0, f"`validation_split` must leave a {name} image of the {num_files}", validation_split)
     return parts
 
 
@@ -217,14 +159,24 @@ def _plan(
 
 
 def _dataset(
-    pictures: _Pictures, plan: tf.data.Dataset, elements: _Elements, batch_size: int, augmenter: Augmenter | None
+    pictures: _Pictures,
+    part: np.ndarray,
+    elements: _Elements,
+    batch_size: int | None,
+    augmenter: Augmenter | None,
+    **order_options: Any,
 ) -> tf.data.Dataset:
     labels = tf.constant(pictures.labels)
+    size = batch_size or UNBATCHED
 
     def finish(images: tf.Tensor, rows: tf.Tensor) -> Any:
         return elements.of(images, tf.gather(labels, rows))
 
-    return with_images(plan, pictures.images, pictures.load, finish, batch_size, augmenter, drop_remainder=False)
+    plan = _plan(pictures.rows[part], size, **order_options)
+    dataset = with_images(plan, pictures.images, pictures.load, finish, size, augmenter, drop_remainder=False)
+    if batch_size is None:
+        dataset = dataset.unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(part) // (batch_size or 1))))
 
 
 def _say(listing: KerasListing, wanted: dict[str, np.ndarray]) -> None:
@@ -314,32 +266,29 @@ def image_dataset_from_directory(
         DataError: images that do not decode, each named, up to 20.
         OSError: no such folder, or a cache that cannot be written.
     """
-    _check_labels(labels, label_mode, class_names)
-    form = _form(image_size, color_mode, interpolation, crop_to_aspect_ratio, pad_to_aspect_ratio)
-    _check_split(validation_split, subset, shuffle, seed)
-    _require(batch_size is None or batch_size > 0, "`batch_size` must be at least 1, or None", batch_size)
-    _require(format == "tf", '`format` must be "tf"; for "grain" use keras.utils', repr(format))
-    _require("://" not in str(directory), "`directory` must be a folder of this machine", directory)
-    _require_one_of("data_format", data_format, ("channels_first", "channels_last", None))
-    _require_one_of("cache", cache, CACHES)
-    _require_one_of("bad_images", bad_images, ("error", "skip"))
-    _require_one_of("dtype", dtype, ("float32", "uint8"))
-    _require(initial_epoch >= 0, "`initial_epoch` must be at least 0", initial_epoch)
-    _require(augment is None or isinstance(augment, Augmentation), "`augment` must be an hh_fast.Augmentation", augment)
-    _require(
-        not augment or color_mode == "rgb", '`color_mode` must be "rgb" where `augment` is given', repr(color_mode)
-    )
+    check_labels(labels, label_mode, class_names)
+    form = make_form(image_size, color_mode, interpolation, crop_to_aspect_ratio, pad_to_aspect_ratio)
+    check_split(validation_split, subset, shuffle, seed)
+    require(batch_size is None or batch_size > 0, "`batch_size` must be at least 1, or None", batch_size)
+    require(format == "tf", '`format` must be "tf"; for "grain" use keras.utils', repr(format))
+    require("://" not in str(directory), "`directory` must be a folder of this machine", directory)
+    require_one_of("data_format", data_format, ("channels_first", "channels_last", None))
+    require_one_of("cache", cache, CACHES)
+    require_one_of("bad_images", bad_images, ("error", "skip"))
+    require_one_of("dtype", dtype, ("float32", "uint8"))
+    require(initial_epoch >= 0, "`initial_epoch` must be at least 0", initial_epoch)
+    require(augment is None or isinstance(augment, Augmentation), "`augment` must be an hh_fast.Augmentation", augment)
+    require(not augment or color_mode == "rgb", '`color_mode` must be "rgb" where `augment` is given', repr(color_mode))
     if labels is None or label_mode is None:
         labels = label_mode = None
-    if seed is None:
-        seed = int(
-            np.random.randint(10**6)
-        )  # drawn as Keras draws it, so that keras.utils.set_random_seed fixes both alike
+    if seed is None:  # drawn as Keras draws it, so that keras.utils.set_random_seed fixes both alike
+        seed = int(np.random.randint(10**6))
+    cache_root = Path(cache_dir or default_cache_dir()).expanduser()
 
     listing = list_as_keras(directory, labels, class_names, follow_links=follow_links)
-    _require(bool(listing.paths), f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
+    require(bool(listing.paths), f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
     names = listing.class_names
-    _require(
+    require(
         label_mode != "binary" or len(names or ()) == 2,
         'With `label_mode="binary"` there must be exactly 2 classes',
         names,
@@ -349,45 +298,31 @@ def image_dataset_from_directory(
     if verbose:
         _say(listing, wanted)
     _warn_of_others(directory)
-
-    cache_root = Path(cache_dir or default_cache_dir()).expanduser()
     index = index_path(cache_root, Path(directory), "keras")
     files = scan_changed(listing.paths, max_image_pixels=DataConfig.max_image_pixels, index=index)
     if validation_split:
         _warn_of_copies(files, parts["training"], parts["validation"])
+
     needed = np.sort(np.concatenate(list(wanted.values())))
-    pictures = _pictures(
-        listing,
-        files,
-        needed,
-        form,
-        directory=Path(directory),
-        cache=cache,
-        cache_root=cache_root,
-        bad_images=bad_images,
-    )
-    data_format = data_format or keras.config.image_data_format()
-    elements = _Elements(label_mode, len(names or ()), dtype, data_format)
+    how: dict[str, Any] = {"cache": cache, "cache_root": cache_root, "bad_images": bad_images}
+    pictures = _pictures(listing, files, needed, form, directory=Path(directory), **how)
+    elements = _Elements(label_mode, len(names or ()), dtype, data_format or keras.config.image_data_format())
+    seed = int(seed) % 2**31  # what the order takes; Keras' listing takes more
+    augmenter = Augmenter(augment, seed=seed, indices=pictures.indices) if augment else None
     datasets = []
     for name, part in wanted.items():
         good = part[pictures.rows[part] >= 0]
-        _require(len(good) > 0, f"`bad_images` leaves no {name} image that can be used", repr(bad_images))
-        second = subset == "both" and name == "validation"
-        plan = _plan(
-            pictures.rows[good],
-            batch_size or UNBATCHED,
-            seed % 2**31 if shuffle and not second else None,
+        require(len(good) > 0, f"`bad_images` leaves no {name} image that can be used", repr(bad_images))
+        dataset = _dataset(
+            pictures,
+            good,
+            elements,
+            batch_size,
+            augmenter if name != "validation" else None,
+            seed=None if not shuffle or (subset == "both" and name == "validation") else seed,
             reshuffle_each_iteration=reshuffle_each_iteration,
             initial_epoch=initial_epoch,
         )
-        augmenter = None
-        if augment and name != "validation":
-            augmenter = Augmenter(augment, seed=seed % 2**31, indices=pictures.indices)
-        dataset = _dataset(pictures, plan, elements, batch_size or UNBATCHED, augmenter)
-        if batch_size is None:
-            dataset = dataset.unbatch()
-        num_elements = -(-len(good) // (batch_size or 1))
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_elements))
         dataset.class_names, dataset.file_paths = names, [listing.paths[i] for i in good]
         datasets.append(dataset)
     return datasets if subset == "both" else datasets[0]
