@@ -12,7 +12,7 @@ import sys
 import benchlib
 from published import RESULTS
 
-from hh_fast.bench import own_loop
+from hh_fast.bench import fairness, own_loop
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.results import with_steady_epochs
 from hh_fast.bench.statistics import Outcome
@@ -59,6 +59,8 @@ def main() -> int:
     for seed in range(arguments.seeds):
         config = benchlib.data_config(arguments, seed=seed, cache="memory")
         with benchlib.whole_workload(config, train) as (workload, data):
+            if seed == 0:
+                benchlib.show(in_process(fairness.check_augmentation, workload))
             variants = [*training_variants(arms, workload), *bound_variants(bounded, workload)]
             first = seed % len(variants)
             benchlib.show(f"seed {seed}")

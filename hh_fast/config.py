@@ -441,6 +441,10 @@ class BenchConfig(Config):
         " it takes. Default: 140; 22 with --quick.",
         least=0,
     )
+    augmented: bool = option(
+        False,
+        "Also race with the original notebook's augmentation: ImageDataGenerator, stock tf.data with Keras' layers, hh_fast.",
+    )
     cold: bool = option(
         False,
         "Drop the image files from the system's page cache before each first epoch (Linux); default: they are in it.",

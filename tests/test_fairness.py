@@ -106,3 +106,20 @@ def test_a_path_that_cannot_read_fails_alone(make_images):
 
     found = check(make_images("train", {"a": 2, "b": 2}), paths=[dataclasses.replace(NAMED[STOCK], open=fails)])
     assert found.failed == {STOCK: "ImportError: no SciPy here"}
+
+
+def check_augmentation(folder, size=(40, 40)):
+    return fairness.check_augmentation(Workload(DataConfig(image_size=size), TrainConfig(), 2).on(folder, None))
+
+
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras' own import
+def test_images_are_augmented_alike_by_equal_parameters(make_images, monkeypatch):
+    folder = make_images("train", {"a": 20, "b": 3}, size=(40, 40))
+    remark = check_augmentation(folder)
+    assert remark.startswith("augmentation: by equal parameters, hh_fast and ImageDataGenerator differ by 0.2")
+    assert " and 0.5 at most (16 images); Keras' layers draw otherwise, resample once each, and have no shear" in remark
+    assert "not compared" in check_augmentation(folder, size=(40, 30))
+    monkeypatch.setattr(fairness, "draw", lambda *_, **__: {"theta": np.zeros(16), "tx": np.zeros(16)})
+    monkeypatch.setattr(fairness, "apply", lambda images, _: np.stack(images) // 2)
+    with pytest.raises(CheckError, match="000.png: hh_fast and ImageDataGenerator augment it otherwise"):
+        check_augmentation(folder)

@@ -69,6 +69,9 @@ def test_names_are_all_different_and_what_is_raced_is_a_part():
     assert (len(raced), len(quick)) == (5, 3)
     assert set(quick) < set(raced) < set(every)
     assert len(training_race.raced_arms("float32", quick=False)) == 3
+    augmented = training_race.raced_arms("mixed_bfloat16", quick=True, augmented=True)
+    assert [arm.method for arm in augmented if arm.augment] == [GENERATOR, STOCK, OWN]
+    assert set(quick) < set(augmented) < set(every)
 
 
 def test_what_is_claimed_is_measured(make_workload):

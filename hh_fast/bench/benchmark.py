@@ -39,7 +39,7 @@ def _bounds(arms: Sequence[Arm], precision: str, workload: Workload, *, quick: b
 def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) -> Plan:
     rates = in_process(calibrate, workload, data.train.paths, use_gpu=True)
     paths = _input_paths(bench)
-    arms = training_race.raced_arms(precision, quick=bench.quick)
+    arms = training_race.raced_arms(precision, quick=bench.quick, augmented=bench.augmented)
     num_generators = sum(path.by_pillow for path in paths)
     races = Races(
         repeats=bench.num_repeats,
@@ -47,6 +47,7 @@ def _plan(workload: Workload, data: Data, bench: BenchConfig, precision: str) ->
         generator_inputs=num_generators,
         other_inputs=len(paths) - num_generators,
         generator_arms=1,
+        augmented_generator_arms=int(bench.augmented),
         other_arms=len(arms) - 1,
         step_bounds=len(_bounds(arms, precision, workload, quick=bench.quick)),
     )
@@ -89,7 +90,7 @@ def _race_trainings(
 ) -> tuple[tuple[Outcome[Any], ...], tuple[Outcome[Any], ...]]:
     """Outcomes of the arms whose reader passed the check, and of the bounds of their steps."""
     reader = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
-    every = training_race.raced_arms(precision, quick=bench.quick)
+    every = training_race.raced_arms(precision, quick=bench.quick, augmented=bench.augmented)
     arms = [arm for arm in every if reader.get(arm.method) not in checked.failed]
     bounds = _bounds(arms, precision, workload, quick=bench.quick)
     variants = [*training_race.training_variants(arms, workload), *bounds]
@@ -129,6 +130,9 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, p
         inputs, trainings = link_workloads(data, plan, workload, folder)
         progress.begin("checking that all paths yield the same", 0.0)
         checked = in_process(check_paths, inputs, input_race.QUICK if bench.quick else input_race.RACED)
+        if bench.augmented:
+            remark = in_process(fairness.check_augmentation, trainings)
+            checked = dataclasses.replace(checked, remarks=(*checked.remarks, remark))
         for remark in [*checked.remarks, *(f"{name} failed: {why}" for name, why in checked.failed.items())]:
             logger.info("%s", remark)
         progress.expect(plan.input_s + plan.training_s)

@@ -16,6 +16,8 @@ INPUT_SHARE = 0.35
 START_S, TRACE_S, STEADY_S, BOUND_S = 0.6, 2.0, 1.0, 3.5
 # Part of a training step's arithmetic that validating an image takes.
 FORWARD = 1 / 3
+# What `ImageDataGenerator` takes to read and augment an image, as a multiple of reading it.
+AUGMENTING = 7
 NUM_FILES, BATCH, MIN_STEP_S = 64, 32, 0.3
 
 
@@ -39,6 +41,7 @@ class Races:
     generator_arms: int
     other_arms: int
     step_bounds: int
+    augmented_generator_arms: int = 0
 
 
 def calibrate(workload: Workload, files: Sequence[str]) -> Rates:
@@ -67,7 +70,8 @@ def _training_cost(rates: Rates, races: Races, validation_share: float) -> tuple
     arms = races.generator_arms + races.other_arms
     fixed = arms * (START_S + TRACE_S) + races.step_bounds * (START_S + BOUND_S)
     stepping = races.epochs * arms * (1 + validation_share * FORWARD) / rates.step
-    reading = races.epochs * races.generator_arms / rates.generator + races.other_arms / rates.decode
+    reading = races.epochs * (races.generator_arms + AUGMENTING * races.augmented_generator_arms) / rates.generator
+    reading += races.other_arms / rates.decode
     return races.repeats * fixed, races.repeats * (stepping + reading * (1 + validation_share))
 
 

@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hh_fast.augmentation import Augmentation, apply, draw
+from hh_fast.bench import baselines
 from hh_fast.bench.input_race import GENERATOR, STOCK, InputPath
 from hh_fast.bench.results import Fairness
 from hh_fast.bench.statistics import describe_failure
 from hh_fast.bench.workload import Workload
+from hh_fast.data.pixels import read_image
 from hh_fast.errors import CheckError
 
 LOSSLESS = ("PNG", "BMP", "GIF")
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 # JPEG decoders differ in their inverse transforms; a mean difference beyond this, of 255, is no rounding.
 MAX_JPEG_MEAN = 3.0
+# A uint8 is this far from the float32 that it rounds; but for a pixel on the image's very edge, which may be in or out.
+MAX_ROUNDING = 0.51
+NUM_AUGMENTED = 16
 OTHER_IMAGES = "of the {} images that hh_fast reads (file types it does not know?)"
 
 
@@ -128,6 +134,35 @@ def _remarks(path: InputPath, found: dict[str, _Differences]) -> Iterator[str]:
                 f"{path.name} reads other JPEG pixels than hh_fast: {found['decoded'].text()}; leave out CMYK files"
             )
         yield f"{reader} decodes JPEG otherwise than hh_fast: {found['decoded'].text()}"
+
+
+def check_augmentation(workload: Workload) -> str:
+    """Compares hh_fast's augmentation with ImageDataGenerator's, of some images by equal parameters; called in a measuring process.
+
+    Returns:
+        What was found, as a sentence.
+
+    Raises:
+        CheckError: more than rounding lies between them.
+    """
+    height, width = size = workload.data.image_size
+    other = "Keras' layers draw otherwise, resample once each, and have no shear"
+    if height != width:
+        return f"augmentation: not compared, since ImageDataGenerator turns images that are not square off their center; {other}"
+    files = workload.files[:: max(1, len(workload.files) // NUM_AUGMENTED)][:NUM_AUGMENTED]
+    images = [read_image(file, size, max_image_pixels=workload.data.max_image_pixels) for file in files]
+    augmentation = Augmentation(**baselines.AUGMENTATION)
+    drawn = draw(augmentation, size, seed=workload.data.seed, epoch=0, indices=np.arange(len(files)))
+    found = _Differences()
+    for i, (image, own) in enumerate(zip(images, apply(images, drawn), strict=True)):
+        theirs = baselines.augmented_by_generator(image, {name: values[i] for name, values in drawn.items()})
+        found.add(np.abs(theirs - own))
+        if np.percentile(np.abs(theirs - own), 99.9) > MAX_ROUNDING:
+            raise CheckError(f"{files[i]}: hh_fast and ImageDataGenerator augment it otherwise, by equal parameters")
+    return (
+        f"augmentation: by equal parameters, hh_fast and ImageDataGenerator differ by {found.mean:.2f} of 255 on average and"
+        f" {found.largest:.1f} at most ({found.num_images} images); {other}"
+    )
 
 
 def check(paths: Sequence[InputPath], reference: InputPath, workload: Workload) -> Fairness:

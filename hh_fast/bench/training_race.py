@@ -45,17 +45,20 @@ class Arm:
 def all_arms(precision: str) -> list[Arm]:
     """Every arm, by what users commonly run first; `precision` is the machine's own."""
     plain = [Arm(method, kind) for method in (STOCK, OWN_DATA, OWN) for kind in ("float32", precision)]
-    augmented = [Arm(GENERATOR, augment=True), Arm(STOCK, precision, augment=True), Arm(OWN, precision, augment=True)]
-    return list(
-        dict.fromkeys([Arm(GENERATOR), *plain, *augmented])
-    )  # on a machine whose own precision is float32 some are the same
+    # On a machine whose own precision is float32 some are the same.
+    return list(dict.fromkeys([Arm(GENERATOR), *plain, *augmented_arms(precision)]))
 
 
-def raced_arms(precision: str, *, quick: bool) -> list[Arm]:
-    """What `bin/bench` races: the five arms that matter, or three."""
+def augmented_arms(precision: str) -> list[Arm]:
+    return [Arm(GENERATOR, augment=True), Arm(STOCK, precision, augment=True), Arm(OWN, precision, augment=True)]
+
+
+def raced_arms(precision: str, *, quick: bool, augmented: bool = False) -> list[Arm]:
+    """What `bin/bench` races: the five arms that matter, or three; `augmented`: three more."""
+    arms = [arm for arm in all_arms(precision) if arm.method != OWN_DATA and not arm.augment]
     if quick:
-        return [Arm(GENERATOR), Arm(STOCK, precision), Arm(OWN, precision)]
-    return [arm for arm in all_arms(precision) if arm.method != OWN_DATA and not arm.augment]
+        arms = [Arm(GENERATOR), Arm(STOCK, precision), Arm(OWN, precision)]
+    return arms + (augmented_arms(precision) if augmented else [])
 
 
 @dataclasses.dataclass(frozen=True)
