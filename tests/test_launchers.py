@@ -134,7 +134,7 @@ def test_the_lock_has_hashes_and_no_addresses(path: Path) -> None:
 
 
 def test_each_launcher_names_its_command() -> None:
-    names = {path.name for path in (ROOT / "bin").iterdir()} - {"_venv", "_venv.py", "test"}
+    names = {path.name for path in (ROOT / "bin").iterdir()} - {"_venv", "_venv.py", "lint", "test"}
     for name in names:
         assert f'/bin/hh-{name.replace("_", "-")}" "$@"' in (ROOT / "bin" / name).read_text()
         assert os.access(ROOT / "bin" / name, os.X_OK)
