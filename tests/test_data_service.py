@@ -22,7 +22,8 @@ from hh_fast.config import DataConfig
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import Share, train_batches
 from hh_fast.distributed import data_service as service_module
-from hh_fast.distributed.data_service import MAX_HELD, Counts, in_order, require_service, service_batches
+from hh_fast.distributed.data_service import MAX_HELD, Counts, in_order, service_batches
+from hh_fast.distributed.handshake import require_service
 from hh_fast.errors import DataError
 
 SERVICE = "import sys; from hh_fast.cli.data_service import main; sys.exit(main())"
@@ -251,6 +252,6 @@ def test_one_that_finds_no_dispatcher_says_so(
     assert data_service.main(["--role=worker", "--dispatcher=127.0.0.1:1"]) == 2
     assert time.monotonic() - before < 5
     assert capsys.readouterr().err == (
-        "data_service: no dispatcher answers at 127.0.0.1:1: start one with --role=dispatcher, or check"
-        " --dispatcher=HOST:PORT\n"
+        "data_service: no tf.data service answers at 127.0.0.1:1 (Connection refused): start it with bin/data_service"
+        " --role=dispatcher\n"
     )

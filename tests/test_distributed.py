@@ -19,8 +19,9 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, train_batches
+from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.shards import Shards
-from hh_fast.distributed.strategy import Replicas
+from hh_fast.distributed.strategy import lost_workers_reported
 from hh_fast.distributed.tf_config import Cluster, ClusterError
 from hh_fast.errors import UsageError
 
@@ -218,7 +219,7 @@ def test_the_batch_must_divide() -> None:
 )
 def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
     replicas = Replicas(Strategy(), Cluster(("h:1", "h:2", "h:3"), 0))
-    with pytest.raises(ClusterError) as caught, replicas.lost_workers_reported():
+    with pytest.raises(ClusterError) as caught, lost_workers_reported(replicas.cluster):
         raise tf.errors.UnavailableError(None, None, text)
     assert str(caught.value) == (
         f"worker 0 stops: {who} failed or cannot be reached. See its log, then start all workers again with the same commands:"
@@ -229,10 +230,10 @@ def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
 def test_an_internal_error_that_names_no_other_worker_is_ones_own() -> None:
     replicas = Replicas(Strategy(), Cluster(("h:1", "h:2"), 0))
     own = tf.errors.InternalError(None, None, "cuDNN failed at /job:worker/replica:0/task:0/device:GPU:0")
-    with pytest.raises(tf.errors.InternalError), replicas.lost_workers_reported():
+    with pytest.raises(tf.errors.InternalError), lost_workers_reported(replicas.cluster):
         raise own
     for text in ("lost /job:worker/replica:0/task:1", "Collective ops is aborted by: Socket closed"):
-        with pytest.raises(ClusterError), replicas.lost_workers_reported():
+        with pytest.raises(ClusterError), lost_workers_reported(replicas.cluster):
             raise tf.errors.InternalError(None, None, text)
 
 

@@ -1,14 +1,13 @@
 """`bin/data_service`: a dispatcher or a worker of a tf.data service, which decodes images for bin/train --data_service."""
 
 import logging
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from hh_fast.cli import command
 from hh_fast.config import DataServiceConfig
-from hh_fast.errors import DataError
+from hh_fast.distributed.handshake import require_service
 
 logger = logging.getLogger(__name__)
 
@@ -19,26 +18,6 @@ There is no password: use it in a network that you trust. Workers must see the i
 DISPATCHER_WAIT_S = 60
 # A worker that is silent this long counts as lost. TensorFlow's defaults are a minute, and a heartbeat every half.
 HEARTBEAT_MS, WORKER_TIMEOUT_MS = 1_000, 10_000
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def wait_for_dispatcher(address: str, timeout_s: float) -> None:
-    """Raises `DataError` where nothing listens at HOST:PORT within `timeout_s`; TensorFlow would go on waiting."""
-    host, _, port = address.rpartition(":")
-    end = time.monotonic() + timeout_s
-    while not _answers(host, int(port)):
-        if time.monotonic() > end:
-            raise DataError(
-                f"no dispatcher answers at {address}: start one with --role=dispatcher, or check --dispatcher=HOST:PORT"
-            )
-        time.sleep(0.5)
 
 
 def _start(config: DataServiceConfig) -> tuple[Any, str]:
@@ -63,7 +42,7 @@ def _start(config: DataServiceConfig) -> tuple[Any, str]:
 def body(config: DataServiceConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
     if config.dispatcher is not None:
-        wait_for_dispatcher(config.dispatcher, DISPATCHER_WAIT_S)
+        require_service(config.dispatcher, DISPATCHER_WAIT_S)
     from hh_fast.io.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import logging
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.data.augmenter import Augmenter
-from hh_fast.data.decode import decode, path_tensor
+from hh_fast.data.decode import file_loader
 from hh_fast.data.engine import no_autograph
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, images_at, index_batches, make_augmenter
@@ -38,7 +37,6 @@ MAX_HELD = 16
 QUEUE_SIZE = 2
 # A service worker that dies stalls TensorFlow's client until the dispatcher counts it as lost: wait this long for it.
 PATIENCE_S = 5.0
-CONNECT_S = 10
 
 
 @dataclasses.dataclass
@@ -50,30 +48,19 @@ class Counts:
     dropped: int = 0
 
 
-def require_service(address: str) -> None:
-    """Raises `DataError` where nothing listens at grpc://HOST:PORT, for which TensorFlow would wait in silence."""
-    host, _, port = address.removeprefix("grpc://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except OSError as e:
-        raise DataError(
-            f"no tf.data service answers at {address} ({e.strerror or e}): start it with bin/data_service --role=dispatcher"
-        ) from e
-
-
 def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
     """(step, images) of `rows`, each once, in any order, as long as no worker of the service dies.
 
     What Pillow decodes is black: the service runs no Python.
     """
-    paths = path_tensor(split.paths)
+    load_file = file_loader(split.paths, (), split.form)
     is_left_to_pillow = tf.constant([path in split.by_pillow for path in split.paths])
 
     def image_at(i: tf.Tensor) -> tf.Tensor:
         return tf.cond(
             is_left_to_pillow[i],
             lambda: tf.zeros((*split.image_size, 3), tf.uint8),
-            lambda: decode(tf.io.read_file(paths[i]), split.form),
+            lambda: load_file(i),
         )
 
     def load(step: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,19 +76,25 @@ def _served(split: Split, rows: np.ndarray, address: str) -> tf.data.Dataset:
     )
 
 
-class _Reader:
-    """Reads a data set on a thread of its own, so that a service that falls silent can be told from one that works."""
+def _with_pillows(
+    split: Split, rows: np.ndarray, images: tf.Tensor, decode_here: Callable[[np.ndarray], np.ndarray]
+) -> tf.Tensor:
+    """The images of `rows` that the service sent, with those that Pillow decodes put in their places."""
+    places = np.flatnonzero([split.paths[i] in split.by_pillow for i in rows]) if split.by_pillow else np.zeros(0)
+    return tf.tensor_scatter_nd_update(images, places[:, None], decode_here(rows[places])) if len(places) else images
 
-    def __init__(self, dataset: tf.data.Dataset) -> None:
+
+class _Source:
+    """Reads a data set on a thread of its own, and waits for its items as long as makes sense: long for the first only."""
+
+    def __init__(self, dataset: tf.data.Dataset, address: str, timeout_s: float) -> None:
         self._items: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
         self._stopped = threading.Event()
+        self._address = address
+        self._timeout_s = timeout_s
+        self._last = time.monotonic()
+        self._silent = self._answered = self._ended = False
         threading.Thread(target=self._read, args=(dataset,), daemon=True).start()
-
-    def _put(self, item: Any) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                self._items.put(item, timeout=0.2)
-                return
 
     def _read(self, dataset: tf.data.Dataset) -> None:
         try:
@@ -113,31 +106,11 @@ class _Reader:
         except tf.errors.OpError as e:
             self._put(e)
 
-    def next(self, timeout_s: float) -> Any:
-        """(step, images), None at the end, or the error that ended it; raises `queue.Empty`."""
-        return self._items.get(timeout=timeout_s)
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-
-def _with_pillows(
-    split: Split, rows: np.ndarray, images: tf.Tensor, decode_here: Callable[[np.ndarray], np.ndarray]
-) -> tf.Tensor:
-    """The images of `rows` that the service sent, with those that Pillow decodes put in their places."""
-    places = np.flatnonzero([split.paths[i] in split.by_pillow for i in rows]) if split.by_pillow else np.zeros(0)
-    return tf.tensor_scatter_nd_update(images, places[:, None], decode_here(rows[places])) if len(places) else images
-
-
-class _Source:
-    """The items of a reader, waited for as long as makes sense: the first one long, later ones a short while."""
-
-    def __init__(self, dataset: tf.data.Dataset, address: str, timeout_s: float) -> None:
-        self._reader: _Reader | None = _Reader(dataset)
-        self._address = address
-        self._timeout_s = timeout_s
-        self._last = time.monotonic()
-        self._silent = self._answered = False
+    def _put(self, item: Any) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=0.2)
+                return
 
     def next(self) -> tuple[int, tf.Tensor] | None:
         """(step, images), or None where the service has ended, failed, or been silent for a while.
@@ -145,35 +118,31 @@ class _Source:
         Raises:
             DataError: it has never answered.
         """
-        if self._reader is None:
+        if self._ended:
             return None
         patience = PATIENCE_S if self._answered else self._timeout_s
         try:
-            item = self._reader.next(max(self._last + patience - time.monotonic(), 0.001))
+            item = self._items.get(timeout=max(self._last + patience - time.monotonic(), 0.001))
         except queue.Empty as e:
             if not self._answered:
                 raise DataError(
                     f"the tf.data service at {self._address} sent nothing for {self._timeout_s:g} s: see that its workers run,"
                     " and can be reached from here"
                 ) from e
-            self._warn_once()
+            if not self._silent:
+                logger.warning("The tf.data service has sent nothing for %g s: decoding here until it does", PATIENCE_S)
+            self._silent = True
             return None
         self._last, self._silent, self._answered = time.monotonic(), False, True
         if isinstance(item, tuple):
             return item
         if item is not None:
             logger.warning("The tf.data service failed (%s)", " ".join(str(item).split())[:300])
-        self._reader = None
+        self._ended = True
         return None
 
-    def _warn_once(self) -> None:
-        if not self._silent:
-            logger.warning("The tf.data service has sent nothing for %g s: decoding here until it does", PATIENCE_S)
-        self._silent = True
-
     def stop(self) -> None:
-        if self._reader:
-            self._reader.stop()
+        self._stopped.set()
 
 
 def in_order(

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, batches_at, train_batches
+from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.data_service import service_batches
 from hh_fast.distributed.shards import Shards
-from hh_fast.distributed.strategy import Replicas
 
 
 def train_input(replicas: Replicas, shards: Shards, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data, Split
-from hh_fast.distributed.strategy import Replicas
+from hh_fast.distributed.collectives import Replicas
 from hh_fast.errors import UsageError
 
 logger = logging.getLogger(__name__)

@@ -1,24 +1,16 @@
-"""The processes and devices that train together: tf.distribute's strategy, and what its workers tell each other."""
+"""tf.distribute's strategy for the devices that a run asks for, and which worker was lost where a collective fails."""
 
 import contextlib
-import dataclasses
-import functools
-import io
-import json
 import logging
 import re
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.pipeline import Share
+from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.tf_config import Cluster, ClusterError
-from hh_fast.errors import HHFastError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -26,159 +18,6 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 10
 # What a collective raises when a worker is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
-
-
-@dataclasses.dataclass
-class Replicas:
-    """A strategy and the cluster it spans (None: this process alone). Every method is called by all workers alike.
-
-    `Replicas()` is one device: the default strategy, with one replica.
-    """
-
-    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
-    cluster: Cluster | None = None
-
-    @property
-    def num_replicas(self) -> int:
-        return int(self.strategy.num_replicas_in_sync)
-
-    @property
-    def num_workers(self) -> int:
-        return self.cluster.num_workers if self.cluster else 1
-
-    @property
-    def num_local_workers(self) -> int:
-        """Workers at this one's address, this one among them."""
-        return self.cluster.num_local_workers if self.cluster else 1
-
-    @property
-    def worker(self) -> int:
-        return self.cluster.worker if self.cluster else 0
-
-    @property
-    def is_chief(self) -> bool:
-        return self.worker == 0
-
-    @property
-    def share(self) -> Share:
-        """This worker's part of each global batch."""
-        return Share(self.worker, self.num_workers, self.num_replicas // self.num_workers)
-
-    def require_divisible(self, batch_size: int) -> None:
-        """Raises `UsageError` where the global batch is not divisible by the number of replicas."""
-        if batch_size % self.num_replicas:
-            raise UsageError(
-                f"`batch_size` must be a multiple of the number of replicas, {self.num_replicas}. Received: {batch_size}"
-            )
-
-    def sum_words(self, words: np.ndarray) -> np.ndarray:
-        """The sum over the workers of int64 (n,); exact, so that anything can travel as zeros and one worker's bytes."""
-        if self.num_workers == 1 or words.size == 0:  # TensorFlow dies of a collective over nothing
-            return words
-        results = self.strategy.experimental_local_results(self._sum(tf.constant(words, tf.int64)))
-        return results[0].numpy()
-
-    @functools.cached_property
-    def _sum(self) -> Any:
-        per_worker = self.share.num_parts
-
-        def in_replica(own: tf.Tensor) -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            first = tf.equal(context.replica_id_in_sync_group % per_worker, 0)
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, own, tf.zeros_like(own)))
-
-        of_any_length = [tf.TensorSpec((None,), tf.int64)]
-        return tf.function(
-            lambda own: self.strategy.run(in_replica, args=(own,)), input_signature=of_any_length, autograph=False
-        )
-
-    def gather_figures(self, figures: Sequence[float]) -> np.ndarray:
-        """Each worker's figures, float64 (num_workers, n)."""
-        table = np.zeros((self.num_workers, len(figures)), np.float64)
-        table[self.worker] = figures
-        return self.sum_words(table.view(np.int64).ravel()).view(np.float64).reshape(table.shape)
-
-    def merge(self, own: np.ndarray) -> np.ndarray:
-        """Arrays of one shape and dtype, zero except in rows that one worker alone fills, made whole."""
-        padded = np.zeros(-(-own.nbytes // 8) * 8, np.uint8)
-        padded[: own.nbytes] = np.frombuffer(np.ascontiguousarray(own).data, np.uint8)
-        merged = self.sum_words(padded.view(np.int64)).view(np.uint8)[: own.nbytes]
-        return np.frombuffer(merged.tobytes(), own.dtype).reshape(own.shape)
-
-    def gather_texts(self, text: str) -> list[str]:
-        """Each worker's text, which may hold file names that are not UTF-8."""
-        own = text.encode("utf-8", "surrogateescape")
-        lengths = self.gather_figures([len(own)])[:, 0].astype(int)
-        table = np.zeros((self.num_workers, int(lengths.max())), np.uint8)
-        table[self.worker, : len(own)] = np.frombuffer(own, np.uint8)
-        whole = self.merge(table)
-        return [
-            row[:length].tobytes().decode("utf-8", "surrogateescape")
-            for row, length in zip(whole, lengths, strict=True)
-        ]
-
-    def from_chief(self, content: bytes) -> bytes:
-        """What the chief passed; what the others pass is not looked at."""
-        if self.num_workers == 1:
-            return content
-        length = int(self.gather_figures([len(content) if self.is_chief else 0])[0, 0])
-        own = np.frombuffer(content, np.uint8) if self.is_chief else np.zeros(length, np.uint8)
-        return self.merge(own).tobytes()
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """A barrier at the end of the block; re-raises any worker's failure on all.
-
-        Raises:
-            ClusterError: another worker failed, in its words.
-        """
-        error: Exception | None = None
-        try:
-            yield
-        except (HHFastError, OSError) as e:
-            error = e
-        said = self.gather_texts(str(error) if error else "")
-        if error:
-            raise error
-        for worker, text in enumerate(said):
-            if text and self.cluster:
-                raise ClusterError(f"{self.cluster.name(worker)} stopped: {text}")
-
-    def require_same(self, facts: dict[str, Any]) -> None:
-        """Raises `ClusterError` that names what differs between workers, of facts known by now."""
-        all_facts = [json.loads(text) for text in self.gather_texts(json.dumps(facts))]
-        for worker, theirs in enumerate(all_facts):
-            found = [
-                f"{name} is {value} at worker 0 and {theirs[name]} at worker {worker}"
-                for name, value in all_facts[0].items()
-                if theirs[name] != value
-            ]
-            if found:
-                raise ClusterError(f"the workers differ: {'; '.join(found)}")
-
-    def share_variables(self, variables: Sequence[keras.Variable]) -> None:
-        """Sets every worker's variables to the chief's, to the bit."""
-        if self.num_workers == 1:
-            return
-        packed = io.BytesIO()
-        if self.is_chief:
-            np.savez(packed, *[variable.numpy() for variable in variables])
-        with np.load(io.BytesIO(self.from_chief(packed.getvalue())), allow_pickle=False) as arrays:
-            for i, variable in enumerate(variables):
-                variable.assign(arrays[f"arr_{i}"])
-
-    @contextlib.contextmanager
-    def lost_workers_reported(self) -> Iterator[None]:
-        """Turns TensorFlow's errors about a worker that is gone into a `ClusterError` that names it."""
-        try:
-            yield
-        except LOST as e:
-            if self.cluster is None:
-                raise
-            lost = _lost_worker(self.cluster, e)
-            if lost is None and isinstance(e, tf.errors.InternalError) and "ollective" not in str(e):
-                raise  # of this worker's own device, say
-            raise ClusterError(_lost_text(self.cluster, lost)) from e
 
 
 def _lost_worker(cluster: Cluster, error: Exception) -> int | None:
@@ -196,6 +35,19 @@ def _lost_text(cluster: Cluster, lost: int | None) -> str:
         f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with the"
         " same commands: they go on from the last checkpoint"
     )
+
+
+@contextlib.contextmanager
+def lost_workers_reported(cluster: Cluster | None) -> Iterator[None]:
+    """Turns TensorFlow's errors about a worker that is gone into a `ClusterError` that names it."""
+    try:
+        yield
+    except LOST as e:
+        lost = _lost_worker(cluster, e) if cluster else None
+        of_own_device = lost is None and isinstance(e, tf.errors.InternalError) and "ollective" not in str(e)
+        if cluster is None or of_own_device:
+            raise
+        raise ClusterError(_lost_text(cluster, lost)) from e
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
+from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.inputs import EvaluationRounds
-from hh_fast.distributed.strategy import Replicas
 from hh_fast.io import signals
 
 Batch: TypeAlias = tuple[Any, Any]

@@ -17,10 +17,10 @@ from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig,
 from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data, write_bad_images
 from hh_fast.data.sources import source_name
-from hh_fast.distributed.data_service import require_service
-from hh_fast.distributed.handshake import introduction, meet
+from hh_fast.distributed.collectives import Replicas
+from hh_fast.distributed.handshake import introduction, meet, require_service
 from hh_fast.distributed.shards import Shards, agree
-from hh_fast.distributed.strategy import Replicas, start
+from hh_fast.distributed.strategy import lost_workers_reported, start
 from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
 from hh_fast.io.files import write_json
@@ -220,7 +220,7 @@ def train_run(data_config: DataConfig, config: TrainConfig, collect_signals: Col
     replicas = _gather(data_config, config)
     run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(replicas.lost_workers_reported())
+        stack.enter_context(lost_workers_reported(replicas.cluster))
         old, finished = None, False
         with replicas.together():
             if config.data_service is not None:
