@@ -12,9 +12,9 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -49,7 +49,7 @@ class Store:
 
 def _memory(num_bytes: int) -> mmap.mmap:
     """Fresh memory of this process: private, since first touches of shared pages cost half as much again."""
-    return mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, max(num_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _as_tensor(block: mmap.mmap, num_images: int, form: ImageForm) -> tf.Tensor:
@@ -86,9 +86,9 @@ def _left_to_pillow(files: Sequence[ImageFile], form: ImageForm) -> frozenset[st
 
 
 def _decode_all(
-    files: Sequence[ImageFile], form: ImageForm, begin: Callable[[], Callable[[np.ndarray], object]]
+    files: Sequence[ImageFile], form: ImageForm, out: BinaryIO | mmap.mmap
 ) -> tuple[dict[int, str], frozenset[str]]:
-    """Decodes all files without a fault into what `begin` returns: a function that takes batches of images, in order.
+    """Decodes all files without a fault into `out`, in order, from its start.
 
     Where Pillow reads what TensorFlow refuses, all begins again with these files left to Pillow, so that training refuses
     just what every other command does.
@@ -99,11 +99,11 @@ def _decode_all(
     positions, paths = _good(files)
     by_pillow = _left_to_pillow(files, form)
     while True:
-        keep = begin()
+        out.seek(0)
         decoded: set[int] = set()
         with native_stderr_logged():  # what libjpeg says of damaged files names none of them
             for numbers, images in decoded_batches(paths, form, by_pillow):
-                keep(images)
+                out.write(images.data)
                 decoded.update(positions[i] for i in numbers)
         lost = {i: why_unreadable(files[i].path, max_image_pixels=NO_LIMIT) for i in positions if i not in decoded}
         rescued = {files[i].path for i, reason in lost.items() if reason is None} - by_pillow
@@ -115,22 +115,8 @@ def _decode_all(
 def fill_memory(files: Sequence[ImageFile], form: ImageForm) -> Store:
     """Decodes `files` into memory. No more bytes than the good ones take."""
     num_good = len(_good(files)[0])
-    if not num_good:
-        return Store(_as_tensor(_memory(1), 0, form), _header_faults(files))
     block = _memory(num_good * form.num_bytes)
-    rows = np.frombuffer(block, np.uint8).reshape(num_good, *form.shape)
-
-    def begin() -> Callable[[np.ndarray], object]:
-        place = 0
-
-        def keep(images: np.ndarray) -> None:
-            nonlocal place
-            rows[place : place + len(images)] = images
-            place += len(images)
-
-        return keep
-
-    bad, by_pillow = _decode_all(files, form, begin)
+    bad, by_pillow = _decode_all(files, form, block)
     return Store(_as_tensor(block, num_good - len(bad), form), bad | _header_faults(files), by_pillow)
 
 
@@ -142,7 +128,8 @@ def check_only(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) ->
     except (OSError, ValueError):
         num_good = len(_good(files)[0])
         logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", num_good)
-        bad, by_pillow = _decode_all(files, form, lambda: len)
+        with Path(os.devnull).open("wb") as nowhere:
+            bad, by_pillow = _decode_all(files, form, nowhere)
         found = _record(files, bad, by_pillow)
         write_sealed(path, found)
     return Store(None, *_recorded(files, found))
@@ -165,32 +152,28 @@ def _key(files: Sequence[ImageFile], form: ImageForm) -> str:
 
 
 def _write(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> None:
-    checksums: list[int] = []
-    with (folder / PIXELS).open("wb") as out:
-
-        def begin() -> Callable[[np.ndarray], object]:
-            out.seek(0)
-            out.truncate()
-            checksums.clear()
-            return keep
-
-        def keep(images: np.ndarray) -> None:
-            out.write(images.data)
-            checksums.append(zlib.crc32(images.data))
-
-        bad, by_pillow = _decode_all(files, form, begin)
-    num_images = len(_good(files)[0]) - len(bad)
+    with (folder / PIXELS).open("w+b") as out:
+        bad, by_pillow = _decode_all(files, form, out)
+        out.truncate()
+        num_images = len(_good(files)[0]) - len(bad)
+        with _mapped(out, num_images) as block:
+            checksums = _checksums(block, num_images, form)
     write_sealed(folder / META, {"num_images": num_images, "checksums": checksums} | _record(files, bad, by_pillow))
 
 
-def _checksums(block: mmap.mmap, num_bytes: int, block_bytes: int) -> list[int]:
-    """CRC-32 of each `block_bytes` of what is mapped, taken on all cores (zlib leaves the GIL).
+def _mapped(file: BinaryIO, num_images: int) -> mmap.mmap:
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if num_images else _memory(0)
+
+
+def _checksums(block: mmap.mmap, num_images: int, form: ImageForm) -> list[int]:
+    """CRC-32 of each batch of images that is mapped, taken on all cores (zlib leaves the GIL).
 
     It finds every change of up to 32 neighbouring bits, and misses one in 4e9 of the others.
     """
+    num_bytes, step = num_images * form.num_bytes, BATCH * form.num_bytes
     with memoryview(block) as view, concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        ends = ((i, min(i + block_bytes, num_bytes)) for i in range(0, num_bytes, block_bytes))
-        return list(pool.map(lambda ends: zlib.crc32(view[slice(*ends)]), ends))
+        return list(pool.map(lambda i: zlib.crc32(view[i : min(i + step, num_bytes)]), range(0, num_bytes, step)))
 
 
 def _open(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> Store | None:
@@ -198,19 +181,19 @@ def _open(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> Store | 
     try:
         meta = read_sealed(folder / META)
         num_images = meta["num_images"]
-        num_bytes, block_bytes = (n * form.num_bytes for n in (num_images, BATCH))
         with (folder / PIXELS).open("rb") as file:
-            whole = (
-                num_images + len(meta["bad"]) == len(_good(files)[0]) and os.fstat(file.fileno()).st_size == num_bytes
+            is_whole = (
+                num_images + len(meta["bad"]) == len(_good(files)[0])
+                and os.fstat(file.fileno()).st_size == num_images * form.num_bytes
             )
-            if whole:
-                block = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if num_images else _memory(1)
-                whole = _checksums(block, num_bytes, block_bytes) == meta["checksums"]
+            if is_whole:
+                block = _mapped(file, num_images)
+                is_whole = _checksums(block, num_images, form) == meta["checksums"]
     except FileNotFoundError:
         return None
     except ValueError:
-        whole = False
-    if not whole:
+        is_whole = False
+    if not is_whole:
         logger.warning("The cached images in %s are damaged: decoding them again", folder)
         return None
     return Store(_as_tensor(block, num_images, form), *_recorded(files, meta))
