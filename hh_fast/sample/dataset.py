@@ -18,7 +18,6 @@ import logging
 import multiprocessing
 import random
 import signal
-import sys
 import time
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
+from tqdm import tqdm
 
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
@@ -78,14 +78,17 @@ def draw_sample(
         (target_dir / folder).mkdir(parents=True)
     if num_workers is None:
         num_workers = min(8, num_cores())
-    progress = _Progress(len(jobs))
-    if num_workers == 0:
-        for job in jobs:
-            _draw_file(target_dir, job, image_size)
-            progress.add(1)
-    else:
-        _draw_in_processes(target_dir, jobs, image_size, num_workers, progress)
-    progress.end()
+    start = time.monotonic()
+    with tqdm(
+        desc="Drawing the sample", total=len(jobs), disable=None, leave=False
+    ) as progress:  # None: on a terminal only
+        if num_workers == 0:
+            for job in jobs:
+                _draw_file(target_dir, job, image_size)
+                progress.update()
+        else:
+            _draw_in_processes(target_dir, jobs, image_size, num_workers, progress)
+    logger.info("Drew %d pictures in %.1f s", len(jobs), time.monotonic() - start)
 
 
 def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
@@ -106,9 +109,7 @@ def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Conne
         connection.send(e)
 
 
-def _draw_in_processes(
-    target_dir: Path, jobs: list[_Job], image_size: int, num_workers: int, progress: "_Progress"
-) -> None:
+def _draw_in_processes(target_dir: Path, jobs: list[_Job], image_size: int, num_workers: int, progress: tqdm) -> None:
     # Not forked: a fork of a process with TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
     workers: dict[Any, SpawnProcess] = {}  # by the end of a pipe that hears of each
@@ -136,7 +137,7 @@ def _draw_in_processes(
             process.join()
 
 
-def _receive(receiver: Any, progress: "_Progress") -> bool:
+def _receive(receiver: Any, progress: tqdm) -> bool:
     """Takes one message; False where the process has ended."""
     try:
         message = receiver.recv()
@@ -144,7 +145,7 @@ def _receive(receiver: Any, progress: "_Progress") -> bool:
         return False
     if isinstance(message, Exception):
         raise message
-    progress.add(message)
+    progress.update(message)
     return True
 
 
@@ -155,28 +156,6 @@ def _check_end(process: SpawnProcess) -> None:
             f"a process that drew the built-in sample ended with exit code {process.exitcode} (killed for memory?):"
             " free some memory, and run the command again"
         )
-
-
-class _Progress:
-    """A line that fills up on a terminal, and a line in the log elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.shown, self.start = total, 0, 0.0, time.monotonic()
-        self.on_terminal = sys.stderr.isatty()
-
-    def add(self, number: int) -> None:
-        self.done += number
-        now = time.monotonic()
-        if self.on_terminal and now - self.shown > 0.1:
-            self.shown = now
-            filled = 30 * self.done // self.total
-            sys.stderr.write(f"\rDrawing the sample [{'=' * filled}{' ' * (30 - filled)}] {self.done}/{self.total}")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        if self.on_terminal:
-            sys.stderr.write("\r" + " " * 70 + "\r")
-        logger.info("Drew %d pictures in %.1f s", self.done, time.monotonic() - self.start)
 
 
 def sample_dir(cache_root: Path) -> Path:
