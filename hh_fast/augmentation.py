@@ -45,6 +45,9 @@ class Augmentation:
 
     `Augmentation()` changes nothing; each range turns on only itself.
 
+        >>> augmentation = hh_fast.Augmentation(rotation_range=40, zoom_range=0.2, horizontal_flip=True)
+        >>> train = hh_fast.image_dataset_from_directory("pictures", seed=1, augment=augmentation)
+
     Args:
         rotation_range: Rotate by up to so many degrees either way.
         width_shift_range: Shift sideways. A float under 1: up to this fraction of the width, a float from 1: up to so many

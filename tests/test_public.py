@@ -62,19 +62,14 @@ hh_fast.image_dataset_from_directory("pictures", cach="disk")
     assert 'Unexpected keyword argument "cach"' in found[1]
 
 
-EXAMPLES: list[tuple[str, Any]] = [
-    ("build_model", hh_fast.build_model),
-    ("image_dataset_from_directory", hh_fast.image_dataset_from_directory),
-    ("load_classifier", hh_fast.load_classifier),
-    ("classify", Classifier.classify),
-]
+EXAMPLES: dict[str, Any] = {name: getattr(hh_fast, name) for name in hh_fast.__all__} | {
+    "classify": Classifier.classify
+}
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so of every tf.data.Dataset
-@pytest.mark.parametrize(("name", "documented"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
-def test_examples_run(
-    name: str, documented: Any, run: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name: str, run: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with the `pictures`, `photo.jpg` and `exports/mine` that they name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -82,7 +77,7 @@ def test_examples_run(
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "mine").symlink_to(bundle)
     keras.utils.load_img(run.validation_dir / "humans" / "000.png").save("photo.jpg")
-    found = doctest.DocTestFinder(recurse=False).find(documented, name, module=False, globs={"hh_fast": hh_fast})
+    found = doctest.DocTestFinder(recurse=False).find(EXAMPLES[name], name, module=False, globs={"hh_fast": hh_fast})
     assert found[0].examples
     for example in found[0].examples:
         exec(compile(example.source, name, "single"), found[0].globs)

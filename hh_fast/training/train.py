@@ -95,8 +95,8 @@ class _Session:
 def train(**settings: Any) -> Run:
     """Trains the CNN, and returns the finished run; the same call goes on where an interrupted one stopped.
 
-        run = hh_fast.train(train_dir="pictures", epochs=15, run_dir="runs/mine")
-        run.model.predict(images)
+        >>> run = hh_fast.train(train_dir="pictures", image_size=(150, 150), epochs=2, run_dir="runs/mine")
+        >>> accuracy = run.history[-1]["val_accuracy"]
 
     Args:
         settings: The flags of bin/train by name (bin/train --help): `train_dir`, `image_size`, `epochs`, `batch_size`,
