@@ -223,6 +223,12 @@ class AugmentationConfig(Config):
 class TrainConfig(AugmentationConfig):
     """How the CNN is trained, and where the run goes."""
 
+    model: str | None = option(
+        None,
+        "A .keras file to train, instead of the recipe's CNN with fresh weights: an earlier run's, or any of one input (height,"
+        " width, 3), values 0 to 255, and a sigmoid or softmax; frozen layers stay frozen. Default --image_size: its own.",
+    )
+    reset_weights: bool = option(False, "Draw fresh weights for --model, instead of going on from its own.")
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
     epochs: int = option(15, "Number of epochs.", least=1)
@@ -274,6 +280,7 @@ class TrainConfig(AugmentationConfig):
         self.require("batch_size", self.batch_size >= 0, "at least 1, or 0 for the default")
         self.require("require_gpu", not (self.require_gpu and self.device == "cpu"), "left out with --device=cpu")
         self.require("learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
+        self.require("reset_weights", not self.reset_weights or self.model is not None, "given together with --model")
         if self.data_service is not None:
             scheme, _, address = self.data_service.rpartition("//")
             self.require("data_service", scheme == "grpc:" and is_address(address), "grpc://HOST:PORT")

@@ -1,14 +1,11 @@
 """The CNN of the "Horses or Humans" recipe, in stock Keras layers, so that a saved model loads anywhere Keras does."""
 
-from typing import Any
-
 import keras
 
 from hh_fast.config import require_model_size
 
 FILTERS = (16, 32, 64, 64, 64)
 DENSE_UNITS = 512
-FLOAT_POLICIES = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
 
 
 def choose_head(head: str, num_classes: int) -> str:
@@ -69,23 +66,3 @@ def build_model(
         ),
     ]
     return keras.Sequential(stack, name="hh_fast")
-
-
-def _float32_config(config: Any) -> Any:
-    """A Keras config, however deep, with float32 for every floating-point dtype policy in it."""
-    if isinstance(config, (list, tuple)):
-        return type(config)(map(_float32_config, config))
-    if not isinstance(config, dict):
-        return config
-    changed = {name: _float32_config(value) for name, value in config.items()}
-    policy = changed.get("dtype")
-    if isinstance(policy, dict):  # serialized
-        policy = policy.get("config", {}).get("name")
-    return {**changed, "dtype": "float32"} if policy in FLOAT_POLICIES else changed
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """A copy of any Keras model, models nested in it too, that computes in float32 whatever policy it was made under."""
-    copy = type(model).from_config(_float32_config(model.get_config()))
-    copy.set_weights(model.get_weights())
-    return copy

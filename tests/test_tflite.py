@@ -70,11 +70,11 @@ def test_scores_are_those_of_keras(name: str, bundle: Path, images: np.ndarray, 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
 def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarray, tmp_path: Path) -> None:
+    from hh_fast.any_model import load_model
     from hh_fast.export import saved_model, tflite
-    from hh_fast.predict import keras_model
     from hh_fast.predict.tflite import open_tflite
 
-    model = saved_model.score_per_class_model(keras_model.load(run.model), run.model)
+    model = saved_model.score_per_class_model(load_model(run.model), run.model)
     saved_model.save_for_conversion(model, tmp_path / "saved", dynamic_batch=True)
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite.convert(tmp_path / "saved", name, images))
@@ -88,15 +88,15 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
 def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, tmp_path: Path) -> None:
     import keras
 
+    from hh_fast.any_model import load_model
     from hh_fast.export import saved_model, tflite
     from hh_fast.model import build_model
-    from hh_fast.predict import keras_model
     from hh_fast.predict.opening import load_classifier
 
     mixed = build_model((96, 96), num_classes=2, head="sigmoid", dtype=policy)
     mixed.set_weights(keras.models.load_model(run.model).get_weights())
     mixed.save(tmp_path / "mixed.keras")
-    model = keras_model.load(tmp_path / "mixed.keras")
+    model = load_model(tmp_path / "mixed.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     saved_model.save_for_conversion(
         saved_model.score_per_class_model(model, run.model), tmp_path / "saved", dynamic_batch=False

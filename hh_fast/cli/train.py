@@ -3,13 +3,14 @@
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.distributed.tf_config import find_cluster
 
 SYNOPSIS = """\
-bin/train [flags]: trains the CNN on a data set and writes a run folder with the model, its history and pictures.
+bin/train [flags]: trains the CNN, or a Keras model of yours, on a data set and writes a run folder with the model, its history and pictures.
 Without flags it trains on the built-in sample. The same command goes on where an interrupted run stopped."""
 
 
@@ -18,8 +19,9 @@ def _name_worker(worker: int) -> None:
         handler.setFormatter(logging.Formatter(f"[worker {worker}] %(message)s"))
 
 
-def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
+def body(data: dict[str, Any], train: TrainConfig, free: Sequence[str]) -> None:
     command.no_arguments(free)
+    DataConfig(**data)  # refused before TensorFlow loads
     cluster = find_cluster(train.strategy, os.environ)
     if cluster is not None:
         _name_worker(cluster.worker)
@@ -33,4 +35,11 @@ def body(data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="train", synopsis=SYNOPSIS, configs=(DataConfig, TrainConfig), arguments=arguments)
+    return command.run(
+        body,
+        name="train",
+        synopsis=SYNOPSIS,
+        configs=(DataConfig, TrainConfig),
+        as_given=(DataConfig,),
+        arguments=arguments,
+    )

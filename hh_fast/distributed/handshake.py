@@ -24,7 +24,17 @@ logger = logging.getLogger(__name__)
 
 # Where things lie, and how they are kept there, may differ from machine to machine: the images' content is compared later.
 LOCAL_FIELDS = frozenset(
-    {"run_dir", "overwrite", "train_dir", "validation_dir", "cache", "cache_dir", "tfds_manual_dir", "worker_timeout_s"}
+    {
+        "run_dir",
+        "overwrite",
+        "model",
+        "train_dir",
+        "validation_dir",
+        "cache",
+        "cache_dir",
+        "tfds_manual_dir",
+        "worker_timeout_s",
+    }
 )
 RETRY_S = 0.2
 CONNECT_S = 10

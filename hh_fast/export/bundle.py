@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import hh_fast
+from hh_fast.any_model import image_size_of
 from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
@@ -100,7 +101,7 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
                 faults[name] = str(e)
                 continue
             path, wanted = folder / file_name(name), _tflite_metadata(config, trained, name)
-            path.write_bytes(embed(content, wanted, saved_model.image_size_of(model)))
+            path.write_bytes(embed(content, wanted, image_size_of(model)))
             if read_metadata(path) != wanted:
                 raise CheckError(f"the metadata read back from {path.name} is not what was written")
     return faults

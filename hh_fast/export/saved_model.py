@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.any_model import head_of, image_size_of
 from hh_fast.data.decode import decode
 from hh_fast.data.image_form import ImageForm
 from hh_fast.errors import DataError
@@ -17,11 +18,6 @@ from hh_fast.predict.saved_model import BYTES_SIGNATURE, PIXELS_SIGNATURE
 
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 IMAGE, IMAGE_BYTES, SCORES, CLASSES = "image", "image_bytes", "scores", "classes"
-
-
-def _is_softmax(layer: keras.Layer) -> bool:
-    activation = getattr(layer, "activation", None)
-    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
 def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
@@ -34,15 +30,18 @@ def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
     Raises:
         DataError: the last layer gives no probabilities.
     """
-    last = model.layers[-1]
-    if _is_softmax(last):
-        return model
-    is_sigmoid = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.sigmoid
-    if not is_sigmoid or last.units != 1:
+    head = head_of(model)
+    if head is None:
         raise DataError(
             f"the last layer of {path} is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
             " classes: add such a layer, or export a run of bin/train"
         )
+    if head == "softmax":
+        return model
+    last, p = model.outputs[0]._keras_history.operation, model.outputs[0]
+    if not isinstance(last, keras.layers.Dense):
+        other = keras.layers.Rescaling(-1.0, offset=1.0, dtype="float32")(p)
+        return keras.Model(model.inputs[0], keras.layers.Concatenate(name=SCORES, dtype="float32")([other, p]))
     both = keras.layers.Dense(2, activation="sigmoid", use_bias=last.use_bias, name=SCORES, dtype="float32")
     copy = keras.Model(model.inputs[0], both(last.input))
     both.set_weights([np.concatenate([-weights, weights], axis=-1) for weights in last.get_weights()])
@@ -95,12 +94,6 @@ class Servable(tf.Module):
             return named(tf.cast(pixels, tf.float32))
 
         return {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}
-
-
-def image_size_of(model: keras.Model) -> tuple[int, int]:
-    """(height, width) in pixels."""
-    height, width = model.inputs[0].shape[1:3]
-    return height, width
 
 
 def _write(servable: Servable, signatures: dict[str, Any], directory: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import keras
 
+from hh_fast.any_model import image_size_of, load_model
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
 from hh_fast.data.load import Data, Split, load_data
 from hh_fast.errors import DataError, UsageError
-from hh_fast.export.saved_model import image_size_of, of_pixels, score_per_class_model
+from hh_fast.export.saved_model import of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.opening import kind_of
@@ -143,7 +144,7 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     data_config = _data_config(run.data, given) if run else DataConfig(**given)
     if kind_of(path) != "keras":
         raise DataError(f"{path} is no .keras file: export needs the Keras model, not what was made from it")
-    model = keras_model.load(path)
+    model = load_model(path)
     image_size = image_size_of(model)
     if given.get("image_size", image_size) != image_size:
         raise UsageError(

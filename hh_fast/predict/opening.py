@@ -77,6 +77,7 @@ def load_classifier(model: str | os.PathLike[str], *, num_threads: int | None = 
             "`model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the model."
             f" Received: {path}"
         ) from e
+    from hh_fast.any_model import load_model
     from hh_fast.predict import keras_model, saved_model
 
     if kind == "saved_model":
@@ -85,4 +86,4 @@ def load_classifier(model: str | os.PathLike[str], *, num_threads: int | None = 
         if not (path / RUN_RESULT).is_file():
             logger.warning("%s has not finished training: using its best model so far", path)
         path = path / RUN_MODEL
-    return keras_model.classifier(keras_model.load(path), path)
+    return keras_model.classifier(load_model(path), path)

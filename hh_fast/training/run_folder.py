@@ -97,8 +97,12 @@ def own(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def find_run(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> RunConfig | None:
+def find_run(
+    run_dir: Path, data_config: DataConfig, config: TrainConfig, starting_model: str | None
+) -> RunConfig | None:
     """The config of the run that this command goes on with, or None for a new one.
+
+    `starting_model`: as of `RunConfig`.
 
     Raises:
         UsageError: the folder holds other things, or a run with other settings that is not to be overwritten.
@@ -111,7 +115,7 @@ def find_run(run_dir: Path, data_config: DataConfig, config: TrainConfig) -> Run
     if foreign and not known:
         raise UsageError(f"`run_dir` must be new, empty or a run folder. Received: {run_dir}, which holds {foreign[0]}")
     old = None if config.overwrite else read_config(run_dir)
-    differences = old.other_settings(data_config, config) if old else []
+    differences = old.other_settings(data_config, config, starting_model) if old else []
     if differences:
         raise UsageError(
             f"`run_dir` {run_dir} holds a run with other settings: {'; '.join(differences)}. Give another --run_dir, the same"

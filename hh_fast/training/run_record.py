@@ -13,6 +13,7 @@ from hh_fast.io.typed_json import from_json
 FREE_FIELDS = frozenset(
     {
         "run_dir",
+        "model",
         "overwrite",
         "cache",
         "cache_dir",
@@ -40,12 +41,14 @@ Record = TypeVar("Record", bound="RunConfig | RunResult")
 class RunConfig:
     """config.json: the settings as flags have them, and what they led to on these images and this machine.
 
-    `fingerprint` is the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all
+    `starting_model` is the SHA-256 of the model that `train.model` names, as hex; None: the recipe's CNN. `fingerprint` is
+    the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all
     workers; `batch_size` is the global one.
     """
 
     data: DataConfig
     train: TrainConfig
+    starting_model: str | None = None
     class_names: tuple[str, ...]
     head: str
     precision: str
@@ -62,10 +65,11 @@ class RunConfig:
     num_shards: int
     versions: dict[str, str | None]
 
-    def other_settings(self, data: DataConfig, train: TrainConfig) -> list[str]:
+    def other_settings(self, data: DataConfig, train: TrainConfig, starting_model: str | None) -> list[str]:
         """In words, the settings in which `data` and `train` ask for another run. More epochs go on with this one."""
         train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
         pairs = [*_bound_settings(self.data, data), *_bound_settings(self.train, train)]
+        pairs.append(("the starting model", self.starting_model, starting_model))
         return [f"{name} was {before} and is {now}" for name, before, now in pairs if before != now]
 
     def other_facts(self, new: "RunConfig") -> list[str]:

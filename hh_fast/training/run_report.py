@@ -114,6 +114,7 @@ def write_report(
         ["augmentation", str(Augmentation(**run.train.augmentation()))],
         ["cache", run.cache],
         *([name, number or "none"] for name, number in run.versions.items()),
+        *([["starting model (SHA-256)", f"`{run.starting_model[:16]}…`"]] if run.starting_model else []),
         ["data fingerprint (SHA-256)", f"`{run.fingerprint[:16]}…`"],
     ]
     lines = [

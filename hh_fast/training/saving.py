@@ -6,13 +6,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from hh_fast.any_model import with_policy
 from hh_fast.io.files import atomic_path
-from hh_fast.model import in_float32
 
 
-def save_portable(model: keras.Sequential, path: Path) -> None:
+def save_portable(model: keras.Model, path: Path) -> None:
     """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
-    portable = in_float32(model)
+    portable = with_policy(model, "float32")
     with atomic_path(path) as temporary:
         named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
         try:

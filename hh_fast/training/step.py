@@ -1,6 +1,6 @@
 """One step: forward, loss, gradients, their sum over the replicas, update.
 
-The model keeps Keras' stock layers. Here its convolution blocks run as Conv, MaxPool, ReLU: a bias is constant over a
+The model keeps Keras' stock layers. Here convolution blocks as the recipe's run as Conv, MaxPool, ReLU: a bias is constant over a
 pooling window and ReLU is monotone, so both commute with max pooling, and both then touch a quarter of the values. In
 float32 the bias moves behind the pooling too; in bfloat16 it was measured faster before it (benchmarks/README.md).
 
@@ -10,7 +10,7 @@ single device. One device is the default strategy's one replica.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -28,18 +28,20 @@ CONVOLUTIONS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput")
 SUM = tf.distribute.ReduceOp.SUM
 
 
-def _pairs(layers: Sequence[keras.layers.Layer]) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer | None]]:
-    """Each layer alone, or a 3 x 3 convolution with ReLU together with the 2 x 2 pooling that follows it."""
-    i = 0
-    while i < len(layers):
-        layer, following = layers[i], layers[i + 1] if i + 1 < len(layers) else None
-        pooled = (
-            isinstance(layer, keras.layers.Conv2D)
-            and isinstance(following, keras.layers.MaxPooling2D)
-            and layer.activation is keras.activations.relu
-        )
-        yield layer, following if pooled else None
-        i += 2 if pooled else 1
+def _is_block(layers: Sequence[keras.layers.Layer]) -> bool:
+    """Whether it is a 3 x 3 convolution with ReLU, stride 1, without padding, and a 2 x 2 pooling."""
+    if [type(layer) for layer in layers] != [keras.layers.Conv2D, keras.layers.MaxPooling2D]:
+        return False
+    conv, pool = layers
+    facts = (conv.kernel_size, conv.strides, conv.dilation_rate, conv.padding, conv.groups, conv.data_format)
+    pooling = (pool.pool_size, pool.strides, pool.padding, pool.data_format)
+    return (
+        facts == ((3, 3), (1, 1), (1, 1), "valid", 1, "channels_last")
+        and pooling == ((2, 2), (2, 2), "valid", "channels_last")
+        and conv.activation is keras.activations.relu
+        and conv.use_bias
+        and conv.activity_regularizer is None
+    )
 
 
 def _conv_block(x: tf.Tensor, conv: keras.layers.Conv2D, kernel: tf.Tensor) -> tf.Tensor:
@@ -51,8 +53,8 @@ def _conv_block(x: tf.Tensor, conv: keras.layers.Conv2D, kernel: tf.Tensor) -> t
     return tf.nn.relu(tf.nn.max_pool2d(tf.nn.bias_add(x, bias), 2, 2, "VALID"))
 
 
-def forward(model: keras.Sequential, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """`model(images, training=training)` for models of `build_model`, faster.
+def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tensor:
+    """`model(images, training=training)`, faster for models of `build_model`, and those that begin like them.
 
     Equal to the bit in float32. In bfloat16 the factor 1/255 goes into the first kernel instead of over the images, whose
     values 0 to 255 bfloat16 holds exactly.
@@ -63,22 +65,25 @@ def forward(model: keras.Sequential, images: tf.Tensor, *, training: bool) -> tf
     Returns:
         float32 (batch, 1) or (batch, num_classes), probabilities.
     """
-    layers = list(model.layers)
-    x = images
-    scale_in_kernel = (
-        isinstance(layers[0], keras.layers.Rescaling)
-        and isinstance(layers[1], keras.layers.Conv2D)
-        and layers[1].compute_dtype == "bfloat16"
-    )
-    factor = layers[0].scale if scale_in_kernel else None
-    for layer, pool in _pairs(layers[1:] if scale_in_kernel else layers):
-        if pool is None:
-            x = layer(x, training=training)
+    layers = list(model.layers) if isinstance(model, keras.Sequential) else []
+    scale = layers[0] if layers and isinstance(layers[0], keras.layers.Rescaling) else None
+    if scale is not None and (np.ndim(scale.scale) or np.any(scale.offset)):
+        scale = None
+    if not _is_block(layers[scale is not None :][:2]):
+        return model(tf.cast(images, tf.float32), training=training)
+    x, factor = images, None
+    if scale is not None:
+        layers = layers[1:]
+        factor = scale.scale if layers[0].compute_dtype == "bfloat16" else None
+        x = images if factor else scale(images)
+    while layers:
+        if not _is_block(layers[:2]):
+            x, layers = layers[0](x, training=training), layers[1:]
             continue
-        kernel = layer.kernel.value
+        kernel = layers[0].kernel.value
         if factor is not None:
             kernel, factor = kernel * factor, None
-        x = _conv_block(x, layer, kernel)
+        x, layers = _conv_block(x, layers[0], kernel), layers[2:]
     return x
 
 
@@ -124,6 +129,8 @@ class Trainer:
         binary = model.output_shape[-1] == 1
         self._losses = keras.losses.binary_crossentropy if binary else keras.losses.sparse_categorical_crossentropy
         self._hits = keras.metrics.binary_accuracy if binary else keras.metrics.sparse_categorical_accuracy
+        layers = [layer for layer in model._flatten_layers() if layer.trainable and not layer._layers]
+        self._statistics = [variable for layer in layers for variable in layer.non_trainable_weights]
         self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         with replicas.strategy.scope():
             optimizer.build(model.trainable_variables)
@@ -139,7 +146,7 @@ class Trainer:
 
     def _batch_spec(self) -> Any:
         size = self.replicas.share.part_size(self._batch_size)
-        image_shape = self.model.input_shape[1:]
+        image_shape = self.model.inputs[0].shape[1:]
         zeros = tf.data.Dataset.range(1).map(
             lambda _: (tf.zeros((size, *image_shape), tf.uint8), tf.zeros((size,), tf.int32))
         )
@@ -151,6 +158,8 @@ class Trainer:
             probabilities = forward(self.model, images, training=True)
             # Summed here: Keras' own mean is divided by the number of replicas, or not, by the place it is called from.
             loss = tf.reduce_sum(self._losses(targets, probabilities)) / self._batch_size
+            if penalties := self.model.losses:  # of regularizers; each replica has them all
+                loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties]) / self.replicas.num_replicas
             scaled = self.optimizer.scale_loss(loss)
         weights = [variable.value for variable in self.model.trainable_variables]
         accuracy = tf.reduce_sum(self._hits(targets, probabilities)) / self._batch_size
@@ -166,7 +175,15 @@ class Trainer:
             # Keras skips the update where it finds an overflow, and it looks at one replica's gradients alone: show it there.
             gradients = [*gradients[:-1], tf.where(sums[2] > 0, float("nan"), gradients[-1])]
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._average_statistics()
         return sums
+
+    def _average_statistics(self) -> None:
+        """Gives all replicas the mean of the moving statistics that each took from its own rows."""
+        if self.replicas.num_replicas > 1:
+            context = tf.distribute.get_replica_context()
+            for variable in self._statistics:
+                variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, variable.value))
 
     def _step_of_all(self, images: Any, labels: Any, pending_signals: tf.Tensor) -> tf.Tensor:
         strategy = self.replicas.strategy

@@ -50,6 +50,7 @@ from hh_fast.training.run_folder import (
 )
 from hh_fast.training.run_record import RunConfig, RunResult, read_config
 from hh_fast.training.saving import TensorBoard, save_portable
+from hh_fast.training.starting_model import StartingModel, read_starting_model, take_starting_model
 from hh_fast.training.step import Trainer, make_optimizer
 
 logger = logging.getLogger(__name__)
@@ -90,17 +91,19 @@ class _Session:
     hardware: Hardware
     replicas: Replicas
     shards: Shards
+    starting: StartingModel | None
 
 
 def train(**settings: Any) -> Run:
-    """Trains the CNN, and returns the finished run; the same call goes on where an interrupted one stopped.
+    """Trains a model, and returns the finished run; the same call goes on where an interrupted one stopped.
 
         >>> run = hh_fast.train(train_dir="pictures", image_size=(150, 150), epochs=2, run_dir="runs/mine")
         >>> accuracy = run.history[-1]["val_accuracy"]
 
     Args:
         settings: The flags of bin/train by name (bin/train --help): `train_dir`, `image_size`, `epochs`, `batch_size`,
-            `cache`, `seed` ..., with the same defaults; lists are tuples.
+            `cache`, `seed` ..., with the same defaults; lists are tuples. `model` may be a keras.Model, which stays as it is:
+            of keras.Input, one input (height, width, 3) that takes values 0 to 255, and one sigmoid or n softmax outputs.
 
     Raises:
         UsageError: an unknown setting, or a value that cannot be used.
@@ -114,8 +117,13 @@ def train(**settings: Any) -> Run:
         raise UsageError(
             f"`{unknown[0]}` must be one of {', '.join(sorted(data_names | names))}. Received: it as a setting"
         )
-    data = DataConfig(**{name: value for name, value in settings.items() if name in data_names})
-    return train_run(data, TrainConfig(**{name: value for name, value in settings.items() if name in names}))
+    data = {name: value for name, value in settings.items() if name in data_names}
+    others = {name: value for name, value in settings.items() if name in names}
+    model = others.get("model")
+    if isinstance(model, keras.Model):
+        others["model"] = f"<keras.Model {model.name}>"
+        return train_run(data, TrainConfig(**others), model=model)
+    return train_run(data, TrainConfig(**(others | {"model": model and os.fspath(model)})))
 
 
 def default_run_dir(config: DataConfig) -> Path:
@@ -130,12 +138,14 @@ def _describe(
     hardware: Hardware,
     replicas: Replicas,
     shards: Shards,
+    starting: StartingModel | None,
 ) -> RunConfig:
     return RunConfig(
         data=data_config,
         train=asked,
+        starting_model=starting.sha256 if starting else None,
         class_names=data.class_names,
-        head=choose_head(config.head, len(data.class_names)),
+        head=starting.head if starting else choose_head(config.head, len(data.class_names)),
         precision=hardware.precision,
         jit_compile=hardware.jit_compile,
         batch_size=config.batch_size,
@@ -185,7 +195,9 @@ def _log_start(data: Data, hardware: Hardware, trainer: Trainer, config: TrainCo
         logger.info("So few steps an epoch train little: try a smaller --batch_size, or more --epochs")
 
 
-def _check_images(data: Data, config: TrainConfig) -> None:
+def _check_images(data: Data, config: TrainConfig, starting: StartingModel | None) -> None:
+    if starting is not None:
+        starting.require_classes(data.class_names)
     if config.head == "sigmoid" and len(data.class_names) != 2:
         raise UsageError(f"`head` must be softmax for {len(data.class_names)} classes. Received: sigmoid")
 
@@ -202,16 +214,34 @@ def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas:
     return start(config, cluster)
 
 
-def train_run(data_config: DataConfig, config: TrainConfig, collect_signals: CollectSignals = no_signals) -> Run:
-    """`train`, of configs. In a cluster every worker calls this; only the chief writes to the run folder.
+def _starting_model(config: TrainConfig, model: keras.Model | None, run_dir: Path) -> StartingModel | None:
+    if model is not None:
+        return take_starting_model(model, config.head)
+    if config.model is None:
+        return None
+    path = Path(config.model).expanduser()
+    if path.resolve().parent == run_dir.resolve():
+        raise UsageError(f"`run_dir` must not be the folder of --model, which it writes to. Received: {run_dir}")
+    return read_starting_model(path, config.head)
 
-    `collect_signals` as of `Loop`.
+
+def train_run(
+    given: dict[str, Any],
+    config: TrainConfig,
+    collect_signals: CollectSignals = no_signals,
+    *,
+    model: keras.Model | None = None,
+) -> Run:
+    """`train`, of fields of `DataConfig` and a config. In a cluster every worker calls this; the chief alone writes the run.
+
+    `collect_signals` as of `Loop`. `model`: what to train, where `config.model` names no file.
 
     Raises:
         as `train`, and ClusterError: another worker is missing, failed, or was started otherwise.
     """
-    require_model_size(data_config.image_size)
-    data_config = data_config.absolute()
+    data_config = DataConfig(**given).absolute()
+    if config.model is None:
+        require_model_size(data_config.image_size)
     if augmentation := Augmentation(**config.augmentation()):  # checked before anything is read
         logger.info("Augmentation, on the host: %s", augmentation)
     if config.data_service is not None:
@@ -225,10 +255,15 @@ def train_run(data_config: DataConfig, config: TrainConfig, collect_signals: Col
         with replicas.together():
             if config.data_service is not None:
                 require_service(config.data_service)
+            starting = _starting_model(config, model, run_dir)
+            if starting is not None:
+                starting.require_image_size(given.get("image_size", starting.image_size))
+                data_config = dataclasses.replace(data_config, image_size=starting.image_size)
             if replicas.is_chief:
                 stack.enter_context(own(run_dir))
-                old = find_run(run_dir, data_config, config)
+                old = find_run(run_dir, data_config, config, starting.sha256 if starting else None)
                 finished = old is not None and old.train.epochs >= config.epochs and (run_dir / RESULT).exists()
+        replicas.require_same({"the starting model (SHA-256)": starting and starting.sha256})
         if replicas.gather_figures([finished]).any():
             logger.info(
                 "The run in %s is finished, nothing to do; more --epochs go on with it, --overwrite trains anew",
@@ -238,15 +273,15 @@ def train_run(data_config: DataConfig, config: TrainConfig, collect_signals: Col
         with replicas.together():
             shard = (replicas.worker, replicas.num_workers) if config.shard_data else None
             data = load_data(data_config, shard, num_sharing=replicas.num_local_workers)
-            _check_images(data, config)
+            _check_images(data, config, starting)
         shards = agree(
             replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=config.shard_data
         )
         asked, config = config, _for_images(config, replicas, shards)
-        run = _describe(data_config, asked, config, data, hardware, replicas, shards)
+        run = _describe(data_config, asked, config, data, hardware, replicas, shards, starting)
         with replicas.together():
             refuse_changes(run_dir, old, run)
-        _train(_Session(run_dir, run, config, data, hardware, replicas, shards), collect_signals)
+        _train(_Session(run_dir, run, config, data, hardware, replicas, shards, starting), collect_signals)
     return Run(run_dir)
 
 
@@ -258,16 +293,23 @@ def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
     return dataclasses.replace(data_config, cache="none")
 
 
+def _make_model(session: _Session) -> keras.Model:
+    run = session.run
+    if session.starting is not None:
+        return session.starting.make(run.precision, seed=run.data.seed, reset_weights=run.train.reset_weights)
+    return build_model(
+        run.data.image_size,
+        num_classes=len(run.class_names),
+        head=run.head,
+        seed=run.data.seed,
+        dtype=run.precision,
+    )
+
+
 def _make_trainer(session: _Session) -> Trainer:
     run, config = session.run, session.config
     with session.replicas.strategy.scope():
-        model = build_model(
-            run.data.image_size,
-            num_classes=len(run.class_names),
-            head=run.head,
-            seed=run.data.seed,
-            dtype=run.precision,
-        )
+        model = _make_model(session)
         optimizer = make_optimizer(config, run.precision)
     return Trainer(
         model, optimizer, session.replicas, batch_size=config.batch_size, jit_compile=session.hardware.jit_compile

@@ -1,0 +1,108 @@
+"""A Keras model of the user's that training starts from, and the contract that it keeps."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from hh_fast.any_model import head_of, image_size_of, load_model, output_layer, require_classifier, with_policy
+from hh_fast.errors import DataError, UsageError
+from hh_fast.training.run_folder import BEST_MODEL, LAST_MODEL
+from hh_fast.training.run_record import read_config
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingModel:
+    """`model` maps images (batch, height, width, 3), values 0 to 255, to probabilities; `name` is for messages.
+
+    `sha256` is that of the file, or of an object's config and weights. `class_names` are those of the run that it is of.
+    """
+
+    model: keras.Model
+    name: str
+    sha256: str
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return image_size_of(self.model)
+
+    @property
+    def head(self) -> str:
+        return head_of(self.model) or ""
+
+    def make(self, precision: str, *, seed: int, reset_weights: bool) -> keras.Model:
+        """A copy for the training step to change."""
+        return with_policy(self.model, precision, seed=seed, reset_weights=reset_weights)
+
+    def require_image_size(self, image_size: tuple[int, int]) -> None:
+        if image_size != self.image_size:
+            own, given = (",".join(map(str, size)) for size in (self.image_size, image_size))
+            raise UsageError(f"`image_size` must be the model's own, {own}, or left out. Received: {given}")
+
+    def require_classes(self, class_names: Sequence[str]) -> None:
+        """Raises `DataError` where the outputs are not those of these classes."""
+        count, found = max(self.model.outputs[0].shape[1], 2), ", ".join(class_names)
+        if count != len(class_names):
+            raise DataError(
+                f"{self.name} tells {count} classes apart, and the images are of {len(class_names)}, {found}: give it an"
+                " output layer for these"
+            )
+        own = self.class_names
+        if own is not None and own != tuple(class_names) and sorted(own) == sorted(class_names):
+            raise DataError(
+                f"{self.name} has its classes in the order {', '.join(own)}, and the images theirs as {found}: train on images"
+                " with the classes in its order"
+            )
+
+
+def _check(model: keras.Model, name: str, head: str) -> None:
+    require_classifier(model, name)
+    own = head_of(model)
+    if own is None:
+        units = model.outputs[0].shape[1]
+        activation = "sigmoid" if units == 1 else "softmax"
+        raise DataError(
+            f"{name} ends with `{output_layer(model).name}`, whose outputs are no probabilities: end it with"
+            f' keras.layers.Activation("{activation}")'
+        )
+    if head not in ("auto", own):
+        raise UsageError(f"`head` must be the model's own, {own}, or left out. Received: {head}")
+    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
+        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
+    if not model.trainable_variables:
+        raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
+
+
+def read_starting_model(path: Path, head: str) -> StartingModel:
+    """The model of a `.keras` file; `head` is `auto`, or what it must end with.
+
+    Raises:
+        DataError: a file that cannot be read or that brings code of its own, or a model that cannot be trained as it is.
+        UsageError: another head.
+    """
+    content = path.read_bytes()
+    model = load_model(path)
+    _check(model, str(path), head)
+    run = read_config(path.parent) if path.name in (BEST_MODEL, LAST_MODEL) else None
+    return StartingModel(model, str(path), hashlib.sha256(content).hexdigest(), run.class_names if run else None)
+
+
+def take_starting_model(model: keras.Model, head: str) -> StartingModel:
+    """The same of a model in memory, which stays as it is."""
+    name = f"the model {model.name}"
+    try:
+        _check(model, name, head)
+        with_policy(model, "float32")
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
+        raise DataError(
+            f"{name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): make it of keras.Input by"
+            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
+        ) from e
+    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return StartingModel(model, name, digest.hexdigest())
