@@ -6,6 +6,7 @@ The public names, each loaded when it is first used:
   Augmentation                   what happens to training images
   build_model                    the CNN of the "Horses or Humans" recipe
   train                          bin/train as a function
+  export_model                   bin/export as a function: SavedModel and TFLite files, checked, of a run or of anyone's model
   load_classifier                any trained or exported model -> class and score
 
 The way of the data, by package:
@@ -27,16 +28,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hh_fast.augmentation import Augmentation
     from hh_fast.data.image_dataset import image_dataset_from_directory
+    from hh_fast.export.export_model import export_model
     from hh_fast.model import build_model
     from hh_fast.predict.opening import load_classifier
     from hh_fast.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier", "train"]
+__all__ = [
+    "Augmentation",
+    "build_model",
+    "export_model",
+    "image_dataset_from_directory",
+    "load_classifier",
+    "train",
+]
 
 _MODULES = {
     "Augmentation": "hh_fast.augmentation",
     "build_model": "hh_fast.model",
+    "export_model": "hh_fast.export.export_model",
     "image_dataset_from_directory": "hh_fast.data.image_dataset",
     "load_classifier": "hh_fast.predict.opening",
     "train": "hh_fast.training.train",

@@ -1,6 +1,8 @@
 """Any Keras image classifier: read from a file without running its code, and rebuilt under another dtype policy."""
 
+import hashlib
 import itertools
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +38,30 @@ def load_model(path: Path) -> keras.Model:
         ) from e
     require_classifier(model, str(path))
     return model
+
+
+def copy_model(model: keras.Model) -> keras.Model:
+    """As `load_model`, of a model in memory, which stays as it is."""
+    name = f"the model {model.name}"
+    try:
+        copy = with_policy(model, "float32")
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
+        raise DataError(
+            f"{name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): make it of keras.Input by"
+            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
+        ) from e
+    if any(isinstance(layer, keras.layers.Lambda) for layer in copy._flatten_layers()):
+        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
+    require_classifier(copy, name)
+    return copy
+
+
+def digest(model: keras.Model) -> str:
+    """The SHA-256 of a model's config and weights, as hex."""
+    sha256 = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    for weights in model.get_weights():
+        sha256.update(weights.tobytes())
+    return sha256.hexdigest()
 
 
 def require_classifier(model: keras.Model, name: str) -> None:

@@ -18,7 +18,7 @@ pytest_plugins = ["small_run"]
 
 
 def test_the_public_names() -> None:
-    names = ["Augmentation", "build_model", "image_dataset_from_directory", "load_classifier", "train"]
+    names = ["Augmentation", "build_model", "export_model", "image_dataset_from_directory", "load_classifier", "train"]
     assert hh_fast.__all__ == names
     assert {*hh_fast.__all__, "__version__"} <= set(dir(hh_fast))
     for name in hh_fast.__all__:

@@ -22,7 +22,7 @@ from hh_fast.data.image_form import ImageForm
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.keras_arguments import check_labels, check_split, make_form, require, require_one_of
 from hh_fast.data.keras_listing import KerasListing, keras_order, keras_split, list_as_keras
-from hh_fast.data.load import fill, skip_bad
+from hh_fast.data.load import Split, fill, skip_bad
 from hh_fast.data.pipeline import order, with_images
 from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, list_others
 
@@ -56,11 +56,20 @@ class _Elements:
 
 
 @dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a data set was made of, its attribute `origin`: `split` has its images, each decoded when it is asked for."""
+
+    directory: Path
+    form: ImageForm
+    split: Split
+
+
+@dataclasses.dataclass(frozen=True)
 class _Pictures:
     """The images of a listing that are needed and decode.
 
     `rows` maps a position in the listing to one in `images` and `labels`, or to -1, and `indices` maps back. `load` decodes an
-    image by its row.
+    image by its row; `by_pillow` as of `Split`.
     """
 
     images: tf.Tensor | None
@@ -68,6 +77,7 @@ class _Pictures:
     load: Callable[[tf.Tensor], tf.Tensor]
     rows: np.ndarray
     indices: np.ndarray
+    by_pillow: frozenset[str]
 
 
 def _warn_of_others(directory: str | os.PathLike[str]) -> None:
@@ -134,7 +144,7 @@ def _pictures(
     rows[good] = np.arange(len(good))
     labels = np.zeros(len(good), np.int32) if listing.labels is None else listing.labels[good]
     load = file_loader([files[i].path for i in good], store.by_pillow, form)
-    return _Pictures(store.images, labels, load, rows, good)
+    return _Pictures(store.images, labels, load, rows, good, store.by_pillow)
 
 
 def _plan(
@@ -177,6 +187,12 @@ def _dataset(
     if batch_size is None:
         dataset = dataset.unbatch()
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(part) // (batch_size or 1))))
+
+
+def _split(name: str, files: Sequence[ImageFile], part: np.ndarray, pictures: _Pictures, form: ImageForm) -> Split:
+    paths, sha256 = (tuple(getattr(files[i], field) for i in part) for field in ("path", "sha256"))
+    labels = pictures.labels[pictures.rows[part]]
+    return Split(name, paths, labels, None, form.image_size, sha256, pictures.by_pillow)
 
 
 def _say(listing: KerasListing, wanted: dict[str, np.ndarray]) -> None:
@@ -324,5 +340,6 @@ def image_dataset_from_directory(
             initial_epoch=initial_epoch,
         )
         dataset.class_names, dataset.file_paths = names, [listing.paths[i] for i in good]
+        dataset.origin = Origin(Path(directory), form, _split(name, files, good, pictures, form))
         datasets.append(dataset)
     return datasets if subset == "both" else datasets[0]

@@ -187,7 +187,11 @@ def export(config: ExportConfig, given: dict[str, Any]) -> Path:
         DataError, UsageError: as `load_trained_model` says; too few calibration images; a target that must not be replaced.
         OSError: the target cannot be written; what stood there before still does.
     """
-    trained = load_trained_model(config, given)
+    return write_bundle(config, load_trained_model(config, given))
+
+
+def write_bundle(config: ExportConfig, trained: TrainedModel) -> Path:
+    """As `export`, of a trained model."""
     target = _target(config, trained.name)
     with atomic_dir(target) as folder:
         left_out = _fill(folder, config, trained)

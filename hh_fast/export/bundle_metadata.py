@@ -72,7 +72,7 @@ def metadata_json(
     data = trained.data
     height, width = data.train.image_size
     train = to_json(trained.run.train) if trained.run else {}
-    training = {name: value for name, value in train.items() if not name.endswith("_dir")}
+    training = {name: value for name, value in train.items() if not name.endswith("_dir") and name != "model"}
     return {
         "name": trained.name,
         "version": config.model_version,

@@ -9,9 +9,12 @@ from typing import Any
 
 import keras
 
-from hh_fast.any_model import image_size_of, load_model
+from hh_fast.any_model import copy_model, digest, image_size_of, load_model
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
+from hh_fast.data.image_dataset import Origin
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Data, Split, load_data
+from hh_fast.data.sources import Source, source_name
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
@@ -171,4 +174,65 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
         validation=data.validation,
         run=run,
         num_missing=num_missing,
+    )
+
+
+def _origin(name: str, dataset: Any) -> Origin:
+    origin = getattr(dataset, "origin", None)
+    if not isinstance(origin, Origin) or not dataset.class_names:
+        raise UsageError(
+            f"`{name}` must be a labelled data set as hh_fast.image_dataset_from_directory returns it, before any map or"
+            f" prefetch. Received: {type(dataset).__name__}"
+        )
+    return origin
+
+
+def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, validation: Any) -> TrainedModel:
+    """A model in memory, and the data sets of `image_dataset_from_directory` that it was trained and is checked on.
+
+    Raises:
+        DataError: a model that is no classifier of these images, or that cannot be rebuilt from its config.
+        UsageError: other data sets.
+    """
+    origins = [_origin("train", train), _origin("validation", validation)]
+    if train.class_names != validation.class_names:
+        raise UsageError(
+            f"`validation` must have the classes of `train`, {', '.join(train.class_names)}."
+            f" Received: {', '.join(validation.class_names)}"
+        )
+    copy = copy_model(model)
+    image_size = image_size_of(copy)
+    if origins[0].form != ImageForm(image_size):
+        logger.warning(
+            "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",
+            *image_size,
+        )
+    sides = [dataclasses.replace(origin.split, image_size=image_size) for origin in origins]
+    content = " ".join(
+        f"{label} {sha256}" for side in sides for label, sha256 in zip(side.labels, side.sha256, strict=True)
+    )
+    data = Data(
+        source=Source(source_name(DataConfig(train_dir=str(origins[0].directory))), origins[0].directory, None),
+        class_names=tuple(train.class_names),
+        train=sides[0],
+        validation=sides[1],
+        fingerprint=hashlib.sha256(content.encode()).hexdigest(),
+        listing="",
+        cache="none",
+        cache_reason="",
+        bad=(),
+        copies="",
+    )
+    name = f"the model {model.name}"
+    _require_same_classes(None, copy.outputs[0].shape[1], name, data)
+    return TrainedModel(
+        name=model.name,
+        path=Path(name),
+        sha256=digest(model),
+        model=copy,
+        input_max=config.input_max,
+        data=data,
+        validation=sides[1],
+        run=None,
+        num_missing=0,
     )

@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from hh_fast.any_model import head_of, image_size_of, load_model, output_layer, require_classifier, with_policy
+from hh_fast.any_model import copy_model, digest, head_of, image_size_of, load_model, output_layer, with_policy
 from hh_fast.errors import DataError, UsageError
 from hh_fast.training.run_folder import BEST_MODEL, LAST_MODEL
 from hh_fast.training.run_record import read_config
@@ -60,7 +59,6 @@ class StartingModel:
 
 
 def _check(model: keras.Model, name: str, head: str) -> None:
-    require_classifier(model, name)
     own = head_of(model)
     if own is None:
         units = model.outputs[0].shape[1]
@@ -71,8 +69,6 @@ def _check(model: keras.Model, name: str, head: str) -> None:
         )
     if head not in ("auto", own):
         raise UsageError(f"`head` must be the model's own, {own}, or left out. Received: {head}")
-    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
-        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
     if not model.trainable_variables:
         raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 
@@ -93,16 +89,6 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
 
 def take_starting_model(model: keras.Model, head: str) -> StartingModel:
     """The same of a model in memory, which stays as it is."""
-    name = f"the model {model.name}"
-    try:
-        _check(model, name, head)
-        with_policy(model, "float32")
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
-        raise DataError(
-            f"{name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): make it of keras.Input by"
-            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
-        ) from e
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
-    return StartingModel(model, name, digest.hexdigest())
+    copy, name = copy_model(model), f"the model {model.name}"
+    _check(copy, name, head)
+    return StartingModel(copy, name, digest(model))

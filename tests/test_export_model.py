@@ -1,0 +1,87 @@
+"""hh_fast.export_model: of a run, and of a model trained by fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from small_run import Run
+
+import hh_fast
+from hh_fast.errors import DataError, UsageError
+
+pytest_plugins = ["small_run"]
+L = keras.layers
+
+
+def small_model(**last: Any) -> keras.Model:
+    """Ends with an activation of its own, and has a model nested in it."""
+    image = keras.Input((24, 24, 3))
+    features = keras.Sequential(
+        [keras.Input((24, 24, 3)), L.Rescaling(1 / 255), L.Conv2D(4, 3), L.BatchNormalization()]
+    )
+    x = L.Dense(1)(L.GlobalAveragePooling2D()(features(image)))
+    return keras.Model(image, L.Activation(last.get("activation", "sigmoid"))(x), name="mine")
+
+
+@pytest.fixture
+def sides(make_images: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
+    folders = {
+        "train": make_images("train", {"horses": 9, "humans": 9}),
+        "validation": make_images("validation", {"horses": 5, "humans": 5}, seed=1),
+    }
+    options = {"image_size": (24, 24), "label_mode": "binary", "cache_dir": str(tmp_path / "cache"), "verbose": False}
+    return {name: hh_fast.image_dataset_from_directory(folder, **options) for name, folder in folders.items()}
+
+
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so of every tf.data.Dataset
+def test_a_model_trained_by_fit_becomes_a_checked_bundle(
+    sides: dict[str, Any], tmp_path: Path, make_images: Callable[..., Path]
+) -> None:
+    model = small_model()
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    model.fit(sides["train"], validation_data=sides["validation"], verbose=0)
+    bundle = hh_fast.export_model(
+        model, tmp_path / "bundle", **sides, formats=("saved_model", "float32"), author="A. Author"
+    )
+    assert sorted(bundle.files) == ["float32", "saved_model"]
+    paths = sides["validation"].file_paths
+    images = np.stack([np.asarray(keras.utils.load_img(path), np.float32) for path in paths])
+    p = model.predict(images, verbose=0)[:, 0]
+    for path in bundle.files.values():
+        found = hh_fast.load_classifier(path).classify(paths)
+        scores = [item.score if item.class_name == "humans" else 1 - item.score for item in found]
+        np.testing.assert_allclose(scores, p, atol=1e-4)
+    card = (bundle.export_dir / "README.md").read_text()
+    accuracy = model.evaluate(sides["validation"], verbose=0)[1]
+    assert f"accuracy {accuracy:.4f}" in card
+    assert "A. Author" in card
+    assert str(tmp_path) not in card + (bundle.export_dir / "metadata.json").read_text()
+
+
+def test_a_run_or_its_folder(run: Run, tmp_path: Path) -> None:
+    bundle = hh_fast.export_model(run.run_dir, tmp_path / "bundle", formats=("float32",), calibration_images=8)
+    assert list(bundle.files.values()) == [tmp_path / "bundle" / "model_float32.tflite"]
+    with pytest.raises(UsageError, match="`train` and `validation` must be left out for a run"):
+        hh_fast.export_model(str(run.run_dir), tmp_path / "other", train=1)
+
+
+def test_what_cannot_be_exported(sides: dict[str, Any], tmp_path: Path) -> None:
+    mapped = sides["train"].map(lambda images, labels: (images / 255, labels))
+    for model, changed, message in [
+        (
+            small_model(),
+            {"train": mapped},
+            "`train` must be a labelled data set as hh_fast.image_dataset_from_directory",
+        ),
+        (small_model(), {"validation": None}, "`validation` must be a labelled data set as"),
+        (small_model(), {"format": "int8"}, "`format` must be a flag of bin/export"),
+        (small_model(), {"train_dir": "pictures"}, "`train_dir` must be a flag of bin/export"),
+        (small_model(activation="linear"), {}, "neither one sigmoid unit nor a softmax"),
+        (keras.Sequential([L.Dense(1)]), {}, "cannot be rebuilt from its config"),
+    ]:
+        with pytest.raises((DataError, UsageError), match=message):
+            hh_fast.export_model(model, tmp_path / "bundle", **(sides | {"formats": ("float32",)} | changed))
+    assert not (tmp_path / "bundle").exists()
