@@ -43,6 +43,8 @@ def load_model(path: Path) -> keras.Model:
 def copy_model(model: keras.Model) -> keras.Model:
     """As `load_model`, of a model in memory, which stays as it is."""
     name = f"the model {model.name}"
+    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
+        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
     try:
         copy = with_policy(model, "float32")
     except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
@@ -50,8 +52,6 @@ def copy_model(model: keras.Model) -> keras.Model:
             f"{name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): make it of keras.Input by"
             " keras.Sequential or keras.Model, of Keras' layers or registered ones"
         ) from e
-    if any(isinstance(layer, keras.layers.Lambda) for layer in copy._flatten_layers()):
-        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
     require_classifier(copy, name)
     return copy
 
