@@ -1,3 +1,4 @@
+import collections
 import sys
 import time
 
@@ -27,8 +28,7 @@ def test_what_ran_before_does_not_count():
     assert peak.own_bytes < 16_000_000
 
 
-def test_where_there_is_no_proc_all_of_it_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "STATUS", tmp_path / "absent")
-    own, mapped = memory.read_memory()
-    assert own > 10_000_000
-    assert mapped == 0
+def test_where_mapped_pages_are_not_told_all_of_it_counts(monkeypatch):
+    macos = collections.namedtuple("pmem", "rss vms")(20_000_000, 90_000_000)
+    monkeypatch.setattr(memory.psutil.Process, "memory_info", lambda _: macos)
+    assert memory.read_memory() == (20_000_000, 0)

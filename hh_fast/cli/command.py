@@ -182,7 +182,9 @@ def run(
             show_traceback = verbosity > 0
             _set_up_logging(verbosity)
             enter_command()
-            return body(*made, free) or 0
+            code = body(*made, free) or 0
+            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            return code
     except BrokenPipeError:
         # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,6 @@
 
 import collections
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ An IMAGE is a file, a folder (with its sub-folders), a glob in quotes, or - for 
 folder's sub-folders are the classes, accuracy and the confusion matrix follow on standard error. Exit code 2 if any image
 was unreadable.
 A .tflite needs no TensorFlow."""
-
-SIGPIPE_EXIT = 141
 
 
 def _find_images(arguments: Sequence[str], class_names: Sequence[str]) -> "Iterator[Found]":
@@ -114,13 +111,7 @@ def body(config: PredictConfig, arguments: Sequence[str]) -> int:
         raise UsageError(
             "`image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing"
         )
-    try:
-        code = _predict(config, arguments) if config.compare is None else _compare(config, arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, head say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SIGPIPE_EXIT
-    return code
+    return _predict(config, arguments) if config.compare is None else _compare(config, arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -58,13 +58,9 @@ def list_images(
         raise DataError(
             f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it"
         )
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        found = images_below(root / name, suffixes=suffixes)
-        paths += found
-        labels += [label] * len(found)
-    return paths, np.asarray(labels, np.int32), class_names
+    found = [images_below(root / name, suffixes=suffixes) for name in class_names]
+    labels = np.repeat(np.arange(len(found), dtype=np.int32), list(map(len, found)))
+    return [path for paths in found for path in paths], labels, class_names
 
 
 def class_folders(root: str | os.PathLike[str]) -> list[str]:

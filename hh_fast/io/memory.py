@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import gc
+import re
 import resource
 import sys
 import threading
@@ -78,30 +79,20 @@ def available_memory() -> int:
     return min([psutil.virtual_memory().available, *(amount for amount in left if amount is not None)])
 
 
-def _status_sizes() -> dict[str, int]:
-    """The sizes in /proc/self/status, in bytes by their names; empty where there is no /proc."""
-    if not STATUS.is_file():
-        return {}
-    fields = (line.partition(":") for line in STATUS.read_text().splitlines())
-    return {name: int(value.split()[0]) * 1024 for name, _, value in fields if value.endswith(" kB")}
-
-
 def peak_memory() -> int:
     """The most bytes that this process held resident so far."""
-    sizes = _status_sizes()
-    if "VmHWM" in sizes:
-        return sizes["VmHWM"]  # getrusage() carries the peak of the process that started this one over exec()
+    if STATUS.is_file() and (match := re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())):
+        return int(match[1]) * 1024  # getrusage() carries the peak of the process that started this one over exec()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def read_memory() -> tuple[int, int]:
     """(own, mapped) bytes resident now: pages that nothing else can take, and pages of mapped files, which the kernel
-    can drop. Where there is no /proc, all resident bytes count as own."""
-    sizes = _status_sizes()
-    if "RssAnon" not in sizes:
-        return psutil.Process().memory_info().rss, 0
-    return sizes["RssAnon"] + sizes["RssShmem"], sizes["RssFile"]
+    can drop. Where the system does not tell them apart, as only Linux does, all count as own."""
+    info = psutil.Process().memory_info()
+    mapped = getattr(info, "shared", 0)
+    return info.rss - mapped, mapped
 
 
 def release_freed_memory() -> None:
