@@ -21,7 +21,7 @@ from hh_fast.bench.isolate import in_process
 from hh_fast.bench.statistics import Outcome, describe_failure
 from hh_fast.bench.workload import Workload, summarize
 from hh_fast.config import TrainConfig
-from hh_fast.data.cache_mode import predicted_bytes
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Data, load_data
 from hh_fast.io.files import scratch_dir
 
@@ -58,7 +58,7 @@ def main() -> int:
         with scratch_dir(config.cache_root / "bench") as folder:
             linked = link_copies(data, num_images, folder / "images")
             workload = Workload(config, train, len(data.class_names)).on(linked, None)
-            store_bytes = predicted_bytes(num_images, config.image_size)
+            store_bytes = num_images * ImageForm(config.image_size).num_bytes
             for name, figures in found.items():
                 benchlib.show(f"{num_images} images: {name}")
                 try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, ExploreConfig
 from hh_fast.errors import DataError
+from hh_fast.io.typed_json import to_json
 
 SYNOPSIS = """\
 bin/explore [flags]: shows what a data set holds: counts per class, first file names, image sizes and modes, the memory of each
@@ -38,7 +39,7 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
         seed=data.seed,
         bad_images=data.bad_images,
     )
-    print(json.dumps(report.to_json(), indent=2) if explore.json else to_text(report), flush=True)
+    print(json.dumps(to_json(report), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size
     if rows:
         path = Path(explore.grid or f"runs/{source.name}-{'augmented' if augmentation else 'grid'}.png").expanduser()

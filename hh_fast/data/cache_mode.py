@@ -9,11 +9,6 @@ from hh_fast.io.memory import available_memory
 MEMORY_SHARE = 0.5
 
 
-def predicted_bytes(num_images: int, image_size: tuple[int, int]) -> int:
-    """Bytes of `num_images` decoded images: one byte a channel."""
-    return num_images * image_size[0] * image_size[1] * 3
-
-
 def choose_cache(cache: str, num_bytes: int, cache_root: Path, num_sharing: int = 1) -> tuple[str, str]:
     """(memory, disk or none; why), from the bytes that the decoded images will take.
 

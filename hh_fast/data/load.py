@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
-from hh_fast.data.cache_mode import choose_cache, predicted_bytes
+from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.image_form import ImageForm
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.scan import ImageFile, describe_left_out, fingerprint, left_out_kind, list_images, list_others
@@ -289,10 +289,10 @@ def load_data(
     copies = _describe_copies(listings, source, sharded=shard is not None)
     scanned = [listing.files for listing in listings]
     num_files = sum(map(len, scanned))
-    num_bytes = predicted_bytes(num_files, config.image_size)
-    home, reason = choose_cache(config.cache, num_bytes, config.cache_root, num_sharing)
+    form = ImageForm(config.image_size)
+    home, reason = choose_cache(config.cache, num_files * form.num_bytes, config.cache_root, num_sharing)
     logger.info("Cache: %s (%s)", home, reason)
-    stores = [fill(home, files, ImageForm(config.image_size), config.cache_root) for files in scanned]
+    stores = [fill(home, files, form, config.cache_root) for files in scanned]
     bad = [
         (files[i].path, why)
         for files, store in zip(scanned, stores, strict=True)

@@ -14,7 +14,6 @@ import keras
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
-from hh_fast.data.cache_mode import predicted_bytes
 from hh_fast.data.load import Data, load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.collectives import Replicas
@@ -394,7 +393,7 @@ def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: 
         last=history[-1],
         fit_seconds_of_last_start=seconds,
         peak_memory_bytes=peak_memory(),
-        decoded_bytes=predicted_bytes(num_images, data.train.image_size) if data.cache == "memory" else 0,
+        decoded_bytes=num_images * data.train.form.num_bytes if data.cache == "memory" else 0,
     )
     run_report.write_report(run_dir, session.run, data, history, result, chances)
     write_json(run_dir / RESULT, to_json(result))

@@ -6,12 +6,12 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hh_fast.data.cache_mode import choose_cache, predicted_bytes
+from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.headers import read_header
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.pixels import load
 from hh_fast.data.scan import SUFFIXES, ImageFile, list_images, list_others, read_bytes, scan
 from hh_fast.data.sources import Source
@@ -68,9 +68,6 @@ class Report:
     problems: list[str]
     held_out: dict[str, int] | None
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True)
 class _Folder:
@@ -107,7 +104,7 @@ def inspect(
     share = DEFAULT_VALIDATION_SPLIT if validation_split is None else validation_split
     held_out, unsplit = _automatic_split(folders[0], share, seed) if len(folders) == 1 and share else (None, [])
     num_readable = sum(reason is None for folder in folders for reason in folder.reasons)
-    kept = predicted_bytes(num_readable, image_size)
+    kept = num_readable * ImageForm(image_size).num_bytes
     auto_cache, auto_cache_reason = choose_cache("auto", kept, cache_root)
     return Report(
         name=source.name,
