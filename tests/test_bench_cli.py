@@ -5,6 +5,8 @@ import pytest
 from hh_fast.bench.results import read_results
 from hh_fast.cli import bench
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--image_size=94,94", "--batch_size=4", "--validation_batch_size=4", "--quick", "--epochs=1", "--budget_s=1")
 
 

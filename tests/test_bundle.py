@@ -14,6 +14,8 @@ from hh_fast.config import DataConfig, ExportConfig
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.io.cores import num_cores
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["small_run"]
 
 FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")

@@ -14,6 +14,8 @@ from browsers import Chromium, static_host
 from PIL import Image
 from small_run import CLASS_NAMES, Run
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["small_run"]
 
 LITE_FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")

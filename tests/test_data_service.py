@@ -26,6 +26,8 @@ from hh_fast.distributed.data_service import MAX_HELD, Counts, in_order, service
 from hh_fast.distributed.handshake import require_service
 from hh_fast.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 SERVICE = "import sys; from hh_fast.cli.data_service import main; sys.exit(main())"
 
 

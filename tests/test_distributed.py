@@ -25,6 +25,8 @@ from hh_fast.distributed.strategy import lost_workers_reported
 from hh_fast.distributed.tf_config import Cluster, ClusterError
 from hh_fast.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 # What each child runs: 16 steps of SGD in float32 on augmented `images` by as many replicas as asked, and the weights saved.
 STEPS = """
 import os, sys

@@ -13,6 +13,8 @@ from small_run import Run
 
 from hh_fast.cli.export import main
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["small_run"]
 
 Out = pytest.CaptureFixture[str]

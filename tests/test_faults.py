@@ -1,15 +1,15 @@
 """The fault campaign in its short form; benchmarks/faults.py runs the long one."""
 
 import signal
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
+import pytest
 from faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
 from faultlib.counts import Counts
 
 from hh_fast.data.scan import scan_file
+
+pytestmark = pytest.mark.slow
 
 
 def all_survived(counts: Counts, at_least: int) -> None:

@@ -66,7 +66,7 @@ def test_a_steady_window_is_as_long_as_it_says_whatever_its_start_costs(monkeypa
     monkeypatch.setattr(input_race, "MIN_STEADY_S", 0.2)
     steady = input_race._steady(epochs)
     assert steady.seconds >= 0.2
-    assert steady.num_images == asked[-1][1] > 20
+    assert steady.num_images == asked[-1][1] > 8
     assert [first for first, _ in asked] == [1 + sum(num for _, num in asked[:i]) for i in range(len(asked))]
     monkeypatch.setattr(input_race, "MAX_STEADY_EPOCHS", 8)
     assert input_race._steady(epochs).num_images == 8

@@ -96,7 +96,7 @@ def test_a_signal_while_workers_start_reaches_them_too(monkeypatch: pytest.Monke
     started: list[subprocess.Popen[bytes]] = []
 
     def start_and_interrupt(*_: object) -> "subprocess.Popen[bytes]":
-        sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+        sleeping = ["sleep", "60"]  # a Python that is still starting would end with 1
         options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
         started.append(subprocess.Popen(sleeping, **options))
         if len(started) == 1:

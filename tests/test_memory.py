@@ -6,6 +6,8 @@ import pytest
 
 from hh_fast.io import memory
 
+pytestmark = pytest.mark.slow
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 

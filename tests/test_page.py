@@ -24,6 +24,8 @@ from hh_fast.serve import certificate, site
 from hh_fast.serve.runtime import read_runtime
 from hh_fast.serve.server import SiteServer
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["small_run"]
 
 AXE = Path(__file__).parent / "web" / "node_modules" / "axe-core" / "axe.min.js"

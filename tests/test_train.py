@@ -160,6 +160,7 @@ class Interrupt(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "extra"),
     [

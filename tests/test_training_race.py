@@ -8,6 +8,8 @@ from hh_fast.bench.training_race import GENERATOR, OWN, OWN_DATA, STOCK, Arm, tr
 from hh_fast.bench.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def make_workload(make_images, tmp_path):
