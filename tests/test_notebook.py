@@ -1,7 +1,5 @@
 """The notebook runs from its first cell to its last, and what is committed is a whole run of it."""
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +26,6 @@ def test_on_small_settings(make_images: Callable[..., Path], tmp_path: Path, mon
     for part, seed in (("train", 1), ("validation", 2)):
         make_images(f"data/{part}", {"horses": 12, "humans": 12}, size=(40, 50), seed=seed)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     settings = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     settings.source = SMALL.format(folder=str(tmp_path / "data"))
