@@ -243,6 +243,21 @@ class TrainConfig(AugmentationConfig):
     validation_batch_size: int = option(32, "Images a validation step.", least=1)
     optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
+    learning_rate_schedule: str = option(
+        "constant", "constant, or cosine: by half a cosine down to 0 at the end of the run.", ("constant", "cosine")
+    )
+    warmup_steps: int = option(0, "Steps over which the learning rate first rises to --learning_rate.", least=0)
+    early_stopping_patience: int | None = option(
+        None,
+        "End the run after so many epochs without a better one, by what decides the best epoch: validation accuracy, then loss"
+        " (training's without validation images). Default: all epochs.",
+        least=1,
+    )
+    class_weight: str = option(
+        "none",
+        "balanced: an image counts in the loss the more, the rarer its class, so that all classes count alike.",
+        ("none", "balanced"),
+    )
     head: str = option(
         "auto", "Last layer: one sigmoid (two classes) or a softmax; auto: sigmoid for two classes.", HEADS
     )
@@ -275,11 +290,18 @@ class TrainConfig(AugmentationConfig):
     checkpoint_every_steps: int | None = option(
         None, "Also save a checkpoint every so many steps. Default: each epoch only.", least=1
     )
+    profile_steps: tuple[int, ...] = option(
+        (),
+        "First,last step of the run, from 1, to trace with TensorFlow's profiler into the folder `profile` of the run.",
+    )
 
     def check(self) -> None:
         self.require("batch_size", self.batch_size >= 0, "at least 1, or 0 for the default")
         self.require("require_gpu", not (self.require_gpu and self.device == "cpu"), "left out with --device=cpu")
         self.require("learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
+        steps = self.profile_steps
+        in_order = len(steps) == 2 and 1 <= steps[0] <= steps[1]
+        self.require("profile_steps", not steps or in_order, "two numbers, first,last, from 1")
         self.require("reset_weights", not self.reset_weights or self.model is not None, "given together with --model")
         if self.data_service is not None:
             scheme, _, address = self.data_service.rpartition("//")

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
+from hh_fast.errors import UsageError
 from hh_fast.model import FILTERS, build_model
-from hh_fast.training.step import Trainer, forward, make_optimizer
+from hh_fast.training.step import Trainer, balanced_weights, forward, make_optimizer
 
 SIZE = (96, 96)
 
@@ -138,3 +139,58 @@ def test_results_are_means_over_images() -> None:
     p = np.where(labels == 1, probabilities[:, 0], 1 - probabilities[:, 0]).astype(np.float64)
     assert result.loss == pytest.approx(-np.log(p).mean(), abs=1e-5)
     assert result.accuracy == pytest.approx(((probabilities[:, 0] > 0.5) == labels).mean())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup_steps", "expected"),
+    [
+        ("constant", 4, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("cosine", 0, [0.5 + 0.5 * np.cos(np.pi * i / 8) for i in range(8)]),
+        ("cosine", 4, [0.25, 0.5, 0.75, 1.0, *(0.5 + 0.5 * np.cos(np.pi * i / 4) for i in range(4))]),
+    ],
+)
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_the_learning_rate_of_each_step(
+    schedule: str, warmup_steps: int, expected: list[float], precision: str
+) -> None:
+    """Seen in what SGD subtracts for gradients of 1."""
+    config = TrainConfig(optimizer="sgd", learning_rate=0.5, learning_rate_schedule=schedule, warmup_steps=warmup_steps)
+    optimizer = make_optimizer(config, precision, 8)
+    weight = keras.Variable(0.0)
+    optimizer.build([weight])
+    steps = []
+    for _ in range(8):
+        before = float(weight.numpy())
+        optimizer.apply([optimizer.scale_loss(tf.constant(1.0))], [weight])
+        steps.append(before - float(weight.numpy()))
+    np.testing.assert_allclose(steps, 0.5 * np.array(expected), atol=1e-6)
+
+
+def test_a_warmup_as_long_as_the_run_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        make_optimizer(TrainConfig(warmup_steps=8), "float32", 8)
+    assert str(caught.value) == "`warmup_steps` must be fewer than the steps of the run, 8. Received: 8"
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_class_weights_are_those_of_fit(units: int) -> None:
+    ours, stock = same_weights(units)
+    images, labels = batch(0)
+    labels[:] = [0] * 12 + [1] * 4
+    weights = balanced_weights(np.bincount(labels))
+    assert weights == (16 / 24, 2.0)
+    trainer = Trainer(
+        ours,
+        make_optimizer(TrainConfig(optimizer="sgd"), "float32"),
+        batch_size=16,
+        jit_compile=False,
+        class_weights=weights,
+    )
+    loss = trainer.train_step(tf.constant(images), tf.constant(labels))
+    stock.compile(
+        keras.optimizers.SGD(0.001), "binary_crossentropy" if units == 1 else "sparse_categorical_crossentropy"
+    )
+    theirs = stock.train_on_batch(scaled(images), labels[:, None], class_weight=dict(enumerate(weights)))
+    assert loss == pytest.approx(float(np.ravel(theirs)[0]), abs=1e-5)
+    for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)

@@ -167,10 +167,10 @@ class Interrupt(Exception):
         (1, ["--checkpoint_every_steps=1"]),
         (4, ["--checkpoint_every_steps=1", "--augment", "--cache=disk"]),
         (5, ["--checkpoint_every_steps=2", "--precision=mixed_bfloat16", "--cache=none"]),
-        (6, ["--optimizer=adam"]),
+        (6, ["--optimizer=adam", "--learning_rate_schedule=cosine", "--warmup_steps=2", "--class_weight=balanced"]),
         (7, []),
     ],
-    ids=["first epoch", "mid-epoch, augmented", "before the checkpoint", "at an epoch's end", "epochs only"],
+    ids=["first epoch", "mid-epoch, augmented", "before the checkpoint", "at an epoch's end, scheduled", "epochs only"],
 )
 def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, extra: list[str]
@@ -274,6 +274,32 @@ def test_more_epochs_go_on_with_a_finished_run_as_if_asked_for_at_once(flags: li
     assert_same(tmp_path / "whole", tmp_path / "run")
     assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["epochs"] == 3
     assert main([*flags, "--epochs=2"]) == 1
+
+
+def test_a_cosine_schedule_ends_with_the_run(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*flags, "--learning_rate_schedule=cosine"]
+    assert main([*flags, "--epochs=1", "--profile_steps=2,3"]) == 0
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+    assert "--learning_rate_schedule=cosine" in (tmp_path / "run" / "README.md").read_text()
+    assert main([*flags, "--epochs=2"]) == 1
+    assert last_line(capsys) == (
+        f"train: `run_dir` {tmp_path / 'run'} holds a run with other settings: epochs was 1 and is 2, and the cosine schedule of the"
+        " learning rate is drawn for these. Give another --run_dir, the same settings, or --overwrite"
+    )
+
+
+def test_a_run_without_a_better_epoch_ends_early_and_ends_alike_when_it_goes_on(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*flags, "--optimizer=sgd", "--learning_rate=1e-30", "--early_stopping_patience=2"]
+    assert main([*flags, "--epochs=2"]) == 0
+    assert main([*flags, "--epochs=9"]) == 0
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
+    assert "No better epoch in 2: the run ends here (--early_stopping_patience)" in capsys.readouterr().err
+    assert main([*flags, "--epochs=10"]) == 0
+    assert len(rows(tmp_path / "run")) == 3
 
 
 def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
@@ -405,6 +431,7 @@ def test_a_last_step_that_diverged_does_not_replace_the_best_model(
         (["--train_dir=/nowhere/at/all"], 2, "no folder /nowhere/at/all: check the path"),
         (["--require_gpu"], 1, "`require_gpu` is set, and no GPU can be used: "),
         (["extra"], 1, "this command takes flags only. Received: extra; see --help"),
+        (["--profile_steps=3,2"], 1, "`profile_steps` must be two numbers, first,last, from 1. Received: 3,2"),
     ],
 )
 def test_what_cannot_be_trained(

@@ -134,7 +134,7 @@ def _training(trained: TrainedModel) -> str:
         )
     if run := trained.run:
         lines.append(
-            f"Trained for {run.train.epochs} epochs in batches of {run.batch_size} with {run.train.optimizer} at"
+            f"Trained for {'up to ' if run.train.early_stopping_patience else ''}{run.train.epochs} epochs in batches of {run.batch_size} with {run.train.optimizer} at"
             f" {run.train.learning_rate}, seed {run.data.seed}, precision {run.precision}."
         )
     return " ".join(lines)

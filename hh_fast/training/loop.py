@@ -24,6 +24,7 @@ from hh_fast.distributed.inputs import served_input, train_input
 from hh_fast.distributed.shards import Shards, whole
 from hh_fast.errors import DataError, HHFastError
 from hh_fast.training.checkpoint import Progress
+from hh_fast.training.profiler import Profiler
 from hh_fast.training.step import Batch, Result, Trainer
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class Loop:
         shards: Shards | None = None,
         collect_signals: CollectSignals = no_signals,
         show_progress: bool = True,
+        profiler: Profiler | None = None,
     ) -> None:
         self.trainer = trainer
         self.data = data
@@ -137,6 +139,7 @@ class Loop:
         self.steps = self._shards.steps_per_epoch(config)
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: Sequence[int] = ()
+        self._profiler = profiler
         self._save = save or (lambda _: None)
         self._keep_best = keep_best or (lambda: None)
         on_terminal = sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
@@ -168,6 +171,9 @@ class Loop:
                 f"an image cannot be read any more: {lost}. Put it back, and the same command goes on from the last"
                 " checkpoint; or keep decoded images, by --cache=disk"
             ) from e
+        finally:
+            if self._profiler:
+                self._profiler.stop()
 
     def _lost_image(self) -> str | None:
         splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
@@ -199,13 +205,22 @@ class Loop:
         batches = self._batches()
         with self._collect_signals() as self._pending_signals, _old_objects_set_aside():
             self._callbacks.on_train_begin()
-            while progress.epoch < self.config.epochs:
+            while not self._is_done():
                 self._run_epoch(batches)
                 gc.collect()  # iterators and saved models are cycles that hold megabytes until then
             if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
                 self._stop(number)
             self._callbacks.on_train_end()
         return progress
+
+    def _is_done(self) -> bool:
+        return self.progress.epoch >= self.config.epochs or self._waited() >= (
+            self.config.early_stopping_patience or math.inf
+        )
+
+    def _waited(self) -> int:
+        """Epochs since the best one."""
+        return self.progress.epoch - (self.progress.best_epoch or self.progress.epoch)
 
     def _run_epoch(self, batches: Iterator[Batch]) -> None:
         self._callbacks.on_epoch_begin(self.progress.epoch)
@@ -254,13 +269,19 @@ class Loop:
 
     def _run_step(self, batches: Iterator[Batch], timing: Timing) -> None:
         progress = self.progress
+        number = progress.epoch * self.steps + progress.step + 1
         self._callbacks.on_train_batch_begin(progress.step)
+        if self._profiler:
+            self._profiler.before_step(number)
         start = time.perf_counter()
         images, labels = next(batches)
         arrived = time.perf_counter()
         self._started.append((progress.step, self.trainer.start_step(images, labels, self._pending_signals)))
         progress.step += 1
         self._finish_steps(running=int(progress.step < self.steps))
+        if self._profiler and self._profiler.is_last(number):
+            self._finish_steps()
+            self._profiler.stop()
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
         timing.num_images += self.config.batch_size
@@ -280,7 +301,7 @@ class Loop:
         self._finish_steps()
         self._save_sound()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
-        if self.progress.epoch == self.config.epochs:
+        if self._is_done():
             position = "the end of the last epoch"
         raise StoppedError(
             f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
@@ -315,6 +336,8 @@ class Loop:
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()
         self._save(progress)
+        if progress.epoch < self.config.epochs and self._is_done():
+            logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", self._waited())
 
     def _save_sound(self) -> None:
         self._require_finite_weights()

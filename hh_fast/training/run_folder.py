@@ -22,6 +22,7 @@ CONFIG, RESULT, HISTORY, LOCK = RUN_CONFIG, RUN_RESULT, "history.csv", ".lock"
 BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
 HELD_OUT = "held_out.csv"
 CHECKPOINTS, TENSORBOARD, BAD_IMAGES = "checkpoints", "tensorboard", "bad_images.txt"
+PROFILE = "profile"
 FILES = (
     RESULT,
     HISTORY,
@@ -31,6 +32,7 @@ FILES = (
     *run_report.FILES,
     CHECKPOINTS,
     TENSORBOARD,
+    PROFILE,
     BAD_IMAGES,
     CONFIG,
 )

@@ -24,6 +24,7 @@ FREE_FIELDS = frozenset(
         "strategy",
         "worker_timeout_s",
         "data_service",
+        "profile_steps",
     }
 )
 # What the settings led to, and must lead to again for a run to go on, with the words for it.
@@ -66,11 +67,17 @@ class RunConfig:
     versions: dict[str, str | None]
 
     def other_settings(self, data: DataConfig, train: TrainConfig, starting_model: str | None) -> list[str]:
-        """In words, the settings in which `data` and `train` ask for another run. More epochs go on with this one."""
-        train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
+        """In words, the settings in which `data` and `train` ask for another run.
+
+        More epochs go on with this one, unless its learning rate falls to 0 at the last of them.
+        """
+        fixed = self.train.learning_rate_schedule == "cosine"
+        if not fixed:
+            train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
         pairs = [*_bound_settings(self.data, data), *_bound_settings(self.train, train)]
         pairs.append(("the starting model", self.starting_model, starting_model))
-        return [f"{name} was {before} and is {now}" for name, before, now in pairs if before != now]
+        why = {"epochs": ", and the cosine schedule of the learning rate is drawn for these"} if fixed else {}
+        return [f"{name} was {before} and is {now}{why.get(name, '')}" for name, before, now in pairs if before != now]
 
     def other_facts(self, new: "RunConfig") -> list[str]:
         """In words, what the same settings lead to now, and did not before."""

@@ -21,6 +21,7 @@ from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.inputs import EvaluationRounds
+from hh_fast.errors import UsageError
 from hh_fast.io import signals
 
 Batch: TypeAlias = tuple[Any, Any]
@@ -87,11 +88,48 @@ def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tens
     return x
 
 
-def make_optimizer(config: TrainConfig, precision: str) -> keras.optimizers.Optimizer:
-    """The optimizer that `config` names, under dynamic loss scaling where gradients are float16."""
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """`peak`, after a linear rise over `warmup_steps`; with `num_steps` then half a cosine, down to 0 at that step of the run."""
+
+    def __init__(self, peak: float, warmup_steps: int, num_steps: int | None) -> None:
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.num_steps = num_steps
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The learning rate of the step with this number, from 0."""
+        step = tf.cast(step, tf.float32)
+        rate = self.peak * tf.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
+        if self.num_steps is not None:
+            done = tf.maximum(0.0, step - self.warmup_steps) / (self.num_steps - self.warmup_steps)
+            rate *= 0.5 * (1 + tf.cos(np.pi * tf.minimum(1.0, done)))
+        return rate
+
+
+def make_optimizer(config: TrainConfig, precision: str, num_steps: int | None = None) -> keras.optimizers.Optimizer:
+    """The optimizer that `config` names, under dynamic loss scaling where gradients are float16.
+
+    `num_steps` of the whole run are what a cosine schedule needs.
+
+    Raises:
+        UsageError: the learning rate would rise for all of them.
+    """
     kinds = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
-    optimizer = kinds[config.optimizer](learning_rate=config.learning_rate)
+    if num_steps is not None and config.warmup_steps >= num_steps:
+        raise UsageError(
+            f"`warmup_steps` must be fewer than the steps of the run, {num_steps}. Received: {config.warmup_steps}"
+        )
+    rate: Any = config.learning_rate
+    is_cosine = config.learning_rate_schedule == "cosine"
+    if is_cosine or config.warmup_steps:
+        rate = Schedule(rate, config.warmup_steps, num_steps if is_cosine else None)
+    optimizer = kinds[config.optimizer](learning_rate=rate)
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def balanced_weights(counts: np.ndarray) -> tuple[float, ...]:
+    """The weight of each class by its number of images: all classes weigh alike, and an image 1 in the mean."""
+    return tuple((counts.sum() / (len(counts) * np.maximum(counts, 1))).tolist())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +148,7 @@ class Trainer:
     """A model with its optimizer, its running metrics, and the compiled functions that use them.
 
     All replicas take each step together, each on its part of the batch. Model and optimizer are made in the scope of
-    `replicas.strategy`; the default is one device. Images are uint8 (n, height, width, 3) with values 0 to 255, labels int32 (n,).
+    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class. Images are uint8 (n, height, width, 3) with values 0 to 255, labels int32 (n,).
     """
 
     def __init__(
@@ -121,8 +159,10 @@ class Trainer:
         *,
         batch_size: int,
         jit_compile: bool,
+        class_weights: Sequence[float] = (),
     ) -> None:
         self.model = model
+        self._class_weights = class_weights
         self.optimizer = optimizer
         self.replicas = replicas = replicas or Replicas()
         self._batch_size = batch_size
@@ -157,7 +197,10 @@ class Trainer:
         with tf.GradientTape() as tape:
             probabilities = forward(self.model, images, training=True)
             # Summed here: Keras' own mean is divided by the number of replicas, or not, by the place it is called from.
-            loss = tf.reduce_sum(self._losses(targets, probabilities)) / self._batch_size
+            losses = self._losses(targets, probabilities)
+            if self._class_weights:
+                losses *= tf.gather(tf.constant(self._class_weights, tf.float32), labels)
+            loss = tf.reduce_sum(losses) / self._batch_size
             if penalties := self.model.losses:  # of regularizers; each replica has them all
                 loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties]) / self.replicas.num_replicas
             scaled = self.optimizer.scale_loss(loss)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
@@ -31,6 +32,7 @@ from hh_fast.training import checkpoint, run_report
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.precision import Hardware, choose
+from hh_fast.training.profiler import Profiler
 from hh_fast.training.run_folder import (
     BAD_IMAGES,
     BEST_MODEL,
@@ -38,6 +40,7 @@ from hh_fast.training.run_folder import (
     CONFIG,
     HISTORY,
     LAST_MODEL,
+    PROFILE,
     RESULT,
     TENSORBOARD,
     clear,
@@ -50,7 +53,7 @@ from hh_fast.training.run_folder import (
 from hh_fast.training.run_record import RunConfig, RunResult, read_config
 from hh_fast.training.saving import TensorBoard, save_portable
 from hh_fast.training.starting_model import StartingModel, read_starting_model, take_starting_model
-from hh_fast.training.step import Trainer, make_optimizer
+from hh_fast.training.step import Trainer, balanced_weights, make_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -309,10 +312,29 @@ def _make_trainer(session: _Session) -> Trainer:
     run, config = session.run, session.config
     with session.replicas.strategy.scope():
         model = _make_model(session)
-        optimizer = make_optimizer(config, run.precision)
+        num_steps = config.epochs * session.shards.steps_per_epoch(config)
+        optimizer = make_optimizer(config, run.precision, num_steps)
     return Trainer(
-        model, optimizer, session.replicas, batch_size=config.batch_size, jit_compile=session.hardware.jit_compile
+        model,
+        optimizer,
+        session.replicas,
+        batch_size=config.batch_size,
+        jit_compile=session.hardware.jit_compile,
+        class_weights=_class_weights(session),
     )
+
+
+def _class_weights(session: _Session) -> tuple[float, ...]:
+    """By the images of all shards."""
+    names, shards = session.run.class_names, session.shards
+    if session.config.class_weight == "none":
+        return ()
+    counts = np.bincount(session.data.train.labels, minlength=len(names))
+    if shards.num_shards > 1:
+        counts = session.replicas.gather_figures(counts.tolist()).sum(axis=0)
+    weights = balanced_weights(counts)
+    logger.info("Class weights: %s", ", ".join(f"{name} {w:.3f}" for name, w in zip(names, weights, strict=True)))
+    return weights
 
 
 def _restore(session: _Session, trainer: Trainer) -> Progress:
@@ -345,7 +367,12 @@ def _train(session: _Session, collect_signals: CollectSignals) -> None:
             progress = _restore(session, trainer)
             board = TensorBoard(run_dir / TENSORBOARD, progress.history)
     replicas.share_variables(trainer.variables())
-    progress.epoch, progress.step = map(int, replicas.gather_figures([progress.epoch, progress.step])[0])
+    # All workers end at the same epoch, also early, so they know the same best one.
+    own = [progress.epoch, progress.step, progress.best_epoch or 0, *(progress.best or (0.0, 0.0))]
+    epoch, step, best_epoch, score, loss = replicas.gather_figures(own)[0].tolist()
+    progress.epoch, progress.step = int(epoch), int(step)
+    if best_epoch:
+        progress.best_epoch, progress.best = int(best_epoch), (score, loss)
 
     def save(now: Progress) -> None:
         checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
@@ -356,6 +383,7 @@ def _train(session: _Session, collect_signals: CollectSignals) -> None:
     def keep_best() -> None:
         save_portable(trainer.model, run_dir / BEST_MODEL)
 
+    profiled = session.config.profile_steps
     start_time = time.perf_counter()
     Loop(
         trainer,
@@ -368,6 +396,7 @@ def _train(session: _Session, collect_signals: CollectSignals) -> None:
         shards=session.shards,
         collect_signals=collect_signals,
         show_progress=replicas.is_chief,
+        profiler=Profiler(run_dir / PROFILE, *profiled) if profiled and replicas.is_chief else None,
     ).run()
     seconds = time.perf_counter() - start_time
     with replicas.together():

@@ -8,6 +8,7 @@ from hh_fast.data.scan import describe_left_out, left_out_kind
 from hh_fast.io.text import printable
 
 MAX_LISTED = 20
+UNEQUAL = 1.5  # from here on a classifier that always says the largest class looks better than it is
 
 
 def to_text(report: Report) -> str:
@@ -30,6 +31,11 @@ def _split_lines(split: SplitReport) -> list[str]:
         files = ", ".join(map(printable, split.first_files[name]))
         more = ", ..." if count > len(split.first_files[name]) else ""
         lines.append(f"  {printable(name):{width}} {count:7,}  {files}{more}")
+    least, most = min(split.counts.values()), max(split.counts.values())
+    if split.name == "train" and most > UNEQUAL * least > 0:
+        lines.append(
+            f"  unequal classes: {most / least:.1f} times as many in the largest; --class_weight=balanced counts all alike"
+        )
     for title, counts in (("sizes", split.image_sizes), ("modes", split.modes), ("formats", split.formats)):
         lines.append(f"  {title:7} {_counts_text(counts)}")
     return lines
