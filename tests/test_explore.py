@@ -27,6 +27,7 @@ def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest
         f"Data set: {tmp_path.name}\n\ntrain: 8 images in {train}\n  cats       5  000.png, 001.png, "
     )
     assert "--cache=memory 0.5 MB of memory, 0.0 MB of disk" in " ".join(out.split())
+    assert "  unequal classes: 1.7 times as many in the largest; --class_weight=balanced counts all alike" in out
     assert "  unreadable: none" in out
     assert err == f"Drew 6 images to {grid}; augmentation: none\n"
     with Image.open(grid) as picture:

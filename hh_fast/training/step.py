@@ -45,20 +45,17 @@ def _is_block(layers: Sequence[keras.layers.Layer]) -> bool:
     )
 
 
-def _conv_block(x: tf.Tensor, conv: keras.layers.Conv2D, kernel: tf.Tensor) -> tf.Tensor:
+def _conv_block(x: tf.Tensor, conv: keras.layers.Conv2D) -> tf.Tensor:
     dtype = tf.as_dtype(conv.compute_dtype)
     bias = tf.cast(conv.bias.value, dtype)
-    x = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(kernel, dtype), strides=1, padding="VALID")
+    x = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(conv.kernel.value, dtype), strides=1, padding="VALID")
     if dtype == tf.float32:
         return tf.nn.relu(tf.nn.bias_add(tf.nn.max_pool2d(x, 2, 2, "VALID"), bias))
     return tf.nn.relu(tf.nn.max_pool2d(tf.nn.bias_add(x, bias), 2, 2, "VALID"))
 
 
 def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """`model(images, training=training)`, faster for models of `build_model`, and those that begin like them.
-
-    Equal to the bit in float32. In bfloat16 the factor 1/255 goes into the first kernel instead of over the images, whose
-    values 0 to 255 bfloat16 holds exactly.
+    """`model(images, training=training)`, to the bit in float32, and faster where a sequential model has such blocks.
 
     Args:
         images: (batch, height, width, 3), uint8 or float, values 0 to 255.
@@ -66,25 +63,13 @@ def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tens
     Returns:
         float32 (batch, 1) or (batch, num_classes), probabilities.
     """
-    layers = list(model.layers) if isinstance(model, keras.Sequential) else []
-    scale = layers[0] if layers and isinstance(layers[0], keras.layers.Rescaling) else None
-    if scale is not None and (np.ndim(scale.scale) or np.any(scale.offset)):
-        scale = None
-    if not _is_block(layers[scale is not None :][:2]):
-        return model(tf.cast(images, tf.float32), training=training)
-    x, factor = images, None
-    if scale is not None:
-        layers = layers[1:]
-        factor = scale.scale if layers[0].compute_dtype == "bfloat16" else None
-        x = images if factor else scale(images)
+    x = tf.cast(images, tf.float32)
+    layers = list(model.layers) if type(model) is keras.Sequential else [model]
     while layers:
-        if not _is_block(layers[:2]):
+        if _is_block(layers[:2]):
+            x, layers = _conv_block(x, layers[0]), layers[2:]
+        else:
             x, layers = layers[0](x, training=training), layers[1:]
-            continue
-        kernel = layers[0].kernel.value
-        if factor is not None:
-            kernel, factor = kernel * factor, None
-        x, layers = _conv_block(x, layers[0], kernel), layers[2:]
     return x
 
 
