@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,8 +58,12 @@ def copy_model(model: keras.Model) -> keras.Model:
 
 
 def digest(model: keras.Model) -> str:
-    """The SHA-256 of a model's config and weights, as hex."""
-    sha256 = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    """The SHA-256 of a model's config and weights, as hex.
+
+    Without the numbers in Keras' own names, which count what the process made before.
+    """
+    config = re.sub(r'_\d+(?=")', "", json.dumps(model.get_config(), sort_keys=True, default=str))
+    sha256 = hashlib.sha256(config.encode())
     for weights in model.get_weights():
         sha256.update(weights.tobytes())
     return sha256.hexdigest()

@@ -234,6 +234,20 @@ def test_frozen_layers_stay_frozen_in_models_nested_in_models() -> None:
     ]
 
 
+def test_the_same_model_made_again_is_the_same_starting_model() -> None:
+    digests = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        digests.append(take_starting_model(residual(), "auto").sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_model_without_convolutions_is_described() -> None:
+    model = output(L.Dense(1, activation="sigmoid"))
+    trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=4, jit_compile=False)
+    assert trainer.describe_step() == "no convolutions, no XLA"
+
+
 class Interrupt(Exception):
     pass
 

@@ -284,4 +284,5 @@ class Trainer:
         nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
         dtypes = sorted({tf.as_dtype(node.attr["T"].type).name for node in nodes if node.op in CONVOLUTIONS})
         by_xla = any(function.attr["_XlaMustCompile"].b for function in functions)
-        return f"convolutions in {' and '.join(dtypes)}, {'compiled by XLA' if by_xla else 'no XLA'}"
+        kind = f"convolutions in {' and '.join(dtypes)}" if dtypes else "no convolutions"
+        return f"{kind}, {'compiled by XLA' if by_xla else 'no XLA'}"

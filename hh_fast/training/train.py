@@ -106,6 +106,7 @@ def train(**settings: Any) -> Run:
         settings: The flags of bin/train by name (bin/train --help): `train_dir`, `image_size`, `epochs`, `batch_size`,
             `cache`, `seed` ..., with the same defaults; lists are tuples. `model` may be a keras.Model, which stays as it is:
             of keras.Input, one input (height, width, 3) that takes values 0 to 255, and one sigmoid or n softmax outputs.
+            To go on with its run, give it with the same weights.
 
     Raises:
         UsageError: an unknown setting, or a value that cannot be used.
