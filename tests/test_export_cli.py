@@ -34,7 +34,7 @@ def test_help_loads_nothing_heavy() -> None:
         "sys.exit(bool({'tensorflow', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for flag in ("--run_dir", "--formats=saved_model,float32,float16,dynamic,int8,int16x8", "--min_agreement"):
+    for flag in ("--run_dir", "'saved_model,float32,float16,dynamic,int8,int16x8'", "--min_agreement"):
         assert flag in done.stdout
 
 
