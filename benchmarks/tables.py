@@ -79,7 +79,29 @@ def inputs(results: Published[InputFigures]) -> str:
 def step(results: Published[StepFigures]) -> str:
     rows = [[outcome.name, with_spread(outcome, "steady_images_per_s")] for outcome in results.outcomes]
     header = [f"training step, batch {results.settings['batch_size']}", "images/s"]
-    return joined(markdown_table(header, rows), ratio_table(results.ratios), *footer(results))
+    parts = where_time_goes(results)
+    return joined(markdown_table(header, rows), parts, ratio_table(results.ratios), *footer(results))
+
+
+def where_time_goes(results: Published[StepFigures]) -> str:
+    """Of each step: its arithmetic at the matrix product's speed, what convolutions take beyond it, and all else."""
+    named = {outcome.name: outcome.median("steady_images_per_s") for outcome in results.outcomes}
+    batch, rows = int(results.settings["batch_size"]), []
+    for name, rate in named.items():
+        precision = name.rpartition(", ")[2]
+        convolutions = named[f"the convolutions alone, {precision}"]
+        product = named.get(f"bound: matrix product, {precision}")
+        if rate and convolutions and product and name.startswith(("Keras", OWN)):
+            step, alone, least = (1000 * batch / each for each in (rate, convolutions, product))
+            rows.append([name, *(number(ms) for ms in (step, least, alone - least, step - alone))])
+    header = [
+        "a step, ms",
+        "in all",
+        "arithmetic as a matrix product",
+        "convolutions beyond it",
+        "pooling, activations, update",
+    ]
+    return markdown_table(header, rows) if rows else ""
 
 
 def start(results: Published[StartFigures]) -> str:

@@ -8,7 +8,8 @@ import tables as tables_module
 from published import Published
 from small_results import machine, trained, training
 
-from hh_fast.bench.results import DataSummary
+from hh_fast.bench.results import DataSummary, StepFigures
+from hh_fast.bench.statistics import Outcome, Rate
 from hh_fast.io.typed_json import to_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,3 +95,11 @@ def test_check_exits_with_one_where_a_table_is_stale(tables, monkeypatch, tmp_pa
     assert tables.main() == 0
     monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
     assert tables.main() == 0
+
+
+def test_a_step_is_split_into_its_arithmetic_and_what_it_takes_beyond(tables):
+    rates = {"hh_fast": 256.0, "the convolutions alone": 320.0, "bound: matrix product": 512.0}
+    outcomes = [Outcome(f"{name}, float32", (StepFigures(Rate(rate, 1.0)),)) for name, rate in rates.items()]
+    results = Published("", "2026-01-02", machine(), {"batch_size": 128}, tuple(outcomes))
+    row = tables.where_time_goes(results).splitlines()[-1]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["hh_fast, float32", "500", "250", "150", "100"]
