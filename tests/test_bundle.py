@@ -11,6 +11,7 @@ from PIL import Image
 from small_run import Run
 
 from hh_fast.config import DataConfig, ExportConfig
+from hh_fast.data.image_form import ImageForm
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.io.cores import num_cores
 
@@ -158,6 +159,25 @@ def test_a_format_that_cannot_be_made_is_left_out(run: Run, tmp_path: Path, monk
         f"left out of {tmp_path / 'bundle'}: the model has no float16 form of built-in operators: X"
     )
     assert "model_float16.tflite" not in names_in(tmp_path / "bundle")
+
+
+def test_a_signature_that_refuses_every_image_fails(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import tensorflow as tf
+
+    from hh_fast.export import saved_model
+
+    def refuse(encoded: tf.Tensor, form: ImageForm) -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(encoded, ""), ["refused"])]):
+            return tf.zeros(form.shape, tf.uint8)
+
+    monkeypatch.setattr(saved_model, "decode", refuse)
+    with pytest.raises(CheckError, match=": saved_model: scores are not numbers, most on .* -> nan") as caught:
+        export(run, tmp_path / "bundle", formats=("saved_model", "float32"))
+    assert "float32:" not in str(caught.value)
+    assert names_in(tmp_path / "bundle") & {"saved_model", "model_float32.tflite"} == {"model_float32.tflite"}
+    assert "The SavedModel refuses 24 of 24 images that TensorFlow decodes in training" in caplog.messages
 
 
 def test_if_all_fail_the_older_bundle_stays(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

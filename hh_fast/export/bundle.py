@@ -4,6 +4,7 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +108,27 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     return faults
 
 
-def _farther(classifier: Classifier, paths: list[str], scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _farther(
+    classifier: Classifier, paths: list[str], by_pillow: Collection[str], scores: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
     """Of the scores of pixels and those of the files as they are, each time the one that is farther from the reference.
 
-    Files that the artifact does not decode itself keep the former.
+    Files `by_pillow` keep the former; others that the artifact refuses get NaN, for training decodes them as it should.
     """
-    predictions = list(predict_bytes(classifier, map(Found, paths), max_image_pixels=sys.maxsize))
-    refused = sum(prediction.scores is None for prediction in predictions)
-    if refused:
-        logger.info("Of %d images, the SavedModel decodes %d not itself", len(paths), refused)
-    encoded = np.stack(
-        [row if item.scores is None else item.scores for item, row in zip(predictions, scores, strict=True)]
-    )
-    return np.where(np.abs(encoded - reference) > np.abs(scores - reference), encoded, scores)
+    encoded = scores.copy()
+    num_refused = 0
+    for i, prediction in enumerate(predict_bytes(classifier, map(Found, paths), max_image_pixels=sys.maxsize)):
+        if prediction.scores is not None:
+            encoded[i] = prediction.scores
+        elif prediction.path not in by_pillow:
+            encoded[i] = np.nan
+            num_refused += 1
+    if num_refused:
+        logger.warning(
+            "The SavedModel refuses %d of %d images that TensorFlow decodes in training", num_refused, len(paths)
+        )
+    distance = np.nan_to_num(np.abs(encoded - reference), nan=np.inf)
+    return np.where(distance > np.abs(scores - reference), encoded, scores)
 
 
 def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[dict[str, ParityCheck], np.ndarray]:
@@ -139,7 +148,7 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
     for name, rows in positions.items():
         paths = [split.paths[i] for i in rows]
         if name == SAVED_MODEL:  # both signatures must pass
-            scores[name] = _farther(classifiers[name], paths, scores[name], reference[rows])
+            scores[name] = _farther(classifiers[name], paths, split.by_pillow, scores[name], reference[rows])
         checks[name] = check_parity(
             name, scores[name], reference[rows], split.labels[rows], paths, trained.data.class_names, config
         )

@@ -52,6 +52,8 @@ def export_model(
             one sigmoid or n softmax probabilities; it stays as it is.
         export_dir: Folder that the bundle becomes, in place of an older one.
         train: Of a model: the data set of `image_dataset_from_directory` that it was trained on, for quantization's ranges.
+            Exported files, and all that runs them here, stretch an image to the model's size: one that was trained on cropped
+            or padded images is checked, with a warning, on stretched ones.
         validation: Of a model: another such data set, that it is checked on.
         settings: The flags of bin/export by name: `formats`, `calibration_images`, `author` ..., with the same defaults. Of a
             run also those for data that moved (`train_dir` ...); of a model that takes values 0 to 1 `input_max=1`.

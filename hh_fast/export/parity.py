@@ -90,7 +90,8 @@ def score_all(
 def _failures(name: str, gates: tuple[float, float], accuracy_drop: float, agreement: Agreement) -> list[str]:
     if name in MAX_DIFFERENCE:
         limit, largest = MAX_DIFFERENCE[name], agreement.largest_difference
-        # not <=, so that NaN fails
+        if np.isnan(largest):
+            return ["scores are not numbers"]
         return [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
     found, (max_accuracy_drop, min_agreement) = [], gates
     # Accuracies are multiples of 1/n: their difference must not miss a limit by its rounding.

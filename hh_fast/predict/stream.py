@@ -87,22 +87,22 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
     Raises:
         DataError: the artifact takes no encoded images.
     """
-    if classifier.score_bytes is None:
+    score_bytes = classifier.score_bytes
+    if score_bytes is None:
         raise DataError(f"{classifier.path} takes no encoded images: leave out --signature=bytes")
     from tensorflow.errors import OpError
 
-    for item in found:
-        fault = _not_for_tensorflow(item.path, max_image_pixels)
+    def score(path: str) -> np.ndarray:
+        file = scan_file(path, max_image_pixels=max_image_pixels)
+        if file.fault is not None:
+            raise DataError(f"{path}: {file.fault}")
+        if file.decoder == "pillow":
+            raise DataError(
+                f"{path}: a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
+            )
         try:
-            scores = None if fault else classifier.score_bytes([read_bytes(item.path)])[0]
-        except OpError:
-            scores, fault = None, "it does not decode"
-        yield Prediction(item.path, item.label, scores, f"{item.path}: {fault}" if fault else None)
+            return score_bytes([read_bytes(path)])[0]
+        except OpError as e:
+            raise DataError(f"{path}: it does not decode") from e
 
-
-def _not_for_tensorflow(path: str, max_image_pixels: int) -> str | None:
-    """Why a SavedModel should not be given the bytes of a file, or None."""
-    file = scan_file(path, max_image_pixels=max_image_pixels)
-    if file.fault is None and file.decoder == "pillow":
-        return "a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
-    return file.fault
+    return predict(dataclasses.replace(classifier, score=np.asarray), found, score, batch_size=1)
