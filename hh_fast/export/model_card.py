@@ -1,6 +1,7 @@
 """The model card: README.md in the layout of the Hugging Face hub, and the picture of example predictions."""
 
 import json
+import string
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from hh_fast.data.pipeline import images_at
 from hh_fast.evaluation.metrics import confusion_matrix, wilson_interval
 from hh_fast.evaluation.plots import draw_images
 from hh_fast.evaluation.tables import confusion_table, markdown_table
-from hh_fast.export import snippets
 from hh_fast.export.bundle_metadata import ExportedFile
 from hh_fast.export.parity import SLOW_FORMATS, balanced
 from hh_fast.export.trained_model import TrainedModel
 from hh_fast.io.files import write_text
 
 README, EXAMPLES = "README.md", "examples.png"
+CARD = Path(__file__).parent / "card"
+# What suits a phone or a page best comes first.
+PHONE_ORDER = ("int8", "dynamic", "float16", "float32", "int16x8")
+PYTHON_ORDER = ("float32", "float16", "dynamic", "int16x8", "int8")
 NUM_EXAMPLES = 12
 PURPOSES = {
     "saved_model": "servers: TensorFlow, TensorFlow Serving",
@@ -28,31 +32,6 @@ PURPOSES = {
     "int8": "CPUs and accelerators of phones; pixels go in as they are",
     "int16x8": "accelerators with 16-bit activations",
 }
-
-
-def _front_matter(config: ExportConfig, trained: TrainedModel, accuracy: float) -> str:
-    """YAML, of which JSON's strings, numbers and lists are a part."""
-    quoted = json.dumps
-    return f"""---
-license: {quoted(config.license)}
-library_name: tflite
-pipeline_tag: image-classification
-tags: ["image-classification", "tflite", "litert", "tensorflow", "keras", "mobile"]
-metrics: ["accuracy"]
-model-index:
-- name: {quoted(trained.name)}
-  results:
-  - task:
-      type: image-classification
-    dataset:
-      name: {quoted(trained.data.source.name)}
-      type: {quoted(trained.data.source.name)}
-      split: validation
-    metrics:
-    - type: accuracy
-      value: {accuracy:.4f}
----
-"""
 
 
 def _formats_table(files: Mapping[str, ExportedFile]) -> str:
@@ -140,18 +119,33 @@ def _training(trained: TrainedModel) -> str:
     return " ".join(lines)
 
 
-def _limits(trained: TrainedModel, num_validation: int) -> str:
-    names = " or ".join(trained.data.class_names)
-    height, width = trained.data.train.image_size
-    return (
-        f"- Every image is named {names}, whatever it shows; a score near {1 / len(trained.data.class_names):.2f} means that"
-        " the model cannot tell.\n"
-        "- Scores are not calibrated: 0.9 does not mean right in 9 of 10 cases.\n"
-        f"- It was measured on {num_validation} images like those that it was trained on. Other cameras, backgrounds and poses"
-        " can do worse: measure on images of your own, with `bin/predict --model=FILE FOLDER`.\n"
-        f"- An image is stretched to {height} x {width} pixels without regard to its aspect.\n"
-        "- It must not decide anything about people."
-    )
+def _how_to_use(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) -> str:
+    """Code for each platform that the bundle has a file for."""
+    height, width = image_size
+    parts = []
+    if "int8" in files:
+        parts.append(_filled("page", {"page_file": files["int8"].file}))
+    if any(name in files for name in PHONE_ORDER):
+        phone, python = (next(files[name] for name in order if name in files) for order in (PHONE_ORDER, PYTHON_ORDER))
+        quantization = python.output.quantization if python.output else None
+        values = {
+            "phone_file": phone.file,
+            "phone_stem": phone.file.removesuffix(".tflite"),
+            "python_file": python.file,
+            "height": height,
+            "width": width,
+            "dtype": "uint8" if quantization else "float32",
+            "dequantize": f" * {quantization.scale:.8g}" if quantization else "",
+        }
+        parts.append(_filled("tflite", values))
+    if "saved_model" in files:
+        parts.append(_filled("saved_model", {}))
+    return "\n".join(parts).removesuffix("\n")
+
+
+def _filled(name: str, values: Mapping[str, object]) -> str:
+    """A template of card/, whose `$name`s are `values`."""
+    return string.Template((CARD / f"{name}.md").read_text(encoding="utf-8")).substitute(values)
 
 
 def _text(
@@ -162,48 +156,37 @@ def _text(
     labels: np.ndarray,
     reference: np.ndarray,
 ) -> str:
-    accuracy = float((reference.argmax(axis=1) == labels).mean())
+    names, data_name = trained.data.class_names, trained.data.source.name
     height, width = trained.data.train.image_size
-    names = ", ".join(trained.data.class_names)
-    return f"""{_front_matter(config, trained, accuracy)}
-# {trained.name}
-
-Tells {" and ".join(trained.data.class_names)} apart on an image. Made by hh_fast {hh_fast.__version__}.
-
-![Validation images with the model's class and score]({EXAMPLES})
-
-## Model details
-
-- **Version:** {config.model_version}. **Author:** {config.author}. **License:** {config.license}.
-- **Input:** `image`, RGB, {height} x {width} pixels, values 0 to 255 as they are; the model scales them itself.
-- **Output:** `scores`, one for each class, 0 to 1, together 1, in the order of `labels.txt`: {names}.
-- **Made from:** a Keras model with SHA-256 `{trained.sha256}`; every file was compared with it (below).
-
-## Files
-
-{_formats_table(files)}
-
-{_formats_notes(files, left_out)}
-
-Each `.tflite` file has its metadata and labels inside. `metadata.json` holds all this for programs; check the files with
-`sha256sum --check SHA256SUMS`.
-
-## How to use
-
-{snippets.text(files, (height, width))}
-
-## Training
-
-{_training(trained)}
-
-## Evaluation
-
-{_evaluation(trained, labels, reference)}
-
-## Limits
-
-{_limits(trained, len(labels))}
-"""
+    return _filled(
+        "card",
+        {
+            # YAML, of which JSON's strings are a part.
+            "quoted_license": json.dumps(config.license),
+            "quoted_name": json.dumps(trained.name),
+            "quoted_data": json.dumps(data_name),
+            "accuracy": f"{(reference.argmax(axis=1) == labels).mean():.4f}",
+            "name": trained.name,
+            "classes": ", ".join(names),
+            "classes_and": " and ".join(names),
+            "classes_or": " or ".join(names),
+            "hh_fast_version": hh_fast.__version__,
+            "examples": EXAMPLES,
+            "version": config.model_version,
+            "author": config.author,
+            "license": config.license,
+            "height": height,
+            "width": width,
+            "sha256": trained.sha256,
+            "formats_table": _formats_table(files),
+            "formats_notes": _formats_notes(files, left_out),
+            "how_to_use": _how_to_use(files, (height, width)),
+            "training": _training(trained),
+            "evaluation": _evaluation(trained, labels, reference),
+            "chance": f"{1 / len(names):.2f}",
+            "num_validation": len(labels),
+        },
+    )
 
 
 def write(
