@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,38 +29,34 @@ class Latency:
     num_runs: int
 
 
-class _Timed:
-    def __init__(self, path: Path, num_threads: int):
-        self.num_threads = num_threads
-        self.interpreter = new_interpreter(path, num_threads)
-        image = self.interpreter.get_input_details()[0]
-        self.interpreter.set_tensor(image["index"], np.zeros(image["shape"], image["dtype"]))
-        for _ in range(WARM_UPS):
-            self.interpreter.invoke()
-        self.seconds: list[float] = []
+def _prepared(path: Path, num_threads: int) -> Any:
+    """An interpreter that holds a black image and is warm."""
+    interpreter = new_interpreter(path, num_threads)
+    image = interpreter.get_input_details()[0]
+    interpreter.set_tensor(image["index"], np.zeros(image["shape"], image["dtype"]))
+    for _ in range(WARM_UPS):
+        interpreter.invoke()
+    return interpreter
 
-    def wants_more(self) -> bool:
-        runs = len(self.seconds)
-        return runs < MIN_RUNS or (runs < MAX_RUNS and sum(self.seconds) < SECONDS_A_FILE)
 
-    def run(self) -> None:
-        start = time.perf_counter()
-        self.interpreter.invoke()
-        self.seconds.append(time.perf_counter() - start)
-
-    def result(self) -> Latency:
-        median, p95 = np.percentile(np.array(self.seconds) * 1e3, [50, 95])
-        return Latency(self.num_threads, round(float(median), 3), round(float(p95), 3), len(self.seconds))
+def _wants_more(seconds: list[float]) -> bool:
+    return len(seconds) < MIN_RUNS or (len(seconds) < MAX_RUNS and sum(seconds) < SECONDS_A_FILE)
 
 
 def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
     """Latency of each file by name, on one thread and on all cores; the files take turns, so that noise hits all alike."""
     threads = sorted({1, num_cores()})
-    timed = {name: [_Timed(path, count) for count in threads] for name, path in paths.items()}
-    everything = [one for group in timed.values() for one in group]
+    prepared = {(name, count): _prepared(path, count) for name, path in paths.items() for count in threads}
+    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in prepared}
     # In an order drawn anew each time: the idle threads of one file spin for a while at the cost of the next.
     order = random.Random(0)
-    while waiting := [one for one in everything if one.wants_more()]:
-        for one in order.sample(waiting, len(waiting)):
-            one.run()
-    return {name: [one.result() for one in group] for name, group in timed.items()}
+    while waiting := [case for case, taken in seconds.items() if _wants_more(taken)]:
+        for case in order.sample(waiting, len(waiting)):
+            start = time.perf_counter()
+            prepared[case].invoke()
+            seconds[case].append(time.perf_counter() - start)
+    found: dict[str, list[Latency]] = {name: [] for name in paths}
+    for (name, count), taken in seconds.items():
+        median, p95 = (round(float(ms), 3) for ms in np.percentile(np.array(taken) * 1e3, [50, 95]))
+        found[name].append(Latency(count, median, p95, len(taken)))
+    return found

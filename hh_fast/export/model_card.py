@@ -60,18 +60,13 @@ def _formats_table(files: Mapping[str, ExportedFile]) -> str:
 
 def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str]) -> str:
     lines = [
-        "Milliseconds are the median (95th percentile) of one image through LiteRT on the exporting machine's CPU, without decoding;"
-        " memory is how far a process grows at its peak, on one thread. `same class`: share of the images on which the file names the"
-        " Keras model's class. `largest difference`: of any score from the Keras model's. `images`: how many it was checked on.",
-    ]
-    lines += [
-        f"\n`{name}` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
-        f" was checked on {files[name].check.num_images} validation images."
+        f"`{name}` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
+        f" was checked on {files[name].check.num_images} validation images.\n\n"
         for name in SLOW_FORMATS
         if name in files
     ]
-    lines += [f"\nNot in this bundle: {name}, which failed its check: {reason}" for name, reason in left_out.items()]
-    return "\n".join(lines)
+    lines += [f"Not in this bundle: {name}, which failed its check: {reason}\n\n" for name, reason in left_out.items()]
+    return "".join(lines)
 
 
 def _which_images(trained: TrainedModel) -> str:

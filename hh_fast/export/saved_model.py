@@ -56,62 +56,51 @@ def of_pixels(model: keras.Model, input_max: float) -> keras.Model:
     return keras.Model(image, model(keras.layers.Rescaling(input_max / 255, dtype="float32")(image)))
 
 
-class Servable(tf.Module):
-    """Functions of a model's weights that `tf.saved_model.load` gives back without Keras."""
-
-    def __init__(self, model: keras.Model):
-        super().__init__()
-        self.model_variables = [variable.value for variable in model.variables]
-        self._forward = lambda images: model(images, training=False)
-
-    def pixels(self, image_size: tuple[int, int], batch: int | None) -> Any:
-        """A function of `image`, float32 (batch, height, width, 3) with values 0 to 255, to `scores`."""
-
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec((batch, *image_size, 3), tf.float32, name=IMAGE)])
-        def score_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {SCORES: self._forward(image)}
-
-        return score_pixels
-
-    def serving(self, image_size: tuple[int, int], class_names: Sequence[str]) -> dict[str, Any]:
-        """The signatures of a SavedModel: each gives `scores` and, in the same order, `classes` (batch, num_classes)."""
-
-        def named(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            scores = self._forward(images)
-            names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
-            return {SCORES: scores, CLASSES: names}
-
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, *image_size, 3), tf.float32, name=IMAGE)])
-        def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
-            return named(image)
-
-        # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
-        def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            pixels = tf.map_fn(
-                lambda file: decode(file, ImageForm(image_size)), image_bytes, fn_output_signature=tf.uint8
-            )
-            return named(tf.cast(pixels, tf.float32))
-
-        return {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}
-
-
-def _write(servable: Servable, signatures: dict[str, Any], directory: Path) -> None:
+def _write(model: keras.Model, signatures: dict[str, Any], directory: Path) -> None:
+    """Writes functions of the model's weights that `tf.saved_model.load` gives back without Keras."""
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
     try:
-        tf.saved_model.save(servable, str(directory), signatures=signatures)
+        tf.saved_model.save(module, str(directory), signatures=signatures)
     except tf.errors.OpError as e:  # what TensorFlow makes of a write that failed, a full disk say
         number = next((code for code in WRITE_ERRORS if os.strerror(code) in e.message), errno.EIO)
         raise OSError(number, os.strerror(number), str(directory)) from e
 
 
+def _pixels_spec(model: keras.Model, batch: int | None) -> tf.TensorSpec:
+    return tf.TensorSpec((batch, *image_size_of(model), 3), tf.float32, name=IMAGE)
+
+
 def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
-    """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images)."""
-    servable = Servable(model)
-    _write(servable, servable.serving(image_size_of(model), class_names), directory)
+    """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images).
+
+    Each gives `scores` and, in the same order, `classes`, both (batch, num_classes).
+    """
+    form = ImageForm(image_size_of(model))
+
+    def named(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = model(images, training=False)
+        names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
+        return {SCORES: scores, CLASSES: names}
+
+    @tf.function(autograph=False, input_signature=[_pixels_spec(model, None)])
+    def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return named(image)
+
+    # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
+    def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.map_fn(lambda file: decode(file, form), image_bytes, fn_output_signature=tf.uint8)
+        return named(tf.cast(pixels, tf.float32))
+
+    _write(model, {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}, directory)
 
 
 def save_for_conversion(model: keras.Model, directory: Path, *, dynamic_batch: bool) -> None:
     """Writes a SavedModel with the one signature that the `.tflite` files have: `image` to `scores`."""
-    servable = Servable(model)
-    function = servable.pixels(image_size_of(model), None if dynamic_batch else 1)
-    _write(servable, {PIXELS_SIGNATURE: function}, directory)
+
+    @tf.function(autograph=False, input_signature=[_pixels_spec(model, None if dynamic_batch else 1)])
+    def score_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {SCORES: model(image, training=False)}
+
+    _write(model, {PIXELS_SIGNATURE: score_pixels}, directory)

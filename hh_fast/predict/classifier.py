@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import ExifTags, Image
 
-from hh_fast.config import RUN_CONFIG
+from hh_fast.config import RUN_CONFIG, PredictConfig
+from hh_fast.data.pixels import read_image, resize, to_pixels
 from hh_fast.errors import DataError, UsageError
-from hh_fast.predict.pixels import to_input
 
 logger = logging.getLogger(__name__)
-
 
 BATCH = 32
 
@@ -61,11 +61,33 @@ class Classifier:
             raise UsageError(f"`images` must be a list, even of one image. Received: {images!r}")
         found: list[Classification] = []
         stream = iter(images)
-        while batch := [to_input(image, self.image_size) for image in itertools.islice(stream, BATCH)]:
+        while batch := [_to_input(image, self.image_size) for image in itertools.islice(stream, BATCH)]:
             for scores in self.score(np.stack(batch)):
                 best = int(np.argmax(scores))
                 found.append(Classification(self.class_names[best], float(scores[best])))
         return found
+
+
+def _to_input(image: Any, image_size: tuple[int, int]) -> np.ndarray:
+    """uint8 (height, width, 3), values 0 to 255: upright, and resized as training resizes.
+
+    Args:
+        image: A path, a Pillow image of any mode, or an array, uint8 (any, any, 3).
+
+    Raises:
+        UsageError: something else.
+        DataError: a file that does not decode.
+        OSError: a file that cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        path = str(Path(image).expanduser())
+        return read_image(path, image_size, max_image_pixels=PredictConfig.max_image_pixels)
+    if isinstance(image, Image.Image):
+        return resize(to_pixels(image, image.getexif().get(ExifTags.Base.Orientation, 1)), image_size)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return resize(image, image_size)
+    got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise UsageError(f"`images` must be paths, Pillow images, or arrays, uint8 (height, width, 3). Received: {got}")
 
 
 def read_labels(text: str) -> tuple[str, ...]:

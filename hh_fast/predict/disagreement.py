@@ -40,16 +40,13 @@ class Comparison(Agreement):
     worst: list[Disagreement]
     unreadable: list[str]
 
-    def summary(self) -> str:
-        return (
+    def lines(self) -> list[str]:
+        return [
             f"{' and '.join(self.models)} name the same class on {round(self.agreement * self.num_images)} of"
             f" {self.num_images} images ({self.agreement:.4f}); scores differ by {self.largest_difference:.6f} at most and"
-            f" {self.mean_difference:.6f} on average"
-        )
-
-    def lines(self) -> list[str]:
-        shown = [f"{image.path}: {' | '.join(image.verdicts())}" for image in self.worst]
-        return [f"{self.summary()}. The largest differences:", *shown]
+            f" {self.mean_difference:.6f} on average. The largest differences:",
+            *(f"{image.path}: {' | '.join(image.verdicts())}" for image in self.worst),
+        ]
 
 
 def compare(

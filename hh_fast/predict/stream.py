@@ -75,10 +75,8 @@ def predict(
         images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
         scores = iter(classifier.score(np.stack(images)) if images else ())
         for item, pixels in batch:
-            if isinstance(pixels, str):
-                yield Prediction(item.path, item.label, None, pixels)
-            else:
-                yield Prediction(item.path, item.label, next(scores), None)
+            fault = pixels if isinstance(pixels, str) else None
+            yield Prediction(item.path, item.label, None if fault else next(scores), fault)
 
 
 def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_pixels: int) -> Iterator[Prediction]:
