@@ -22,19 +22,13 @@ def named(**values: float) -> list[keras.Variable]:
 
 def progress(epoch: int, step: int) -> Progress:
     rows = [{"epoch": i + 1, "loss": 0.1 * i} for i in range(epoch)]
-    return Progress(epoch, step, rows, (0.5, -0.1), 1, np.full((4, 1), 0.25, np.float32))
+    return Progress(epoch, step, rows, (0.5, -0.1), 1)
 
 
 def test_there_and_back(tmp_path: Path) -> None:
     save(tmp_path, variables(7), progress(2, 5))
     fresh = variables(0)
-    found = restore(tmp_path, fresh)
-    assert found is not None
-    expected = progress(2, 5)
-    assert (found.epoch, found.step, found.history, found.best, found.best_epoch) == (
-        2, 5, expected.history, (0.5, -0.1), 1,
-    )  # fmt: skip
-    np.testing.assert_array_equal(found.best_probabilities, expected.best_probabilities)
+    assert restore(tmp_path, fresh) == progress(2, 5)
     np.testing.assert_array_equal(fresh[0].numpy(), np.full((3, 2), 7, np.float32))
     assert int(fresh[1].numpy()) == 7
 

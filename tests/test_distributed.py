@@ -38,6 +38,7 @@ import numpy as np
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.model import build_model
+from hh_fast.distributed.inputs import EvaluationRounds
 from hh_fast.distributed.tf_config import find_cluster
 from hh_fast.training.loop import Loop
 from hh_fast.distributed.strategy import start
@@ -56,7 +57,8 @@ trainer = Trainer(model, optimizer, replicas, batch_size=8, jit_compile="xla" in
 progress = Loop(trainer, data, config, seed=3).run()
 assert len(progress.history) * (data.train.num_images // 8) == 16
 history = [[row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for row in progress.history]
-np.savez(out, *model.get_weights(), history=history, probabilities=progress.best_probabilities)
+_, probabilities = trainer.evaluate(EvaluationRounds(replicas, data.validation, 4))
+np.savez(out, *model.get_weights(), history=history, probabilities=probabilities)
 replicas.gather_figures([0])  # TensorFlow wants all workers there until the last is done
 """
 # Two steps in float16's way, of which the first overflows on the second replica alone.

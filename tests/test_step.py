@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
+from hh_fast.distributed.inputs import EvaluationRounds
 from hh_fast.errors import UsageError
 from hh_fast.model import FILTERS, build_model
 from hh_fast.training.step import Trainer, balanced_weights, forward, make_optimizer
@@ -132,13 +133,18 @@ def test_results_are_means_over_images() -> None:
     model = build_model(SIZE, num_classes=2, head="sigmoid")
     trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=16, jit_compile=False)
     images, labels = batch(4, count=21)
-    evaluated = trainer.evaluate(Split("validation", ("",) * 21, labels, tf.constant(images), SIZE), batch_size=16)
+    rounds = EvaluationRounds(trainer.replicas, Split("validation", ("",) * 21, labels, tf.constant(images), SIZE), 16)
+    evaluated = trainer.evaluate(rounds)
     assert evaluated is not None
     result, probabilities = evaluated
     assert probabilities.shape == (21, 1)
     p = np.where(labels == 1, probabilities[:, 0], 1 - probabilities[:, 0]).astype(np.float64)
     assert result.loss == pytest.approx(-np.log(p).mean(), abs=1e-5)
     assert result.accuracy == pytest.approx(((probabilities[:, 0] > 0.5) == labels).mean())
+    # Each pass begins at its first round, also behind one that a signal stopped.
+    for signals in ((), (15,), (), ()):
+        again = trainer.evaluate(rounds, signals)
+        assert again is None if signals else np.array_equal(again[1], probabilities)
 
 
 @pytest.mark.parametrize(

@@ -46,25 +46,28 @@ def _split(replicas: Replicas, rows: tf.Tensor) -> Any:
 
 
 class EvaluationRounds:
-    """One ordered pass over `split` in rounds of one batch a replica; the last image is repeated to fill the last round.
+    """Ordered passes over `split` in rounds of one batch a replica; the last image is repeated to fill the last round.
 
     `rows` (num_rounds, num_replicas, size) are positions in `split`, and `own` the slice of replicas that this process holds.
     """
 
     def __init__(self, replicas: Replicas, split: Split, batch_size: int) -> None:
-        self._replicas = replicas
-        self._split = split
         size = -(-batch_size // replicas.num_replicas)
         num_rounds = -(-split.num_images // (size * replicas.num_replicas))
         rows = np.minimum(np.arange(num_rounds * replicas.num_replicas * size, dtype=np.int32), split.num_images - 1)
+        self.split = split
         self.rows = rows.reshape(num_rounds, replicas.num_replicas, size)
         parts = replicas.share.num_parts
         self.own = slice(replicas.worker * parts, (replicas.worker + 1) * parts)
+        own_rows = self.rows[:, self.own].reshape(-1, size)
+        self._passes = replicas.strategy.distribute_datasets_from_function(
+            lambda _: batches_at(split, own_rows).repeat()
+        )
+        self._at_start: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        size = self.rows.shape[2]
-        own_rows = self.rows[:, self.own].reshape(-1, size)
-        batches = self._replicas.strategy.distribute_datasets_from_function(
-            lambda _: batches_at(self._split, own_rows).repeat()
-        )
-        return itertools.islice(batches, len(self.rows))
+        """One pass; all workers must read it to the same round."""
+        # A new iterator takes longer than to predict a round, so one goes on with the next pass, unless it was left amid one.
+        batches, self._at_start = self._at_start or iter(self._passes), None
+        yield from itertools.islice(batches, len(self.rows))
+        self._at_start = batches

@@ -34,7 +34,7 @@ class Progress:
     """Where a run stands: the next step is `step` of `epoch`, both from 0.
 
     `history` holds one row a finished epoch. `best` is the best epoch's validation accuracy and loss (training's, where
-    there is no validation), `best_epoch` its number, and `best_probabilities` what it gave the validation images.
+    there is no validation), and `best_epoch` its number.
     """
 
     epoch: int = 0
@@ -42,7 +42,6 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best: tuple[float, float] | None = None
     best_epoch: int | None = None
-    best_probabilities: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 1), np.float32))
 
 
 def _position(path: Path) -> tuple[int, int]:
@@ -71,12 +70,10 @@ def _names(variables: Sequence[keras.Variable]) -> list[str]:
 def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> Path:
     """Writes the checkpoint of this position, whole or not at all, and keeps the one before it."""
     path = folder / f"epoch{progress.epoch:04d}-step{progress.step:06d}.npz"
-    state = {key: value for key, value in vars(progress).items() if key != "best_probabilities"}
     arrays: dict[str, Any] = {
         name: variable.numpy() for name, variable in zip(_names(variables), variables, strict=True)
     }
-    arrays["best_probabilities"] = progress.best_probabilities
-    arrays["progress"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    arrays["progress"] = np.frombuffer(json.dumps(vars(progress)).encode(), np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)
     keep_last(folder, KEPT)
@@ -99,7 +96,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _progress(arrays: dict[str, np.ndarray]) -> Progress:
     state = json.loads(arrays["progress"].tobytes())
     best = state.pop("best")
-    return Progress(**state, best=tuple(best) if best else None, best_probabilities=arrays["best_probabilities"])
+    return Progress(**state, best=tuple(best) if best else None)
 
 
 def remove_leftovers(folder: Path) -> None:

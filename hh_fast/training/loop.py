@@ -20,7 +20,7 @@ from hh_fast.augmentation import Augmentation
 from hh_fast.config import TrainConfig
 from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
-from hh_fast.distributed.inputs import served_input, train_input
+from hh_fast.distributed.inputs import EvaluationRounds, served_input, train_input
 from hh_fast.distributed.shards import Shards, whole
 from hh_fast.errors import DataError, HHFastError
 from hh_fast.training.checkpoint import Progress
@@ -137,6 +137,8 @@ class Loop:
         self._shards = shards or whole(data.train)
         self._collect_signals = collect_signals
         self.steps = self._shards.steps_per_epoch(config)
+        size = config.validation_batch_size
+        self._rounds = EvaluationRounds(trainer.replicas, data.validation, size) if data.validation else None
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: Sequence[int] = ()
         self._profiler = profiler
@@ -248,14 +250,14 @@ class Loop:
                 self._save_sound()
         return timing
 
-    def _validate(self) -> tuple[Result, np.ndarray] | None:
-        if self.data.validation is None:
+    def _validate(self) -> Result | None:
+        evaluated = self.trainer.evaluate(self._rounds, self._pending_signals) if self._rounds else None
+        if evaluated is None:
             return None
-        size = self.config.validation_batch_size
-        validated = self.trainer.evaluate(self.data.validation, batch_size=size, pending_signals=self._pending_signals)
-        if validated is not None and not math.isfinite(validated[0].loss):
-            raise self._diverged(f"the validation loss is {validated[0].loss} after")
-        return validated
+        result, _ = evaluated
+        if not math.isfinite(result.loss):
+            raise self._diverged(f"the validation loss is {result.loss} after")
+        return result
 
     def _pending_signal(self) -> int:
         return self._pending_signals[0] if self._pending_signals else 0
@@ -307,11 +309,11 @@ class Loop:
             f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
         )
 
-    def _finish_epoch(self, timing: Timing, seconds: float, validated: tuple[Result, np.ndarray] | None) -> None:
+    def _finish_epoch(self, timing: Timing, seconds: float, validated: Result | None) -> None:
         progress = self.progress
         logs = dataclasses.asdict(self.trainer.train_result())
         if validated:
-            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated[0]).items()}
+            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated).items()}
         measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}
         row = {"epoch": progress.epoch + 1, **logs, **measured}
         self._callbacks.on_epoch_end(progress.epoch, logs)
@@ -330,8 +332,6 @@ class Loop:
         progress.history.append(row)
         if progress.best is None or score > progress.best:
             progress.best, progress.best_epoch = score, progress.epoch + 1
-            if validated:
-                progress.best_probabilities = validated[1]
             self._keep_best()
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()

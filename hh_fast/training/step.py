@@ -18,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.load import Split
 from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.inputs import EvaluationRounds
 from hh_fast.errors import UsageError
@@ -253,14 +252,13 @@ class Trainer:
         return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
 
     def evaluate(
-        self, split: Split, *, batch_size: int, pending_signals: Sequence[int] = ()
+        self, rounds: EvaluationRounds, pending_signals: Sequence[int] = ()
     ) -> tuple[Result, np.ndarray] | None:
-        """The result over all images of `split` and their probabilities, float32 (n, 1) or (n, num_classes), in its order.
+        """The result over all images of `rounds` and their probabilities, float32 (n, 1) or (n, num_classes), in their order.
 
-        Each replica predicts its own part of every round of `batch_size` images, and every worker gets them all. None once
-        any worker has a signal pending: the run then stops, and validates again when it goes on.
+        Each replica predicts its own part of every round, and every worker gets them all. None once any worker has a signal
+        pending: the run then stops, and validates again when it goes on.
         """
-        rounds = EvaluationRounds(self.replicas, split, batch_size)
         results = []
         for images, labels in rounds:
             if self.replicas.gather_figures([len(pending_signals)]).any():
@@ -268,8 +266,8 @@ class Trainer:
             results.append(self.replicas.strategy.experimental_local_results(self._predict(images, labels)))
         table = np.zeros((*rounds.rows.shape, self.model.output_shape[-1]), np.float32)
         table[:, rounds.own] = [[part.numpy() for part in parts] for parts in results]
-        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: split.num_images]
-        targets = split.labels[:, np.newaxis]
+        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: rounds.split.num_images]
+        targets = rounds.split.labels[:, np.newaxis]
         losses, hits = self._losses(targets, probabilities), self._hits(targets, probabilities)
         return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities
 
