@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -61,12 +60,13 @@ class Replicas:
                 f"`batch_size` must be a multiple of the number of replicas, {self.num_replicas}. Received: {batch_size}"
             )
 
-    def sum_words(self, words: np.ndarray) -> np.ndarray:
-        """The sum over the workers of int64 (n,); exact, so that anything can travel as zeros and one worker's bytes."""
-        if self.num_workers == 1 or words.size == 0:  # TensorFlow dies of a collective over nothing
-            return words
-        results = self.strategy.experimental_local_results(self._sum(tf.constant(words, tf.int64)))
-        return results[0].numpy()
+    def merge(self, own: np.ndarray) -> np.ndarray:
+        """Arrays of one shape and dtype, zero except in what one worker alone fills, made whole: to the bit, summed as int64."""
+        if self.num_workers == 1 or own.size == 0:  # TensorFlow dies of a collective over nothing
+            return own
+        words = np.frombuffer(own.tobytes() + bytes(-own.nbytes % 8), np.int64)
+        merged = self.strategy.experimental_local_results(self._sum(tf.constant(words)))[0].numpy()
+        return np.frombuffer(merged.tobytes(), own.dtype, own.size).reshape(own.shape)
 
     @functools.cached_property
     def _sum(self) -> Any:
@@ -86,34 +86,16 @@ class Replicas:
         """Each worker's figures, float64 (num_workers, n)."""
         table = np.zeros((self.num_workers, len(figures)), np.float64)
         table[self.worker] = figures
-        return self.sum_words(table.view(np.int64).ravel()).view(np.float64).reshape(table.shape)
-
-    def merge(self, own: np.ndarray) -> np.ndarray:
-        """Arrays of one shape and dtype, zero except in rows that one worker alone fills, made whole."""
-        padded = np.zeros(-(-own.nbytes // 8) * 8, np.uint8)
-        padded[: own.nbytes] = np.frombuffer(np.ascontiguousarray(own).data, np.uint8)
-        merged = self.sum_words(padded.view(np.int64)).view(np.uint8)[: own.nbytes]
-        return np.frombuffer(merged.tobytes(), own.dtype).reshape(own.shape)
+        return self.merge(table)
 
     def gather_texts(self, text: str) -> list[str]:
         """Each worker's text, which may hold file names that are not UTF-8."""
         own = text.encode("utf-8", "surrogateescape")
         lengths = self.gather_figures([len(own)])[:, 0].astype(int)
-        table = np.zeros((self.num_workers, int(lengths.max())), np.uint8)
+        table = np.zeros((self.num_workers, lengths.max()), np.uint8)
         table[self.worker, : len(own)] = np.frombuffer(own, np.uint8)
-        whole = self.merge(table)
-        return [
-            row[:length].tobytes().decode("utf-8", "surrogateescape")
-            for row, length in zip(whole, lengths, strict=True)
-        ]
-
-    def from_chief(self, content: bytes) -> bytes:
-        """What the chief passed; what the others pass is not looked at."""
-        if self.num_workers == 1:
-            return content
-        length = int(self.gather_figures([len(content) if self.is_chief else 0])[0, 0])
-        own = np.frombuffer(content, np.uint8) if self.is_chief else np.zeros(length, np.uint8)
-        return self.merge(own).tobytes()
+        rows = zip(self.merge(table), lengths, strict=True)
+        return [row[:length].tobytes().decode("utf-8", "surrogateescape") for row, length in rows]
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -143,11 +125,6 @@ class Replicas:
 
     def share_variables(self, variables: Sequence[keras.Variable]) -> None:
         """Sets every worker's variables to the chief's, to the bit."""
-        if self.num_workers == 1:
-            return
-        packed = io.BytesIO()
-        if self.is_chief:
-            np.savez(packed, *[variable.numpy() for variable in variables])
-        with np.load(io.BytesIO(self.from_chief(packed.getvalue())), allow_pickle=False) as arrays:
-            for i, variable in enumerate(variables):
-                variable.assign(arrays[f"arr_{i}"])
+        for variable in variables if self.num_workers > 1 else ():
+            value = np.asarray(variable.numpy())
+            variable.assign(self.merge(value if self.is_chief else np.zeros_like(value)))
