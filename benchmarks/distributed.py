@@ -48,6 +48,7 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
     import tensorflow as tf
 
     from hh_fast.config import TrainConfig
+    from hh_fast.data.image_form import ImageForm
     from hh_fast.data.load import Split
     from hh_fast.distributed.inputs import train_input
     from hh_fast.distributed.shards import whole
@@ -65,7 +66,7 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
     rng = np.random.default_rng(0)
     images = tf.constant(rng.integers(0, 256, (2 * batch_size, size, size, 3), np.uint8))
     labels = np.arange(2 * batch_size, dtype=np.int32) % 2
-    split = Split("train", ("",) * len(labels), labels, images, (size, size))
+    split = Split("train", ("",) * len(labels), labels, images, ImageForm((size, size)))
 
     with replicas.strategy.scope():
         model = build_model((size, size), num_classes=2, head="sigmoid")

@@ -168,6 +168,11 @@ class DataConfig(Config):
     def cache_root(self) -> Path:
         return Path(self.cache_dir or default_cache_dir()).expanduser()
 
+    @property
+    def share_held_out(self) -> float:
+        """Of the training images, for validation where there is no validation folder."""
+        return 0.2 if self.validation_split is None else self.validation_split
+
 
 # What leaves most photos looking like photos of the same thing.
 DEFAULT_AUGMENTATION: dict[str, Any] = {

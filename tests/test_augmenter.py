@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.config import DataConfig
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import Share, eval_batches, images_at, order, train_batches
 
@@ -129,7 +130,7 @@ def test_the_store_is_not_copied() -> None:
     import psutil
 
     images = tf.zeros((760, 300, 300, 3), tf.uint8)
-    split = Split("train", tuple(map(str, range(760))), np.zeros(760, np.int32), images, (300, 300))
+    split = Split("train", tuple(map(str, range(760))), np.zeros(760, np.int32), images, ImageForm((300, 300)))
     before = psutil.Process().memory_info().rss
     flips = Augmentation(horizontal_flip=True)
     next(iter(train_batches(split, batch_size=4, seed=0, epochs=1, augmentation=flips)))

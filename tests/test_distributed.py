@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, train_batches
 from hh_fast.distributed.collectives import Replicas
@@ -156,7 +157,7 @@ def in_memory(num_images: int) -> Split:
     """Images of one pixel whose value is their position."""
     images = tf.reshape(tf.cast(tf.range(num_images), tf.uint8), (-1, 1, 1, 1)) * tf.ones((1, 1, 1, 3), tf.uint8)
     labels = np.arange(num_images, dtype=np.int32)
-    return Split("train", ("",) * num_images, labels, images, (1, 1))
+    return Split("train", ("",) * num_images, labels, images, ImageForm((1, 1)))
 
 
 def positions(batches: tf.data.Dataset) -> np.ndarray:

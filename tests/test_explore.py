@@ -51,7 +51,8 @@ def test_it_fails_where_training_would(make_images: MakeImages, capsys: pytest.C
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 0
     (train / "dogs" / "000.png").write_bytes(b"")
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 2
-    assert f"    none of the images in {train / 'dogs'} can be used\n" in capsys.readouterr().out
+    problem = f"    no image of class dogs is left for training: mend those in {train / 'dogs'}, or add some\n"
+    assert problem in capsys.readouterr().out
 
 
 def test_json_has_every_path(make_images: MakeImages, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,10 +20,8 @@ MakeImages = Callable[..., Path]
 
 
 def look(train: Path, validation: Path | None = None, *, num_names: int = 2, max_image_pixels: int = 10_000) -> Report:
-    source = Source("things", train, validation)
-    return inspect(
-        source, image_size=(10, 20), max_image_pixels=max_image_pixels, num_names=num_names, cache_root=source.train_dir
-    )
+    config = DataConfig(image_size=(10, 20), max_image_pixels=max_image_pixels, cache_dir=str(train))
+    return inspect(Source("things", train, validation), config, num_names=num_names)
 
 
 def test_counts_names_sizes_modes_and_bytes(make_images: MakeImages) -> None:
@@ -93,10 +91,12 @@ def test_what_training_will_refuse(make_images: MakeImages) -> None:
     (train / "birds").mkdir()
     problems = look(train, validation).problems
     assert problems == [
-        f"no images in {train / 'birds'}",
-        f"the classes differ: {train} has birds, cats and {validation} has cats, dogs",
+        f"no images in {train / 'birds'}: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
+        f"the classes differ: {train} has birds, cats and {validation} has cats, dogs; give both the same sub-folders",
     ]
-    assert look(make_images("lone", {"cats": 2})).problems == [f"only one class, cats, in {train.parent / 'lone'}"]
+    assert look(make_images("lone", {"cats": 2})).problems == [
+        f"only one class, cats, in {train.parent / 'lone'}: a classifier needs two or more sub-folders"
+    ]
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -164,5 +164,6 @@ def test_a_class_that_cannot_be_split_is_a_problem(make_images: MakeImages) -> N
     report = look(train)
     assert report.held_out is None
     assert report.problems == [
-        f"one image in {train / 'cats'}, and none is left to train on when one is held out for validation"
+        f"one image in {train / 'cats'}, and none is left to train on when one is held out for validation: add images, or"
+        " give --validation_split=0"
     ]

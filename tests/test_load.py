@@ -199,7 +199,7 @@ def test_a_class_that_only_bad_images_had(make_images: MakeImages, tmp_path: Pat
     root = make_images("a", {"x": 2, "y": 2})
     for path in (root / "y").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="no image of class y is left to train with: mend its images, or add some"):
+    with pytest.raises(DataError, match="no image of class y is left for training: mend those in .*/y, or add some"):
         load_data(config(tmp_path, root, bad_images="skip", validation_split=0.0))
 
 

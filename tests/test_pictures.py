@@ -48,10 +48,8 @@ def test_explore_and_predict_read_the_table(tmp_path: Path) -> None:
     expected = write_pictures(tmp_path / "pictures")
     report = inspect(
         Source("pictures", tmp_path / "pictures", None),
-        image_size=SIZE,
-        max_image_pixels=LIMIT,
+        DataConfig(image_size=SIZE, max_image_pixels=LIMIT, cache_dir=str(tmp_path / "cache")),
         num_names=1,
-        cache_root=tmp_path / "cache",
     )
     refused = dict(report.splits[0].unreadable)
     for name in ("cats", "dogs"):
@@ -75,7 +73,8 @@ def test_tensorflow_decodes_what_it_reads_as_a_viewer_shows_it(tmp_path: Path) -
     """The fast way is taken by ordinary photos."""
     write_pictures(tmp_path)
     decoders = {
-        file: scan_file(str(tmp_path / "cats" / file), max_image_pixels=LIMIT).decoder for _, file, _, _ in PICTURES
+        file: scan_file(str(tmp_path / "cats" / file), max_image_pixels=LIMIT).header.decoder
+        for _, file, _, _ in PICTURES
     }
     ordinary = ("rgb.png", "rgba.png", "palette.png", "baseline.jpg", "progressive.jpeg", "grey.jpg", "profile.jpg")
     assert {decoders[file] for file in (*ordinary, "rgb16.png", "really_png.jpg")} == {"tensorflow"}

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from hh_fast.config import DataConfig
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Split, load_data
 from hh_fast.data.pipeline import eval_batches, images_at, order, train_batches
 
@@ -130,7 +131,7 @@ def test_the_store_is_read_in_place() -> None:
     import psutil
 
     images = tf.zeros((760, 300, 300, 3), tf.uint8)
-    split = Split("train", tuple(map(str, range(760))), np.zeros(760, np.int32), images, (300, 300))
+    split = Split("train", tuple(map(str, range(760))), np.zeros(760, np.int32), images, ImageForm((300, 300)))
     before = psutil.Process().memory_info().rss
     batches = iter(train_batches(split, batch_size=4, seed=0, epochs=1))
     next(batches)

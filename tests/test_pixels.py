@@ -88,7 +88,7 @@ def test_pixels_are_those_of_tensorflow(name: str, tmp_path: Path) -> None:
 
     path = tmp_path / "image"
     path.write_bytes(BY_TENSORFLOW[name]())
-    assert scan_file(str(path), max_image_pixels=LIMIT).decoder == "tensorflow"
+    assert scan_file(str(path), max_image_pixels=LIMIT).header.decoder == "tensorflow"
     made = read_image(str(path), SIZE, max_image_pixels=LIMIT)
     assert made.shape == (*SIZE, 3)
     np.testing.assert_array_equal(made, decode(path.read_bytes(), ImageForm(SIZE)))

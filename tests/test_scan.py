@@ -258,4 +258,4 @@ def test_a_jpeg_of_another_making_is_left_to_pillow(tmp_path: Path) -> None:
         for data in contents:
             path.write_bytes(data)
             file = scan_file(str(path), max_image_pixels=LIMIT)
-            assert (file.fault, file.decoder) == (None, decoder)
+            assert (file.fault, file.header.decoder) == (None, decoder)

@@ -189,7 +189,7 @@ def test_what_libraries_say_of_damaged_files_is_not_shown(
     data[-100:-90] = b"\xff\xd0" * 5
     path.write_bytes(data)
     files = scan([str(path)], max_image_pixels=10**6)
-    assert files[0].decoder == "tensorflow"
+    assert files[0].header.decoder == "tensorflow"
     assert store.fill_memory(files, SIZE).bad == {}
     assert capfd.readouterr().err == ""
     list(decoded_batches([str(path)], SIZE))

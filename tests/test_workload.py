@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hh_fast.bench.workload import choose, link_images
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Split
 from hh_fast.errors import DataError
 
@@ -23,7 +24,7 @@ def split_of(tmp_path, labels):
         path = tmp_path / f"{i}.PNG"
         path.write_bytes(bytes([i]))
         paths.append(str(path))
-    return Split("train", tuple(paths), np.array(labels, np.int32), None, (24, 24))
+    return Split("train", tuple(paths), np.array(labels, np.int32), None, ImageForm((24, 24)))
 
 
 def test_links_lead_to_the_same_bytes_in_the_same_order(tmp_path):

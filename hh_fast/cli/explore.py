@@ -29,16 +29,7 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
 
     augmentation = Augmentation(**explore.augmentation())
     source = find_source(data)
-    report = inspect(
-        source,
-        image_size=data.image_size,
-        max_image_pixels=data.max_image_pixels,
-        num_names=explore.num_names,
-        cache_root=data.cache_root,
-        validation_split=data.validation_split,
-        seed=data.seed,
-        bad_images=data.bad_images,
-    )
+    report = inspect(source, data, num_names=explore.num_names)
     print(json.dumps(to_json(report), indent=2) if explore.json else to_text(report), flush=True)
     rows, columns = explore.grid_size
     if rows:

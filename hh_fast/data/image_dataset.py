@@ -2,9 +2,10 @@
 
 import collections
 import dataclasses
+import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,13 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import CACHES, DataConfig, default_cache_dir
-from hh_fast.data.augmenter import Augmenter
-from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.decode import file_loader
 from hh_fast.data.engine import no_autograph
-from hh_fast.data.image_form import ImageForm
 from hh_fast.data.index import index_path, scan_changed
 from hh_fast.data.keras_arguments import check_labels, check_split, make_form, require, require_one_of
-from hh_fast.data.keras_listing import KerasListing, keras_order, keras_split, list_as_keras
-from hh_fast.data.load import Split, fill, skip_bad
-from hh_fast.data.pipeline import order, with_images
+from hh_fast.data.keras_listing import keras_subsets, list_as_keras
+from hh_fast.data.listing import Listing
+from hh_fast.data.load import Split, decode_listings
+from hh_fast.data.pipeline import make_augmenter, order, with_images
 from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, list_others
 
 logger = logging.getLogger(__name__)
@@ -34,50 +32,11 @@ OTHER_SUFFIXES = (".avif", ".heic", ".heif", ".jfif", ".jpe", ".tif", ".tiff", "
 
 
 @dataclasses.dataclass(frozen=True)
-class _Elements:
-    """How a data set hands its images out."""
-
-    label_mode: str | None
-    num_classes: int
-    dtype: str
-    data_format: str
-
-    def of(self, images: tf.Tensor, labels: tf.Tensor) -> Any:
-        pixels = tf.cast(images, self.dtype)
-        if self.data_format == "channels_first":
-            pixels = tf.transpose(pixels, (0, 3, 1, 2))
-        if self.label_mode is None:
-            return pixels
-        if self.label_mode == "binary":
-            labels = tf.expand_dims(tf.cast(labels, tf.float32), -1)
-        if self.label_mode == "categorical":
-            labels = tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)
-        return pixels, labels
-
-
-@dataclasses.dataclass(frozen=True)
 class Origin:
     """What a data set was made of, its attribute `origin`: `split` has its images, each decoded when it is asked for."""
 
     directory: Path
-    form: ImageForm
     split: Split
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pictures:
-    """The images of a listing that are needed and decode.
-
-    `rows` maps a position in the listing to one in `images` and `labels`, or to -1, and `indices` maps back. `load` decodes an
-    image by its row; `by_pillow` as of `Split`.
-    """
-
-    images: tf.Tensor | None
-    labels: np.ndarray
-    load: Callable[[tf.Tensor], tf.Tensor]
-    rows: np.ndarray
-    indices: np.ndarray
-    by_pillow: frozenset[str]
 
 
 def _warn_of_others(directory: str | os.PathLike[str]) -> None:
@@ -104,47 +63,20 @@ def _warn_of_copies(files: Sequence[ImageFile], train: np.ndarray, validation: n
         )
 
 
-def _parts(num_files: int, seed: int | None, validation_split: float | None) -> dict[str, np.ndarray]:
-    """The positions in the listing of each subset, in Keras' order; of all, named "", where there is no split."""
-    positions = keras_order(num_files, seed)
-    if not validation_split:
-        return {"": positions}
-    parts = dict(zip(("training", "validation"), keras_split(positions, validation_split), strict=True))
-    for name, part in parts.items():
-        require(len(part) > 0, f"`validation_split` must leave a {name} image of the {num_files}", validation_split)
-    return parts
-
-
-def _pictures(
-    listing: KerasListing,
-    files: Sequence[ImageFile],
-    needed: np.ndarray,
-    form: ImageForm,
-    *,
-    directory: Path,
-    cache: str,
-    cache_root: Path,
-    bad_images: str,
-) -> _Pictures:
-    taken = [files[i] for i in needed]
-    home, reason = choose_cache(cache, len(taken) * form.num_bytes, cache_root)
-    logger.info("Cache: %s (%s)", home, reason)
-    store = fill(home, taken, form, cache_root)
-    bad = [(taken[i].path, why) for i, why in sorted(store.bad.items())]
-    skip_bad(
-        bad,
-        len(taken),
-        directory,
-        cache_root / "bad_images" / f"{directory.name}.txt",
-        allowed=bad_images == "skip",
-        option='bad_images="skip"',
-    )
-    good = np.delete(needed, list(store.bad))
-    rows = np.full(len(files), -1)
-    rows[good] = np.arange(len(good))
-    labels = np.zeros(len(good), np.int32) if listing.labels is None else listing.labels[good]
-    load = file_loader([files[i].path for i in good], store.by_pillow, form)
-    return _Pictures(store.images, labels, load, rows, good, store.by_pillow)
+def _element(
+    images: tf.Tensor, labels: tf.Tensor, *, label_mode: str | None, num_classes: int, dtype: str, data_format: str
+) -> Any:
+    """What a batch is handed out as."""
+    pixels = tf.cast(images, dtype)
+    if data_format == "channels_first":
+        pixels = tf.transpose(pixels, (0, 3, 1, 2))
+    if label_mode is None:
+        return pixels
+    if label_mode == "binary":
+        labels = tf.expand_dims(tf.cast(labels, tf.float32), -1)
+    if label_mode == "categorical":
+        labels = tf.one_hot(tf.cast(labels, tf.int32), num_classes)
+    return pixels, labels
 
 
 def _plan(
@@ -168,37 +100,9 @@ def _plan(
     return tf.data.Dataset.from_tensors(0).flat_map(of_iteration)
 
 
-def _dataset(
-    pictures: _Pictures,
-    part: np.ndarray,
-    elements: _Elements,
-    batch_size: int | None,
-    augmenter: Augmenter | None,
-    **order_options: Any,
-) -> tf.data.Dataset:
-    labels = tf.constant(pictures.labels)
-    size = batch_size or UNBATCHED
-
-    def finish(images: tf.Tensor, rows: tf.Tensor) -> Any:
-        return elements.of(images, tf.gather(labels, rows))
-
-    plan = _plan(pictures.rows[part], size, **order_options)
-    dataset = with_images(plan, pictures.images, pictures.load, finish, size, augmenter, drop_remainder=False)
-    if batch_size is None:
-        dataset = dataset.unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(part) // (batch_size or 1))))
-
-
-def _split(name: str, files: Sequence[ImageFile], part: np.ndarray, pictures: _Pictures, form: ImageForm) -> Split:
-    paths, sha256 = (tuple(getattr(files[i], field) for i in part) for field in ("path", "sha256"))
-    labels = pictures.labels[pictures.rows[part]]
-    return Split(name, paths, labels, None, form.image_size, sha256, pictures.by_pillow)
-
-
-def _say(listing: KerasListing, wanted: dict[str, np.ndarray]) -> None:
-    names = listing.class_names
+def _say(num_files: int, names: Sequence[str] | None, wanted: dict[str, np.ndarray]) -> None:
     classes = "" if names is None else f" belonging to {len(names)} classes"
-    lines = [f"Found {len(listing.paths)} files{classes}."]
+    lines = [f"Found {num_files} files{classes}."]
     lines += [f"Using {len(part)} files for {name}." for name, part in wanted.items() if name]
     print("\n".join(lines))  # noqa: T201  # as Keras does
 
@@ -301,45 +205,58 @@ def image_dataset_from_directory(
         seed = int(np.random.randint(10**6))
     cache_root = Path(cache_dir or default_cache_dir()).expanduser()
 
-    listing = list_as_keras(directory, labels, class_names, follow_links=follow_links)
-    require(bool(listing.paths), f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
-    names = listing.class_names
+    paths, listed_labels, names = list_as_keras(directory, labels, class_names, follow_links=follow_links)
+    require(bool(paths), f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
     require(
         label_mode != "binary" or len(names or ()) == 2,
         'With `label_mode="binary"` there must be exactly 2 classes',
         names,
     )
-    parts = _parts(len(listing.paths), seed if shuffle else None, validation_split)
-    wanted = parts if subset in (None, "both") else {subset: parts[subset]}
+    subsets = keras_subsets(len(paths), seed if shuffle else None, validation_split)
+    wanted = subsets if subset in (None, "both") else {subset: subsets[subset]}
     if verbose:
-        _say(listing, wanted)
+        _say(len(paths), names, wanted)
     _warn_of_others(directory)
-    index = index_path(cache_root, Path(directory), "keras")
-    files = scan_changed(listing.paths, max_image_pixels=DataConfig.max_image_pixels, index=index)
+    root = Path(directory)
+    index = index_path(cache_root, root, "keras")
+    files = scan_changed(paths, max_image_pixels=DataConfig.max_image_pixels, index=index)
     if validation_split:
-        _warn_of_copies(files, parts["training"], parts["validation"])
+        _warn_of_copies(files, subsets["training"], subsets["validation"])
 
-    needed = np.sort(np.concatenate(list(wanted.values())))
-    how: dict[str, Any] = {"cache": cache, "cache_root": cache_root, "bad_images": bad_images}
-    pictures = _pictures(listing, files, needed, form, directory=Path(directory), **how)
-    elements = _Elements(label_mode, len(names or ()), dtype, data_format or keras.config.image_data_format())
+    listing = Listing("", root, names or [], paths, listed_labels, files, np.arange(len(paths)))
+    needed = listing.part("", np.sort(np.concatenate(list(wanted.values()))))
+    skip_option = None if bad_images == "skip" else 'bad_images="skip"'
+    (pictures,), *_ = decode_listings(
+        [needed], form, root.name, cache=cache, cache_root=cache_root, skip_option=skip_option
+    )
+    rows = np.full(len(paths), -1)  # of an image in the listing
+    rows[pictures.indices] = np.arange(pictures.num_images)
+    element = functools.partial(
+        _element,
+        label_mode=label_mode,
+        num_classes=len(names or ()),
+        dtype=dtype,
+        data_format=data_format or keras.config.image_data_format(),
+    )
     seed = int(seed) % 2**31  # what the order takes; Keras' listing takes more
-    augmenter = Augmenter(augment, seed=seed, indices=pictures.indices) if augment else None
     datasets = []
-    for name, part in wanted.items():
-        good = part[pictures.rows[part] >= 0]
+    for name, positions in wanted.items():
+        good = rows[positions][rows[positions] >= 0]
         require(len(good) > 0, f"`bad_images` leaves no {name} image that can be used", repr(bad_images))
-        dataset = _dataset(
-            pictures,
+        in_order = not shuffle or (subset == "both" and name == "validation")
+        plan = _plan(
             good,
-            elements,
-            batch_size,
-            augmenter if name != "validation" else None,
-            seed=None if not shuffle or (subset == "both" and name == "validation") else seed,
+            batch_size or UNBATCHED,
+            None if in_order else seed,
             reshuffle_each_iteration=reshuffle_each_iteration,
             initial_epoch=initial_epoch,
         )
-        dataset.class_names, dataset.file_paths = names, [listing.paths[i] for i in good]
-        dataset.origin = Origin(Path(directory), form, _split(name, files, good, pictures, form))
+        augmenter = make_augmenter(pictures, augment if name != "validation" else None, seed)
+        dataset = with_images(plan, pictures, batch_size or UNBATCHED, augmenter, drop_remainder=False, element=element)
+        if batch_size is None:
+            dataset = dataset.unbatch()
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(good) // (batch_size or 1))))
+        split = pictures.part(name, good)
+        dataset.class_names, dataset.file_paths, dataset.origin = names, list(split.paths), Origin(root, split)
         datasets.append(dataset)
     return datasets if subset == "both" else datasets[0]

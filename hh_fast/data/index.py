@@ -4,6 +4,7 @@ The way of git's index: a file counts as unchanged while its size, its two times
 change of state (ctime) is set by the system alone, so that a copy under an old date is noticed too.
 """
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hh_fast.data.headers import Header
 from hh_fast.data.scan import ImageFile, scan
 from hh_fast.io.files import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 # A file that changed this short before it was read may change again within one tick of its file system's clock (2 s on FAT).
 TICK_NS = 2_000_000_000
 
@@ -60,7 +62,7 @@ def scan_changed(paths: Sequence[str], *, max_image_pixels: int, index: Path) ->
     for path, stamp in zip(paths, stamps, strict=True):
         entry = known.get(path)
         if entry is not None and stamp == tuple(entry[:4]):
-            files[path] = ImageFile(path, stamp[0], *entry[4:])
+            files[path] = ImageFile(path, stamp[0], entry[4], Header(*entry[5:]))
     unread = [path for path in paths if path not in files]
     if known:
         logger.info("%d of %d image files are as they were, and not read again", len(paths) - len(unread), len(paths))
@@ -68,7 +70,7 @@ def scan_changed(paths: Sequence[str], *, max_image_pixels: int, index: Path) ->
         files[file.path] = file
     if unread or len(known) != len(paths):
         kept = {
-            path: (*stamp, file.sha256, file.format, file.width, file.height, file.decoder, file.fault)
+            path: (*stamp, file.sha256, *dataclasses.astuple(file.header))
             for path, stamp in zip(paths, stamps, strict=True)
             if stamp
             and max(stamp[1:3]) < begun - TICK_NS

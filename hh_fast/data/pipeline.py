@@ -57,8 +57,17 @@ def index_batches(
     steps_per_epoch: int | None = None,
     steps_per_pass: int | None = None,
 ) -> tf.data.Dataset:
-    """Which images make the batches that `train_batches` describes: pairs of the pass's number, int64, counted over all epochs,
-    and int32 (batch_size,), positions in `split`.
+    """Which images make the batches of epochs `first_epoch` to `epochs`, from step `first_step` of the first on.
+
+    Each epoch is a full permutation of its own. Its remainder is dropped; `steps_per_epoch` beyond one pass goes on with
+    a further permutation.
+
+    Args:
+        steps_per_pass: Steps before the next permutation; default: as many whole batches as `split` has.
+
+    Returns:
+        A finite data set of pairs: the pass's number, int64, counted over all epochs, and positions in `split`, int32
+        (batch_size,).
     """
     pass_steps = steps_per_pass or whole_steps(split, batch_size)
     steps = steps_per_epoch or pass_steps
@@ -87,58 +96,43 @@ def train_batches(
     *,
     batch_size: int,
     seed: int,
-    epochs: int,
-    first_epoch: int = 0,
-    first_step: int = 0,
-    steps_per_epoch: int | None = None,
-    steps_per_pass: int | None = None,
     share: Share | None = None,
     augmentation: Augmentation | None = None,
+    **plan: Any,
 ) -> tf.data.Dataset:
-    """The batches of epochs `first_epoch` to `epochs`, one after the other, from step `first_step` of the first on.
+    """The images of `index_batches(split, batch_size=batch_size, seed=seed, **plan)`, with their labels.
 
-    Each epoch is a full permutation of its own. Its remainder is dropped; `steps_per_epoch` beyond one pass goes on with
-    a further permutation. The prefetch reaches over the end of an epoch.
+    The prefetch reaches over the end of an epoch.
 
     Args:
-        steps_per_pass: Steps before the next permutation; default: as many whole batches as `split` has.
         share: Fetch only this part of each batch, as `share.num_parts` batches of `share.part_size` images.
         augmentation: What is done to each image, by `seed`, the number of the pass and `split.indices`.
 
     Returns:
         A finite, shuffled data set of (uint8 (batch_size, height, width, 3) with values 0 to 255, int32 (batch_size,)).
     """
-    plan = index_batches(
-        split,
-        batch_size=batch_size,
-        seed=seed,
-        epochs=epochs,
-        first_epoch=first_epoch,
-        first_step=first_step,
-        steps_per_epoch=steps_per_epoch,
-        steps_per_pass=steps_per_pass,
-    )
+    batches = index_batches(split, batch_size=batch_size, seed=seed, **plan)
     augmenter = make_augmenter(split, augmentation, seed)
     if share is None:
-        return _with_images(plan, split, batch_size, augmenter)
+        return with_images(batches, split, batch_size, augmenter)
     size = share.part_size(batch_size)
 
     @no_autograph
     def own_parts(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.fill((share.num_parts,), number), tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
 
-    return _with_images(plan.map(own_parts).unbatch(), split, size, augmenter)
+    return with_images(batches.map(own_parts).unbatch(), split, size, augmenter)
 
 
 def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """One ordered pass, the remainder kept, as `train_batches` types it; the last batch may be smaller."""
     rows = tf.data.Dataset.range(split.num_images).batch(batch_size)
-    return _with_images(rows.map(_unaugmented), split, batch_size, drop_remainder=False)
+    return with_images(rows.map(_unaugmented), split, batch_size, drop_remainder=False)
 
 
 def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
     """One ordered pass over the batches of `rows`, int (num_batches, size), typed as `train_batches` does."""
-    return _with_images(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), split, rows.shape[1])
+    return with_images(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), split, rows.shape[1])
 
 
 @no_autograph
@@ -146,48 +140,29 @@ def _unaugmented(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(0, tf.int64), rows
 
 
-def _with_images(
+def with_images(
     plan: tf.data.Dataset,
     split: Split,
     batch_size: int,
     augmenter: Augmenter | None = None,
     *,
     drop_remainder: bool = True,
+    element: Callable[[tf.Tensor, tf.Tensor], Any] = lambda images, labels: (images, labels),
 ) -> tf.data.Dataset:
-    """Images and labels of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`."""
-    labels = tf.constant(split.labels.astype(np.int32))
-
-    @no_autograph
-    def labelled(images: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return images, tf.gather(labels, rows)
-
-    image_at = file_loader(split.paths, split.by_pillow, split.form)
-    return with_images(plan, split.images, image_at, labelled, batch_size, augmenter, drop_remainder=drop_remainder)
-
-
-def with_images(
-    plan: tf.data.Dataset,
-    images: tf.Tensor | None,
-    image_at: Callable[[tf.Tensor], tf.Tensor],
-    finish: Callable[[tf.Tensor, tf.Tensor], Any],
-    batch_size: int,
-    augmenter: Augmenter | None = None,
-    *,
-    drop_remainder: bool,
-) -> tf.data.Dataset:
-    """`finish(images, rows)` of each of `plan`, pairs of a pass's number and rows int (k,), k up to `batch_size`.
-
-    The images are rows of `images`, uint8 (n, height, width, channels), or, where that is None, what `image_at` makes of a row.
-    """
-    if images is not None:
+    """`element(images, labels)` of each of `plan`, pairs of a pass's number and rows of `split`, int (k,), k up to `batch_size`."""
+    store, labels = split.images, tf.constant(split.labels)
+    if store is not None:
 
         @no_autograph
         def gather(number: tf.Tensor, rows: tf.Tensor) -> Any:
-            return finish(augmenter.of_store(images, number, rows) if augmenter else tf.gather(images, rows), rows)
+            images = augmenter.of_store(store, number, rows) if augmenter else tf.gather(store, rows)
+            return element(images, tf.gather(labels, rows))
 
         num_batches = max(PARALLEL_BATCHES, num_cores()) if augmenter else PARALLEL_BATCHES
         batches = plan.map(gather, num_parallel_calls=num_batches, deterministic=True)
         return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
+
+    image_at = file_loader(split.paths, split.by_pillow, split.form)
 
     @no_autograph
     def singles(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -199,7 +174,8 @@ def with_images(
 
     @no_autograph
     def of_batch(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> Any:
-        return finish(augmenter.of_batch(images, numbers[0], rows) if augmenter else images, rows)
+        images = augmenter.of_batch(images, numbers[0], rows) if augmenter else images
+        return element(images, tf.gather(labels, rows))
 
     loaded = plan.map(singles).unbatch().map(load, num_parallel_calls=num_cores(), deterministic=True)
     batches = loaded.batch(batch_size, drop_remainder=drop_remainder)

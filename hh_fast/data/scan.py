@@ -8,11 +8,10 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from hh_fast.data.headers import read_header
+from hh_fast.data.headers import Header, read_header
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 
@@ -22,19 +21,16 @@ SUFFIXES = (*KERAS_SUFFIXES, ".jfif", ".webp")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFile:
-    """What one image file is known to be without decoding it.
-
-    The fields from `format` on are those of `headers.Header`.
-    """
+    """What one image file is known to be without decoding it. `sha256`, as hex, is empty where it could not be read."""
 
     path: str
     size_bytes: int
     sha256: str
-    format: str | None
-    width: int | None
-    height: int | None
-    decoder: Literal["tensorflow", "pillow"]
-    fault: str | None
+    header: Header
+
+    @property
+    def fault(self) -> str | None:
+        return self.header.fault
 
 
 def list_images(
@@ -58,14 +54,24 @@ def list_images(
         raise DataError(
             f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it"
         )
-    found = [images_below(root / name, suffixes=suffixes) for name in class_names]
-    labels = np.repeat(np.arange(len(found), dtype=np.int32), list(map(len, found)))
-    return [path for paths in found for path in paths], labels, class_names
+    return *images_by_class(root, class_names, suffixes=suffixes), class_names
 
 
 def class_folders(root: str | os.PathLike[str]) -> list[str]:
     """The names of the sub-folders, sorted, without the hidden ones."""
     return sorted(entry.name for entry in Path(root).iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def images_by_class(
+    root: str | os.PathLike[str], class_names: Sequence[str], *, suffixes: tuple[str, ...], follow_links: bool = False
+) -> tuple[list[str], np.ndarray]:
+    """(paths, labels int32 (n,)) of the images in these sub-folders, one folder after the other."""
+    found = [
+        images_below(os.path.join(root, name), suffixes=suffixes, follow_links=follow_links)  # noqa: PTH118
+        for name in class_names
+    ]
+    labels = np.repeat(np.arange(len(found), dtype=np.int32), list(map(len, found)))
+    return [path for paths in found for path in paths], labels
 
 
 def images_below(
@@ -118,10 +124,10 @@ def scan_file(path: str, *, max_image_pixels: int) -> ImageFile:
     try:
         data = read_bytes(path)
     except OSError as e:
-        return ImageFile(path, 0, "", None, None, None, "pillow", e.strerror or str(e))
-    header = read_header(data, max_image_pixels=max_image_pixels)
-    digest = hashlib.sha256(data).hexdigest()
-    return ImageFile(path, len(data), digest, header.format, header.width, header.height, header.decoder, header.fault)
+        return ImageFile(path, 0, "", Header(None, None, None, fault=e.strerror or str(e)))
+    return ImageFile(
+        path, len(data), hashlib.sha256(data).hexdigest(), read_header(data, max_image_pixels=max_image_pixels)
+    )
 
 
 def scan(paths: Sequence[str], *, max_image_pixels: int) -> list[ImageFile]:

@@ -5,13 +5,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-DEFAULT_VALIDATION_SPLIT = 0.2
-
-
-def num_copies(contents: Sequence[Hashable]) -> int:
-    """How many of these are equal to one before them."""
-    return len(contents) - len(set(contents))
-
 
 def why_not_split(labels: np.ndarray, contents: Sequence[Hashable], folders: Sequence[object]) -> str | None:
     """Why no image of some class can be held out, or None. `folders` are the classes'; see `hold_out` for the others."""

@@ -81,7 +81,7 @@ def _left_to_pillow(files: Sequence[ImageFile], form: ImageForm) -> frozenset[st
     return frozenset(
         file.path
         for file in files
-        if file.fault is None and (file.decoder == "pillow" or (only_png and file.format != "png"))
+        if file.fault is None and (file.header.decoder == "pillow" or (only_png and file.header.format != "png"))
     )
 
 
@@ -216,3 +216,10 @@ def open_on_disk(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) 
     if store is None:
         raise OSError(None, "cannot read back what was just written", str(folder))
     return store
+
+
+def fill(home: str, files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
+    """The store of `files` in `home`: memory, disk or none."""
+    if home == "memory":
+        return fill_memory(files, form)
+    return (open_on_disk if home == "disk" else check_only)(files, form, cache_root)

@@ -202,12 +202,12 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
         )
     copy = copy_model(model)
     image_size = image_size_of(copy)
-    if origins[0].form != ImageForm(image_size):
+    if origins[0].split.form != ImageForm(image_size):
         logger.warning(
             "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",
             *image_size,
         )
-    sides = [dataclasses.replace(origin.split, image_size=image_size) for origin in origins]
+    sides = [dataclasses.replace(origin.split, form=ImageForm(image_size)) for origin in origins]
     content = " ".join(
         f"{label} {sha256}" for side in sides for label, sha256 in zip(side.labels, side.sha256, strict=True)
     )

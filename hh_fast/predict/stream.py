@@ -94,7 +94,7 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
         file = scan_file(path, max_image_pixels=max_image_pixels)
         if file.fault is not None:
             raise DataError(f"{path}: {file.fault}")
-        if file.decoder == "pillow":
+        if file.header.decoder == "pillow":
             raise DataError(
                 f"{path}: a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
             )
