@@ -134,7 +134,9 @@ def test_results_are_means_over_images() -> None:
     model = build_model(SIZE, num_classes=2, head="sigmoid")
     trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=16, jit_compile=False)
     images, labels = batch(4, count=21)
-    rounds = EvaluationRounds(trainer.replicas, Split("validation", ("",) * 21, labels, tf.constant(images), ImageForm(SIZE)), 16)
+    rounds = EvaluationRounds(
+        trainer.replicas, Split("validation", ("",) * 21, labels, tf.constant(images), ImageForm(SIZE)), 16
+    )
     evaluated = trainer.evaluate(rounds)
     assert evaluated is not None
     result, probabilities = evaluated
