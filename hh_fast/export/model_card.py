@@ -83,17 +83,6 @@ def _which_images(trained: TrainedModel) -> str:
     )
 
 
-def _evaluation(trained: TrainedModel, labels: np.ndarray, reference: np.ndarray) -> str:
-    class_names = trained.data.class_names
-    matrix = confusion_matrix(labels, reference.argmax(axis=1), len(class_names))
-    right, total = int(np.trace(matrix)), len(labels)
-    low, high = wilson_interval(right, total)
-    return (
-        f"The Keras model names the right class of {right} of {total} validation images: accuracy {right / total:.4f}"
-        f" (95% interval {low:.4f} to {high:.4f}).{_which_images(trained)}\n\n{confusion_table(matrix, class_names)}"
-    )
-
-
 def _training(trained: TrainedModel) -> str:
     data = trained.data
     classes = ", ".join(f"{int((data.train.labels == i).sum())} {name}" for i, name in enumerate(data.class_names))
@@ -143,24 +132,26 @@ def _filled(name: str, values: Mapping[str, object]) -> str:
     return string.Template((CARD / f"{name}.md").read_text(encoding="utf-8")).substitute(values)
 
 
-def _text(
+def text(
     config: ExportConfig,
     trained: TrainedModel,
     files: Mapping[str, ExportedFile],
     left_out: Mapping[str, str],
-    labels: np.ndarray,
     reference: np.ndarray,
 ) -> str:
-    names, data_name = trained.data.class_names, trained.data.source.name
+    """The card. `reference`: the Keras model's scores on all validation images."""
+    names, labels = trained.data.class_names, trained.validation.labels
     height, width = trained.data.train.image_size
+    confusion = confusion_matrix(labels, reference.argmax(axis=1), len(names))
+    num_right = int(np.trace(confusion))
+    low, high = wilson_interval(num_right, len(labels))
     return _filled(
         "card",
         {
             # YAML, of which JSON's strings are a part.
             "quoted_license": json.dumps(config.license),
             "quoted_name": json.dumps(trained.name),
-            "quoted_data": json.dumps(data_name),
-            "accuracy": f"{(reference.argmax(axis=1) == labels).mean():.4f}",
+            "quoted_data": json.dumps(trained.data.source.name),
             "name": trained.name,
             "classes": ", ".join(names),
             "classes_and": " and ".join(names),
@@ -177,9 +168,14 @@ def _text(
             "formats_notes": _formats_notes(files, left_out),
             "how_to_use": _how_to_use(files, (height, width)),
             "training": _training(trained),
-            "evaluation": _evaluation(trained, labels, reference),
-            "chance": f"{1 / len(names):.2f}",
+            "num_right": num_right,
             "num_validation": len(labels),
+            "accuracy": f"{num_right / len(labels):.4f}",
+            "low": f"{low:.4f}",
+            "high": f"{high:.4f}",
+            "which_images": _which_images(trained),
+            "confusion": confusion_table(confusion, names),
+            "chance": f"{1 / len(names):.2f}",
         },
     )
 
@@ -192,7 +188,7 @@ def write(
     left_out: Mapping[str, str],
     reference: np.ndarray,
 ) -> None:
-    """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
+    """Writes README.md and examples.png; the arguments are those of `text`."""
     names, split = trained.data.class_names, trained.validation
     chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
     predicted, labels = reference[chosen].argmax(axis=1), split.labels[chosen]
@@ -201,4 +197,4 @@ def write(
         for i, guess, label in zip(chosen, predicted, labels, strict=True)
     ]
     draw_images(images_at(split, chosen), titles, predicted != labels, folder / EXAMPLES)
-    write_text(folder / README, _text(config, trained, files, left_out, split.labels, reference))
+    write_text(folder / README, text(config, trained, files, left_out, reference))

@@ -12,7 +12,6 @@ from hh_fast.errors import CheckError
 from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.saved_model import PIXELS_SIGNATURE
 
-QUANTIZED = ("dynamic", "int8", "int16x8")
 CALIBRATED = ("int8", "int16x8")
 
 
