@@ -12,7 +12,7 @@ import numpy as np
 
 import hh_fast
 from hh_fast.any_model import image_size_of
-from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
+from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig, require
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
@@ -35,12 +35,9 @@ BATCH = 32
 def _target(config: ExportConfig, name: str) -> Path:
     """The bundle's folder; raises `UsageError` where something else stands, or what the new bundle would not have."""
     target = Path(config.export_dir).expanduser() if config.export_dir else Path("exports") / name
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"`export_dir` must be a folder. Received: {target}, a file")
-    if target.is_dir() and any(target.iterdir()) and not (target / SUMS).is_file():
-        raise UsageError(
-            f"`export_dir` must be new, empty or an older bundle. Received: {target}, which holds other files"
-        )
+    require(not target.exists() or target.is_dir(), "export_dir", "a folder", f"{target}, a file")
+    takes_place = not target.is_dir() or not any(target.iterdir()) or (target / SUMS).is_file()
+    require(takes_place, "export_dir", "new, empty or an older bundle", f"{target}, which holds other files")
     dropped = [name for name in FORMATS if name not in config.formats and (target / file_name(name)).exists()]
     if dropped:
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from hh_fast.any_model import copy_model, digest, image_size_of, load_model
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, require
 from hh_fast.data.image_dataset import Origin
 from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import Data, Split, load_data
@@ -97,11 +97,8 @@ def _data_config(run_data: DataConfig, given: dict[str, Any]) -> DataConfig:
 
 def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tuple[Data, int]:
     """The run's data with the images that it held out to check on, and how many of these are not there any more."""
-    if "validation_split" in given:
-        raise UsageError(
-            "`validation_split` must be left out where --run_dir is given, for the run knows which images it held out."
-            f" Received: {given['validation_split']}"
-        )
+    rule = "left out where --run_dir is given, for the run knows which images it held out"
+    require("validation_split" not in given, "validation_split", rule, given.get("validation_split"))
     recorded = read_held_out(run_dir)
     if recorded:
         data = load_data(data_config, recorded=recorded)
@@ -149,11 +146,8 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
         raise DataError(f"{path} is no .keras file: export needs the Keras model, not what was made from it")
     model = load_model(path)
     image_size = image_size_of(model)
-    if given.get("image_size", image_size) != image_size:
-        raise UsageError(
-            f"`image_size` must be the model's own, {image_size[0]},{image_size[1]}, or left out."
-            f" Received: {','.join(map(str, given['image_size']))}"
-        )
+    asked = given.get("image_size", image_size)
+    require(asked == image_size, "image_size", f"the model's own, {image_size[0]},{image_size[1]}, or left out", asked)
     data_config = dataclasses.replace(data_config, image_size=image_size)
     data, num_missing = (load_data(data_config), 0) if run_dir is None else _load(run_dir, data_config, given)
     _require_same_classes(
@@ -178,12 +172,9 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
 
 
 def _origin(name: str, dataset: Any) -> Origin:
-    origin = getattr(dataset, "origin", None)
-    if not isinstance(origin, Origin) or not dataset.class_names:
-        raise UsageError(
-            f"`{name}` must be a labelled data set as hh_fast.image_dataset_from_directory returns it, before any map or"
-            f" prefetch. Received: {type(dataset).__name__}"
-        )
+    origin: Any = getattr(dataset, "origin", None)
+    rule = "a labelled data set as hh_fast.image_dataset_from_directory returns it, before any map or prefetch"
+    require(isinstance(origin, Origin) and dataset.class_names, name, rule, type(dataset).__name__)
     return origin
 
 

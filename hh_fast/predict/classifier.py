@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from hh_fast.config import RUN_CONFIG, PredictConfig
+from hh_fast.config import RUN_CONFIG, PredictConfig, require
 from hh_fast.data.pixels import read_image, resize, to_pixels
 from hh_fast.errors import DataError, UsageError
 
@@ -57,8 +57,7 @@ class Classifier:
             DataError: a file that does not decode.
             OSError: a file that cannot be read.
         """
-        if isinstance(images, (str, os.PathLike)):
-            raise UsageError(f"`images` must be a list, even of one image. Received: {images!r}")
+        require(not isinstance(images, (str, os.PathLike)), "images", "a list, even of one image", repr(images))
         found: list[Classification] = []
         stream = iter(images)
         while batch := [_to_input(image, self.image_size) for image in itertools.islice(stream, BATCH)]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hh_fast.errors import DataError, UsageError
+from hh_fast.config import require
+from hh_fast.errors import DataError
 from hh_fast.io.files import atomic_dir
 
 PAGE = Path(__file__).parent / "site"
@@ -117,8 +118,8 @@ def write(files: Mapping[str, bytes], site_dir: Path) -> None:
         UsageError: the folder holds something else than an older site.
         OSError: it cannot be written; what stood there before still does.
     """
-    if site_dir.exists() and not (site_dir.is_dir() and ((site_dir / WORKER).is_file() or not any(site_dir.iterdir()))):
-        raise UsageError(f"`site_dir` must be new, empty or an older site. Received: {site_dir}")
+    takes_place = site_dir.is_dir() and ((site_dir / WORKER).is_file() or not any(site_dir.iterdir()))
+    require(takes_place or not site_dir.exists(), "site_dir", "new, empty or an older site", site_dir)
     with atomic_dir(site_dir) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
