@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hh_fast.data.image_form import ImageForm
-from hh_fast.data.pixels import read_image, why_unreadable
+from hh_fast.data.pixels import mode_or_fault, read_image
 from hh_fast.data.scan import scan
 from hh_fast.data.store import fill_memory
 
@@ -34,7 +34,7 @@ def main() -> int:
     images = iter(store.images.numpy())
     verdicts, differing = {}, []
     for i, path in enumerate(paths):
-        trained, predicted = store.bad.get(i), why_unreadable(path, max_image_pixels=MAX_PIXELS)
+        trained, predicted = store.bad.get(i), mode_or_fault(path, max_image_pixels=MAX_PIXELS)[1]
         same = trained == predicted
         if trained is None:
             same &= np.array_equal(next(images), read_image(path, SIZE, max_image_pixels=MAX_PIXELS))

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from hh_fast.data.headers import format_and_size
+from hh_fast.data.keras_listing import list_as_keras
 from hh_fast.data.scan import (
-    KERAS_SUFFIXES,
     describe_left_out,
     fingerprint,
     left_out_kind,
@@ -114,7 +114,7 @@ def test_the_listing_is_that_of_keras(make_images: Callable[..., Path]) -> None:
     (root / "a" / "notes.txt").write_text("no image")
     (root / "a" / "001.webp").write_bytes(b"")
     (root / "stray.png").write_bytes(b"")
-    paths, labels, class_names = list_images(root, suffixes=KERAS_SUFFIXES)
+    paths, labels, class_names = list_as_keras(root, "inferred", None, follow_links=False)
     theirs = keras.utils.image_dataset_from_directory(
         root, shuffle=False, batch_size=None, image_size=(24, 24), verbose=False
     )

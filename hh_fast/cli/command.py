@@ -140,10 +140,17 @@ def _set_up_logging(verbosity: int) -> None:
     logger.propagate = False
 
 
-def _describe(error: OSError) -> str:
-    where = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
-    remedy = REMEDIES.get(error.errno or 0, "check the file or folder")
-    return f"{error.strerror or error}{where}; {remedy}"
+def _outcome(error: BaseException) -> tuple[str, int]:
+    """What a person is told of a user-facing error, and the exit code."""
+    if isinstance(error, HHFastError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f": {os.fsdecode(error.filename)}" if error.filename is not None else ""
+        remedy = REMEDIES.get(error.errno or 0, "check the file or folder")
+        return f"{error.strerror or error}{where}; {remedy}", 2
+    if isinstance(error, MemoryError):
+        return "out of memory; use --cache=disk or none, smaller images or a smaller batch", 2
+    return "interrupted", 128 + signal.SIGINT
 
 
 def one_line(text: str) -> str:
@@ -189,22 +196,12 @@ def run(
         # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (HHFastError, OSError) as e:
+    except (HHFastError, OSError, MemoryError, KeyboardInterrupt) as e:
         if show_traceback:
             raise
-        text = str(e) if isinstance(e, HHFastError) else _describe(e)
+        text, code = _outcome(e)
         print(f"{name}: {one_line(text)}", file=sys.stderr)
-        return e.exit_code if isinstance(e, HHFastError) else 2
-    except MemoryError:
-        if show_traceback:
-            raise
-        print(f"{name}: out of memory; use --cache=disk or none, smaller images or a smaller batch", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if show_traceback:
-            raise
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return code
 
 
 def no_arguments(free: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hh_fast.data.engine import PREFETCHED_BATCHES, no_autograph, without_autotune
 from hh_fast.data.image_form import ImageForm
-from hh_fast.data.pixels import read_image, why_unreadable
+from hh_fast.data.pixels import mode_or_fault, read_image
 from hh_fast.io.cores import num_cores
 
 BATCH = 32
@@ -130,4 +130,4 @@ def first_undecodable(paths: Sequence[str], form: ImageForm, by_pillow: Collecti
     """`PATH: REASON` of the first file that does not decode now, or None where all do."""
     decoded = {int(i) for numbers, _ in decoded_batches(paths, form, by_pillow) for i in numbers}
     lost = next((path for i, path in enumerate(paths) if i not in decoded), None)
-    return None if lost is None else f"{lost}: {why_unreadable(lost, max_image_pixels=NO_LIMIT) or CHANGED}"
+    return None if lost is None else f"{lost}: {mode_or_fault(lost, max_image_pixels=NO_LIMIT)[1] or CHANGED}"

@@ -22,7 +22,7 @@ from hh_fast.data.keras_listing import keras_subsets, list_as_keras
 from hh_fast.data.listing import Listing
 from hh_fast.data.load import Split, decode_listings
 from hh_fast.data.pipeline import make_augmenter, order, with_images
-from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, list_others
+from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, describe_left_out, list_others
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _warn_of_others(directory: str | os.PathLike[str]) -> None:
             "Left out %d images in %s, of suffixes that Keras does not list: %s",
             counts.total(),
             directory,
-            ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common()),
+            describe_left_out(counts),
         )
 
 

@@ -41,11 +41,6 @@ def order(num_images: int, seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
     )
 
 
-def whole_steps(split: Split, batch_size: int) -> int:
-    """Whole batches in one pass."""
-    return split.num_images // batch_size
-
-
 def index_batches(
     split: Split,
     *,
@@ -69,7 +64,7 @@ def index_batches(
         A finite data set of pairs: the pass's number, int64, counted over all epochs, and positions in `split`, int32
         (batch_size,).
     """
-    pass_steps = steps_per_pass or whole_steps(split, batch_size)
+    pass_steps = steps_per_pass or split.num_images // batch_size
     steps = steps_per_epoch or pass_steps
     passes = -(-steps // pass_steps)
 

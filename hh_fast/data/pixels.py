@@ -129,13 +129,12 @@ def read_image(
     return pixels if image_size is None else resize(pixels, image_size)
 
 
-def why_unreadable(path: str, *, max_image_pixels: int) -> str | None:
-    """The reason that `read_image` gives for refusing a file, without its path, or None where it reads it."""
+def mode_or_fault(path: str, *, max_image_pixels: int) -> tuple[str | None, str | None]:
+    """(Pillow's mode, None) of a file that `read_image` reads; else (None, the reason that it gives, without the path)."""
     try:
         data = read_bytes(path)
-        load(data, read_header(data, max_image_pixels=max_image_pixels))
+        return load(data, read_header(data, max_image_pixels=max_image_pixels)).mode, None
     except DataError as e:
-        return str(e)
+        return None, str(e)
     except OSError as e:
-        return e.strerror or str(e)
-    return None
+        return None, e.strerror or str(e)

@@ -33,13 +33,11 @@ class ImageFile:
         return self.header.fault
 
 
-def list_images(
-    directory: str | os.PathLike[str], *, suffixes: tuple[str, ...] = SUFFIXES
-) -> tuple[list[str], "np.ndarray", list[str]]:
+def list_images(directory: str | os.PathLike[str]) -> tuple[list[str], "np.ndarray", list[str]]:
     """(paths, labels int32 (n,), class_names) of a folder whose sub-folders are the classes.
 
-    The order of `keras.utils.image_dataset_from_directory(shuffle=False)`, and with `suffixes=KERAS_SUFFIXES` its files:
-    classes by name, then folders and files by name, links to folders not followed.
+    The order of `keras.utils.image_dataset_from_directory(shuffle=False)`: classes by name, then folders and files by name,
+    links to folders not followed.
 
     Raises:
         DataError: no such folder, a file in its place, or no sub-folder.
@@ -54,7 +52,7 @@ def list_images(
         raise DataError(
             f"no class sub-folders in {root}: put the images of each class into a sub-folder named after it"
         )
-    return *images_by_class(root, class_names, suffixes=suffixes), class_names
+    return *images_by_class(root, class_names, suffixes=SUFFIXES), class_names
 
 
 def class_folders(root: str | os.PathLike[str]) -> list[str]:

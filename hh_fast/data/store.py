@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from hh_fast.data.decode import BATCH, CHANGED, NO_LIMIT, decoded_batches
 from hh_fast.data.image_form import ImageForm
-from hh_fast.data.pixels import why_unreadable
+from hh_fast.data.pixels import mode_or_fault
 from hh_fast.data.scan import ImageFile, fingerprint
 from hh_fast.io.cores import num_cores
 from hh_fast.io.files import atomic_dir, locked, read_sealed, write_sealed
@@ -105,7 +105,7 @@ def _decode_all(
             for numbers, images in decoded_batches(paths, form, by_pillow):
                 out.write(images.data)
                 decoded.update(positions[i] for i in numbers)
-        lost = {i: why_unreadable(files[i].path, max_image_pixels=NO_LIMIT) for i in positions if i not in decoded}
+        lost = {i: mode_or_fault(files[i].path, max_image_pixels=NO_LIMIT)[1] for i in positions if i not in decoded}
         rescued = {files[i].path for i, reason in lost.items() if reason is None} - by_pillow
         if not rescued:
             return {i: reason or CHANGED for i, reason in lost.items()}, by_pillow

@@ -1,6 +1,6 @@
 """Files and folders written atomically: beside their place, flushed to the disk, then renamed.
 
-A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer of that place removes it. Standard library only.
+A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer of that place removes it. No TensorFlow.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 logger = logging.getLogger(__name__)
 
 _WRITER = re.compile(r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
@@ -24,16 +26,6 @@ _WRITER = re.compile(r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
 
 def _own_suffix(pid: int) -> str:
     return f"{socket.gethostname()}-{pid}"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _remove(path: Path) -> None:
@@ -63,7 +55,7 @@ def remove_leftovers(path: Path, *, alone: bool = False) -> None:
         if match is None:
             continue
         pid = int(match["pid"])
-        if not alone and (match["host"] != socket.gethostname() or (pid != os.getpid() and _is_running(pid))):
+        if not alone and (match["host"] != socket.gethostname() or (pid != os.getpid() and psutil.pid_exists(pid))):
             continue
         if match["kind"] == "old" and not path.exists():
             left.rename(path)

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -22,12 +23,13 @@ from hh_fast.io.text import drawable, printable
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 TILE, CAPTION, GAP = 150, 20, 6  # pixels
 PAPER, INK, MOUNT = (255, 255, 255), (40, 40, 40), (232, 232, 232)
 
 
-def pick(by_class: Sequence[Sequence[str]], num_images: int) -> list[tuple[int, str]]:
-    """Up to `num_images` (class, path), as evenly from the classes as they allow, spread over each class's list."""
+def pick(by_class: Sequence[Sequence[T]], num_images: int) -> list[tuple[int, T]]:
+    """Up to `num_images` (class, image), as evenly from the classes as they allow, spread over each class's list."""
     shares = [0] * len(by_class)
     left = num_images
     while left and any(share < len(paths) for share, paths in zip(shares, by_class, strict=True)):
@@ -55,12 +57,11 @@ def grid_images(source: Source, report: Report, num_images: int) -> list[GridIma
     """Readable training images for a picture of `num_images`, as many of each class as there are."""
     paths, labels, class_names = list_images(source.train_dir)
     broken = {path for path, _ in report.splits[0].unreadable}
-    by_class: list[list[str]] = [[] for _ in class_names]
-    for path, label in zip(paths, labels.tolist(), strict=True):
-        if path not in broken:
-            by_class[label].append(path)
-    index = {path: i for i, path in enumerate(paths)}
-    return [GridImage(class_names[label], path, index[path]) for label, path in pick(by_class, num_images)]
+    by_class = [
+        [i for i in np.flatnonzero(labels == label).tolist() if paths[i] not in broken]
+        for label in range(len(class_names))
+    ]
+    return [GridImage(class_names[label], paths[i], i) for label, i in pick(by_class, num_images)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.image_form import ImageForm
 from hh_fast.data.listing import Listing, hold_out_share, list_source, why_unfit
-from hh_fast.data.pixels import load
-from hh_fast.data.scan import SUFFIXES, ImageFile, list_others, read_bytes, scan
+from hh_fast.data.pixels import mode_or_fault
+from hh_fast.data.scan import SUFFIXES, list_others, scan
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
@@ -73,8 +74,8 @@ class _Folder:
     """A listing, and of each of its images Pillow's mode, or why it cannot be used."""
 
     listing: Listing
-    modes: list[str | None]
-    reasons: list[str | None]
+    modes: Sequence[str | None]
+    reasons: Sequence[str | None]
 
     def bad(self) -> list[tuple[str, str]]:
         return [(path, why) for path, why in zip(self.listing.paths, self.reasons, strict=True) if why is not None]
@@ -124,18 +125,9 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
 def _read(listing: Listing, max_image_pixels: int) -> _Folder:
     files = scan(listing.paths, max_image_pixels=max_image_pixels)
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        tried = list(pool.map(_decode, files))
-    return _Folder(dataclasses.replace(listing, files=files), [mode for mode, _ in tried], [why for _, why in tried])
-
-
-def _decode(file: ImageFile) -> tuple[str | None, str | None]:
-    """(Pillow's mode, None), or (None, why the image cannot be used)."""
-    try:
-        return load(b"" if file.fault else read_bytes(file.path), file.header).mode, None
-    except DataError as e:
-        return None, str(e)
-    except OSError as e:
-        return None, e.strerror or str(e)
+        look = functools.partial(mode_or_fault, max_image_pixels=max_image_pixels)
+        modes, reasons = zip(*pool.map(look, listing.paths), strict=True) if listing.paths else ((), ())
+    return _Folder(dataclasses.replace(listing, files=files), modes, reasons)
 
 
 def _as_trained(listings: list[Listing], config: DataConfig) -> tuple[list[Listing], list[str]]:
@@ -156,15 +148,15 @@ def _counts(listing: Listing) -> dict[str, int]:
 
 def _report(folder: _Folder, num_names: int) -> SplitReport:
     listing = folder.listing
-    by_class: dict[str, list[str]] = {name: [] for name in listing.class_names}
-    for label, path in zip(listing.labels.tolist(), listing.paths, strict=True):
-        by_class[listing.class_names[label]].append(path)
     readable = [file.header for file, reason in zip(listing.files, folder.reasons, strict=True) if reason is None]
     return SplitReport(
         name=listing.name,
         directory=str(listing.directory),
         counts=_counts(listing),
-        first_files={name: [Path(path).name for path in paths[:num_names]] for name, paths in by_class.items()},
+        first_files={
+            name: [Path(listing.paths[i]).name for i in np.flatnonzero(listing.labels == label)[:num_names]]
+            for label, name in enumerate(listing.class_names)
+        },
         image_sizes=_by_frequency(f"{header.width}x{header.height}" for header in readable),
         modes=_by_frequency(mode for mode in folder.modes if mode is not None),
         formats=_by_frequency(header.format for header in readable if header.format is not None),
