@@ -4,7 +4,6 @@ import errno
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def test_flags_that_cannot_be_used(argument: str, message: str) -> None:
 
 
 def run_with(error: BaseException | None, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    def body(_: Config, __: Sequence[str]) -> None:
+    def body(_: Config) -> None:
         if error is not None:
             raise error
 

@@ -1,6 +1,7 @@
 """`bin/bench`: the ImageDataGenerator path and the tf.data path, timed in turn on this machine."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,11 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
         print(write_flagfile(results, flagfile))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(
-        body, name="bench", synopsis=SYNOPSIS, configs=(BenchConfig, DataConfig, TrainConfig), arguments=arguments
-    )
+main = functools.partial(
+    command.run,
+    body,
+    name="bench",
+    synopsis=SYNOPSIS,
+    configs=(BenchConfig, DataConfig, TrainConfig),
+    takes_arguments=True,
+)

@@ -161,16 +161,17 @@ def one_line(text: str) -> str:
 
 def run(
     body: Callable[..., int | None],
+    arguments: Sequence[str] | None = None,
     *,
     name: str,
     synopsis: str,
     configs: Sequence[type[Config]],
     as_given: Sequence[type[Config]] = (),
-    arguments: Sequence[str] | None = None,
+    takes_arguments: bool = False,
 ) -> int:
-    """Parses `arguments` (default: the command line), calls `body(*configs, free_arguments)`, and returns the exit code.
+    """Parses `arguments` (default: the command line), calls `body(*configs)`, and returns the exit code.
 
-    `as_given`: as of `parse`.
+    A body that `takes_arguments` gets those that are no flags, a list, behind the configs. `as_given`: as of `parse`.
     """
     configs = (*configs, GeneralConfig)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -189,7 +190,11 @@ def run(
             show_traceback = verbosity > 0
             _set_up_logging(verbosity)
             enter_command()
-            code = body(*made, free) or 0
+            if takes_arguments:
+                made.append(free)
+            else:
+                no_arguments(free)
+            code = body(*made) or 0
             sys.stdout.flush()  # here, where a reader that has gone is noticed
             return code
     except BrokenPipeError:

@@ -1,8 +1,8 @@
 """`bin/data_service`: a dispatcher or a worker of a tf.data service, which decodes images for bin/train --data_service."""
 
+import functools
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from hh_fast.cli import command
@@ -39,8 +39,7 @@ def _start(config: DataServiceConfig) -> tuple[Any, str]:
     return server, f"{config.host}:{config.port or 'a free port'}"
 
 
-def body(config: DataServiceConfig, free: Sequence[str]) -> None:
-    command.no_arguments(free)
+def body(config: DataServiceConfig) -> None:
     if config.dispatcher is not None:
         require_service(config.dispatcher, DISPATCHER_WAIT_S)
     from hh_fast.io.quiet import import_tensorflow  # not for --help
@@ -52,5 +51,4 @@ def body(config: DataServiceConfig, free: Sequence[str]) -> None:
         time.sleep(3600)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="data_service", synopsis=SYNOPSIS, configs=(DataServiceConfig,), arguments=arguments)
+main = functools.partial(command.run, body, name="data_service", synopsis=SYNOPSIS, configs=(DataServiceConfig,))

@@ -1,8 +1,8 @@
 """`bin/explore`: what is in a data set, before anything is trained on it."""
 
+import functools
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from hh_fast.cli import command
@@ -19,8 +19,7 @@ Exit code 2 where training would refuse the data set."""
 logger = logging.getLogger("hh_fast.explore")
 
 
-def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
-    command.no_arguments(free)
+def body(data: DataConfig, explore: ExploreConfig) -> int:
     from hh_fast.augmentation import Augmentation
     from hh_fast.data.explore.grid import Variants, grid_images, save_grid
     from hh_fast.data.explore.inspection import inspect
@@ -41,7 +40,4 @@ def body(data: DataConfig, explore: ExploreConfig, free: Sequence[str]) -> int:
     return DataError.exit_code if report.problems else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(
-        body, name="explore", synopsis=SYNOPSIS, configs=(DataConfig, ExploreConfig), arguments=arguments
-    )
+main = functools.partial(command.run, body, name="explore", synopsis=SYNOPSIS, configs=(DataConfig, ExploreConfig))

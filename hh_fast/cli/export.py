@@ -1,6 +1,6 @@
 """`bin/export`: from a trained model to files that a phone loads, each checked against it."""
 
-from collections.abc import Sequence
+import functools
 from typing import Any
 
 from hh_fast.cli import command
@@ -12,8 +12,7 @@ A file that does not do what the model does on the validation images is left out
 With a run folder the data flags are the run's own, unless given here."""
 
 
-def body(config: ExportConfig, data: dict[str, Any], free: Sequence[str]) -> None:
-    command.no_arguments(free)
+def body(config: ExportConfig, data: dict[str, Any]) -> None:
     from hh_fast.io.quiet import import_tensorflow
 
     import_tensorflow()
@@ -22,12 +21,6 @@ def body(config: ExportConfig, data: dict[str, Any], free: Sequence[str]) -> Non
     export(config, data)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(
-        body,
-        name="export",
-        synopsis=SYNOPSIS,
-        configs=(ExportConfig, DataConfig),
-        as_given=(DataConfig,),
-        arguments=arguments,
-    )
+main = functools.partial(
+    command.run, body, name="export", synopsis=SYNOPSIS, configs=(ExportConfig, DataConfig), as_given=(DataConfig,)
+)

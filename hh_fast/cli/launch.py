@@ -1,5 +1,6 @@
 """`bin/launch`: a cluster of worker processes on this machine, for trying out what a real cluster does."""
 
+import functools
 import json
 import logging
 import math
@@ -134,5 +135,6 @@ def body(launch: LaunchConfig, free: Sequence[str]) -> int:
         return code
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="launch", synopsis=SYNOPSIS, configs=(LaunchConfig,), arguments=arguments)
+main = functools.partial(
+    command.run, body, name="launch", synopsis=SYNOPSIS, configs=(LaunchConfig,), takes_arguments=True
+)

@@ -1,6 +1,7 @@
 """`bin/predict`: what is on these images?"""
 
 import collections
+import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -114,5 +115,6 @@ def body(config: PredictConfig, arguments: Sequence[str]) -> int:
     return _predict(config, arguments) if config.compare is None else _compare(config, arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="predict", synopsis=SYNOPSIS, configs=(PredictConfig,), arguments=arguments)
+main = functools.partial(
+    command.run, body, name="predict", synopsis=SYNOPSIS, configs=(PredictConfig,), takes_arguments=True
+)

@@ -1,7 +1,6 @@
 """`bin/serve`: the exported model as a page for phones."""
 
 import functools
-from collections.abc import Sequence
 
 from hh_fast.cli import command
 from hh_fast.config import ServeConfig
@@ -11,12 +10,10 @@ bin/serve --export_dir=BUNDLE [flags]: hands out a page that runs the bundle's i
 photos; prints an address and a QR code to scan. With --site_dir=FOLDER it writes the page as a static site, and ends."""
 
 
-def body(config: ServeConfig, free: Sequence[str]) -> None:
-    command.no_arguments(free)
+def body(config: ServeConfig) -> None:
     from hh_fast.serve.run import serve
 
     serve(config, functools.partial(print, flush=True))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(body, name="serve", synopsis=SYNOPSIS, configs=(ServeConfig,), arguments=arguments)
+main = functools.partial(command.run, body, name="serve", synopsis=SYNOPSIS, configs=(ServeConfig,))

@@ -1,8 +1,8 @@
 """`bin/train`: from images to a trained, saved model."""
 
+import functools
 import logging
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from hh_fast.cli import command
@@ -19,8 +19,7 @@ def _name_worker(worker: int) -> None:
         handler.setFormatter(logging.Formatter(f"[worker {worker}] %(message)s"))
 
 
-def body(data: dict[str, Any], train: TrainConfig, free: Sequence[str]) -> None:
-    command.no_arguments(free)
+def body(data: dict[str, Any], train: TrainConfig) -> None:
     DataConfig(**data)  # refused before TensorFlow loads
     cluster = find_cluster(train.strategy, os.environ)
     if cluster is not None:
@@ -34,12 +33,6 @@ def body(data: dict[str, Any], train: TrainConfig, free: Sequence[str]) -> None:
     train_run(data, train, pending_signals)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(
-        body,
-        name="train",
-        synopsis=SYNOPSIS,
-        configs=(DataConfig, TrainConfig),
-        as_given=(DataConfig,),
-        arguments=arguments,
-    )
+main = functools.partial(
+    command.run, body, name="train", synopsis=SYNOPSIS, configs=(DataConfig, TrainConfig), as_given=(DataConfig,)
+)
