@@ -1,12 +1,15 @@
 """The pictures of a run: curves, confusion matrix, and the validation images that it gets most wrong."""
 
+import functools
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.ticker import MaxNLocator
 
 from hh_fast.io.files import atomic_path
@@ -20,18 +23,34 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)
 
 
-def font_path() -> str:
-    """The font of all pictures: matplotlib's."""
-    return findfont(FontProperties())
+def has_glyph(character: str, path: str) -> bool:
+    """Whether the font at `path` can draw it."""
+    return bool(get_font(path).get_char_index(ord(character)))
 
 
-def has_glyph(character: str) -> bool:
-    return bool(get_font(font_path()).get_char_index(ord(character)))
+@functools.cache
+def _other_font(character: str) -> Any:
+    """An installed font with a character that matplotlib's own lacks, or None.
+
+    Not the font of last resort, which has a box for each, nor one of coloured glyphs, which would stay blank.
+    """
+    fonts = [font for font in fontManager.ttflist if not re.search(r"last ?resort|color", font.name, re.IGNORECASE)]
+    upright = (font for font in fonts if font.style == "normal" and font.weight in (400, "normal"))
+    found = (font for font in upright if Path(font.fname).is_file() and has_glyph(character, font.fname))
+    return next(found, None) if character.isprintable() else None
+
+
+def fonts_for(text: str) -> dict[str, str]:
+    """Names and paths of the fonts for `text`: matplotlib's, then installed ones for the characters that it lacks."""
+    own = findfont(FontProperties())
+    others = (_other_font(c) for c in text if not has_glyph(c, own))
+    return {get_font(own).family_name: own} | {font.name: font.fname for font in others if font}
 
 
 def _label(text: str) -> str:
     """`text` as matplotlib can draw it: no boxes, and a dollar sign begins no formula."""
-    return drawable(text, has_glyph).replace("$", r"\$")
+    paths = fonts_for(text).values()
+    return drawable(text, lambda c: any(has_glyph(c, path) for path in paths)).replace("$", r"\$")
 
 
 def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
@@ -59,6 +78,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
 
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
     """A confusion matrix with its counts, as a PNG. `matrix` as of `metrics.confusion_matrix`."""
+    fonts = list(fonts_for("".join(class_names)))
     class_names = [_label(name) for name in class_names]
     side = max(4.0, 0.6 * len(class_names) + 2.5)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
@@ -69,11 +89,12 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *
         for row, column in np.ndindex(*matrix.shape):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=12)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=0 if len(class_names) <= 4 else 90)
-    axes.set_yticks(range(len(class_names)), class_names)
+    rotation = 0 if len(class_names) <= 4 else 90
+    axes.set_xticks(range(len(class_names)), class_names, rotation=rotation, fontfamily=fonts)
+    axes.set_yticks(range(len(class_names)), class_names, fontfamily=fonts)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(_label(title))
+    axes.set_title(_label(title), fontfamily=list(fonts_for(title)))
     save_figure(figure, path)
 
 
@@ -89,13 +110,14 @@ def draw_images(
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(2.8 * max(columns, 2), 3.4 * rows + 0.7 * bool(heading)), layout="constrained")
-    figure.suptitle(heading, fontsize=10)
+    figure.suptitle(_label(heading), fontsize=10, fontfamily=list(fonts_for(heading)))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, image, title, is_wrong in zip(grid, images, titles, wrong, strict=False):
         axes.imshow(image)
-        axes.set_title(_label(title), fontsize=8, color="#b2182b" if is_wrong else "black")
+        color = "#b2182b" if is_wrong else "black"
+        axes.set_title(_label(title), fontsize=8, color=color, fontfamily=list(fonts_for(title)))
     save_figure(figure, path)
 
 

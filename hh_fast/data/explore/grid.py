@@ -1,6 +1,7 @@
 """Images side by side in one picture, each under the name of its class. No TensorFlow."""
 
 import dataclasses
+import functools
 import itertools
 import logging
 import sys
@@ -17,7 +18,7 @@ from hh_fast.data.pixels import read_image
 from hh_fast.data.scan import list_images
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
-from hh_fast.evaluation.plots import font_path, has_glyph
+from hh_fast.evaluation.plots import fonts_for, has_glyph
 from hh_fast.io.files import atomic_path
 from hh_fast.io.text import drawable, printable
 
@@ -111,14 +112,18 @@ def save_grid(
     rows, columns = grid_size
     width, height = columns * (TILE + GAP) + GAP, rows * (TILE + CAPTION + GAP) + GAP
     sheet = Image.new("RGB", (width, height), PAPER)
-    draw_on, font = ImageDraw.Draw(sheet), ImageFont.truetype(font_path(), 11)
+    draw_on = ImageDraw.Draw(sheet)
     shown = 0
     places = itertools.product(range(rows), range(columns))
     for (row, column), (caption, pixels) in zip(places, _tiles(images, columns, variants), strict=False):
         if pixels is None:
             continue
         left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
-        draw_on.text((left + 2, top + 3), _shortened(drawable(printable(caption), has_glyph), draw_on, font), INK, font)
+        own, *others = fonts_for(caption).values()  # Pillow draws a text in one font
+        font_path = others[0] if others else own
+        font = ImageFont.truetype(font_path, 11)
+        text = drawable(printable(caption), functools.partial(has_glyph, path=font_path))
+        draw_on.text((left + 2, top + 3), _shortened(text, draw_on, font), INK, font)
         sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + CAPTION))
         shown += 1
     with atomic_path(path) as temporary:
