@@ -117,6 +117,14 @@ def test_another_size_is_another_file(files: list[ImageFile], tmp_path: Path) ->
     assert store.open_on_disk(files, ImageForm((12, 20)), tmp_path / "cache").images.shape == (70, 12, 20, 3)
 
 
+def test_another_limit_of_pixels_is_another_file(files: list[ImageFile], tmp_path: Path) -> None:
+    small = scan([file.path for file in files], max_image_pixels=10)
+    for fill in (store.open_on_disk, store.check_only):
+        for _ in range(2):
+            assert fill(files, SIZE, tmp_path / "cache").bad == {}
+            assert len(fill(small, SIZE, tmp_path / "cache").bad) == len(files)
+
+
 def test_no_image_that_decodes_is_an_empty_store(files: list[ImageFile], tmp_path: Path) -> None:
     for file in files[:2]:
         Path(file.path).write_bytes(b"")

@@ -30,7 +30,7 @@ from hh_fast.io.quiet import native_stderr_logged
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 PIXELS, META = "images.u8", "meta.json"
 
 
@@ -67,24 +67,6 @@ def _as_tensor(block: mmap.mmap, num_images: int, form: ImageForm) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(array.reshape(shape).__dlpack__())
 
 
-def _good(files: Sequence[ImageFile]) -> tuple[list[int], list[str]]:
-    positions = [i for i, file in enumerate(files) if file.fault is None]
-    return positions, [files[i].path for i in positions]
-
-
-def _header_faults(files: Sequence[ImageFile]) -> dict[int, str]:
-    return {i: file.fault for i, file in enumerate(files) if file.fault is not None}
-
-
-def _left_to_pillow(files: Sequence[ImageFile], form: ImageForm) -> frozenset[str]:
-    only_png = form.channels == 4  # TensorFlow makes RGBA of no JPEG
-    return frozenset(
-        file.path
-        for file in files
-        if file.fault is None and (file.header.decoder == "pillow" or (only_png and file.header.format != "png"))
-    )
-
-
 def _decode_all(
     files: Sequence[ImageFile], form: ImageForm, out: BinaryIO | mmap.mmap
 ) -> tuple[dict[int, str], frozenset[str]]:
@@ -94,10 +76,17 @@ def _decode_all(
     just what every other command does.
 
     Returns:
-        Why a file did not decode, by its position in `files`, and the paths of the files that Pillow decodes.
+        `bad` and `by_pillow` of the store.
     """
-    positions, paths = _good(files)
-    by_pillow = _left_to_pillow(files, form)
+    faults = {i: file.fault for i, file in enumerate(files) if file.fault is not None}
+    good = {i: file for i, file in enumerate(files) if file.fault is None}
+    positions, paths = list(good), [file.path for file in good.values()]
+    only_png = form.channels == 4  # TensorFlow makes RGBA of no JPEG
+    by_pillow = frozenset(
+        file.path
+        for file in good.values()
+        if file.header.decoder == "pillow" or (only_png and file.header.format != "png")
+    )
     while True:
         out.seek(0)
         decoded: set[int] = set()
@@ -108,16 +97,15 @@ def _decode_all(
         lost = {i: mode_or_fault(files[i].path, max_image_pixels=NO_LIMIT)[1] for i in positions if i not in decoded}
         rescued = {files[i].path for i, reason in lost.items() if reason is None} - by_pillow
         if not rescued:
-            return {i: reason or CHANGED for i, reason in lost.items()}, by_pillow
+            return faults | {i: reason or CHANGED for i, reason in lost.items()}, by_pillow
         by_pillow |= rescued
 
 
 def fill_memory(files: Sequence[ImageFile], form: ImageForm) -> Store:
     """Decodes `files` into memory. No more bytes than the good ones take."""
-    num_good = len(_good(files)[0])
-    block = _memory(num_good * form.num_bytes)
+    block = _memory(sum(file.fault is None for file in files) * form.num_bytes)
     bad, by_pillow = _decode_all(files, form, block)
-    return Store(_as_tensor(block, num_good - len(bad), form), bad | _header_faults(files), by_pillow)
+    return Store(_as_tensor(block, len(files) - len(bad), form), bad, by_pillow)
 
 
 def check_only(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
@@ -126,8 +114,7 @@ def check_only(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) ->
     try:
         found = read_sealed(path)
     except (OSError, ValueError):
-        num_good = len(_good(files)[0])
-        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", num_good)
+        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", len(files))
         with Path(os.devnull).open("wb") as nowhere:
             bad, by_pillow = _decode_all(files, form, nowhere)
         found = _record(files, bad, by_pillow)
@@ -142,20 +129,21 @@ def _record(files: Sequence[ImageFile], bad: dict[int, str], by_pillow: frozense
 
 def _recorded(files: Sequence[ImageFile], found: dict[str, Any]) -> tuple[dict[int, str], frozenset[str]]:
     bad = {int(i): str(reason) for i, reason in found["bad"].items()}
-    return bad | _header_faults(files), frozenset(files[i].path for i in found["by_pillow"])
+    return bad, frozenset(files[i].path for i in found["by_pillow"])
 
 
 def _key(files: Sequence[ImageFile], form: ImageForm) -> str:
     """Names the file by the images' content and all that decides their pixels."""
-    text = f"{FORMAT} {fingerprint(files)} {form} {tf.__version__} {PIL.__version__}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    faults = [(i, file.fault) for i, file in enumerate(files) if file.fault]  # max_image_pixels has a say in these
+    text = f"{FORMAT} {fingerprint(files)} {faults} {form} {tf.__version__} {PIL.__version__}"
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
 def _write(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> None:
     with (folder / PIXELS).open("w+b") as out:
         bad, by_pillow = _decode_all(files, form, out)
         out.truncate()
-        num_images = len(_good(files)[0]) - len(bad)
+        num_images = len(files) - len(bad)
         with _mapped(out, num_images) as block:
             checksums = _checksums(block, num_images, form)
     write_sealed(folder / META, {"num_images": num_images, "checksums": checksums} | _record(files, bad, by_pillow))
@@ -183,7 +171,7 @@ def _open(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> Store | 
         num_images = meta["num_images"]
         with (folder / PIXELS).open("rb") as file:
             is_whole = (
-                num_images + len(meta["bad"]) == len(_good(files)[0])
+                num_images + len(meta["bad"]) == len(files)
                 and os.fstat(file.fileno()).st_size == num_images * form.num_bytes
             )
             if is_whole:
