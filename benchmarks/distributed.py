@@ -72,10 +72,10 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
         model = build_model((size, size), num_classes=2, head="sigmoid")
         optimizer = make_optimizer(config, "float32")
     trainer = Trainer(model, optimizer, replicas, batch_size=batch_size, jit_compile=False)
-    plan = {"batch_size": batch_size, "seed": 0, "epochs": 1, "steps_per_epoch": WARM_UP + num_steps}
-    batches = train_input(replicas, whole(split), split, **plan)
+    num_all = WARM_UP + num_steps
+    batches = train_input(replicas, whole(split), split, config, seed=0, epochs=1, steps_per_epoch=num_all)
     seconds, sent = [], 0
-    for i in range(WARM_UP + num_steps):
+    for i in range(num_all):
         if i == WARM_UP:
             sent = loopback_bytes()
         begin = time.perf_counter()

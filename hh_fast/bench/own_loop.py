@@ -55,7 +55,7 @@ def train(workload: Workload, folder: Path, callbacks: Sequence[keras.callbacks.
     data = load_data(workload.on_cache(folder).data)
     trainer = _trainer(workload)
 
-    def save(progress: checkpoint.Progress) -> None:
+    def save(progress: checkpoint.Progress, _is_best: bool) -> None:
         checkpoint.save(folder / "checkpoints", trainer.variables(), progress)
 
     loop = Loop(trainer, data, workload.train, seed=workload.data.seed, save=save, callbacks=callbacks)

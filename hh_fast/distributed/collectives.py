@@ -11,58 +11,41 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.config import require
 from hh_fast.data.pipeline import Share
 from hh_fast.distributed.handshake import difference
-from hh_fast.distributed.tf_config import Cluster, ClusterError
-from hh_fast.errors import HHFastError, UsageError
+from hh_fast.distributed.tf_config import ALONE, Cluster, ClusterError
+from hh_fast.errors import HHFastError
 
 
 @dataclasses.dataclass
 class Replicas:
-    """A strategy and the cluster it spans (None: this process alone). Every method is called by all workers alike.
+    """A strategy and the cluster that it spans. Every method is called by all workers alike.
 
     `Replicas()` is one device: the default strategy, with one replica.
     """
 
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
-    cluster: Cluster | None = None
+    cluster: Cluster = ALONE
 
     @property
     def num_replicas(self) -> int:
         return int(self.strategy.num_replicas_in_sync)
 
     @property
-    def num_workers(self) -> int:
-        return self.cluster.num_workers if self.cluster else 1
-
-    @property
-    def num_local_workers(self) -> int:
-        """Workers at this one's address, this one among them."""
-        return self.cluster.num_local_workers if self.cluster else 1
-
-    @property
-    def worker(self) -> int:
-        return self.cluster.worker if self.cluster else 0
-
-    @property
-    def is_chief(self) -> bool:
-        return self.worker == 0
-
-    @property
     def share(self) -> Share:
         """This worker's part of each global batch."""
-        return Share(self.worker, self.num_workers, self.num_replicas // self.num_workers)
+        num_workers = self.cluster.num_workers
+        return Share(self.cluster.worker, num_workers, self.num_replicas // num_workers)
 
     def require_divisible(self, batch_size: int) -> None:
         """Raises `UsageError` where the global batch is not divisible by the number of replicas."""
-        if batch_size % self.num_replicas:
-            raise UsageError(
-                f"`batch_size` must be a multiple of the number of replicas, {self.num_replicas}. Received: {batch_size}"
-            )
+        rule = f"a multiple of the number of replicas, {self.num_replicas}"
+        require(batch_size % self.num_replicas == 0, "batch_size", rule, batch_size)
 
     def merge(self, own: np.ndarray) -> np.ndarray:
         """Arrays of one shape and dtype, zero except in what one worker alone fills, made whole: to the bit, summed as int64."""
-        if self.num_workers == 1 or own.size == 0:  # TensorFlow dies of a collective over nothing
+        if self.cluster.num_workers == 1 or own.size == 0:  # TensorFlow dies of a collective over nothing
             return own
         words = np.frombuffer(own.tobytes() + bytes(-own.nbytes % 8), np.int64)
         merged = self.strategy.experimental_local_results(self._sum(tf.constant(words)))[0].numpy()
@@ -84,16 +67,16 @@ class Replicas:
 
     def gather_figures(self, figures: Sequence[float]) -> np.ndarray:
         """Each worker's figures, float64 (num_workers, n)."""
-        table = np.zeros((self.num_workers, len(figures)), np.float64)
-        table[self.worker] = figures
+        table = np.zeros((self.cluster.num_workers, len(figures)), np.float64)
+        table[self.cluster.worker] = figures
         return self.merge(table)
 
     def gather_texts(self, text: str) -> list[str]:
         """Each worker's text, which may hold file names that are not UTF-8."""
         own = text.encode("utf-8", "surrogateescape")
         lengths = self.gather_figures([len(own)])[:, 0].astype(int)
-        table = np.zeros((self.num_workers, lengths.max()), np.uint8)
-        table[self.worker, : len(own)] = np.frombuffer(own, np.uint8)
+        table = np.zeros((self.cluster.num_workers, lengths.max()), np.uint8)
+        table[self.cluster.worker, : len(own)] = np.frombuffer(own, np.uint8)
         rows = zip(self.merge(table), lengths, strict=True)
         return [row[:length].tobytes().decode("utf-8", "surrogateescape") for row, length in rows]
 
@@ -113,7 +96,7 @@ class Replicas:
         if error:
             raise error
         for worker, text in enumerate(said):
-            if text and self.cluster:
+            if text:
                 raise ClusterError(f"{self.cluster.name(worker)} stopped: {text}")
 
     def require_same(self, facts: dict[str, Any]) -> None:
@@ -125,6 +108,6 @@ class Replicas:
 
     def share_variables(self, variables: Sequence[keras.Variable]) -> None:
         """Sets every worker's variables to the chief's, to the bit."""
-        for variable in variables if self.num_workers > 1 else ():
+        for variable in variables if self.cluster.num_workers > 1 else ():
             value = np.asarray(variable.numpy())
-            variable.assign(self.merge(value if self.is_chief else np.zeros_like(value)))
+            variable.assign(self.merge(value if self.cluster.is_chief else np.zeros_like(value)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, batches_at, train_batches
 from hh_fast.distributed.collectives import Replicas
@@ -14,12 +15,21 @@ from hh_fast.distributed.data_service import service_batches
 from hh_fast.distributed.shards import Shards
 
 
-def train_input(replicas: Replicas, shards: Shards, split: Split, *, batch_size: int, **plan: Any) -> Iterator[Any]:
-    """The batches of `train_batches(split, batch_size=batch_size, **plan)` as `replicas.strategy.run` takes them.
+def train_input(replicas: Replicas, shards: Shards, split: Split, config: TrainConfig, **plan: Any) -> Iterator[Any]:
+    """The batches of `train_batches(split, batch_size=config.batch_size, **plan)` as `replicas.strategy.run` takes them.
 
     Where `shards` are several, `split` is this worker's own, and its batches are the worker's part of the global ones.
     """
-    share = replicas.share
+    share, batch_size = replicas.share, config.batch_size
+    if config.data_service is not None:
+        return _served_input(
+            replicas,
+            split,
+            address=config.data_service,
+            timeout_s=config.worker_timeout_s,
+            batch_size=batch_size,
+            **plan,
+        )
     if shards.num_shards > 1:
         plan["steps_per_pass"] = shards.num_steps(batch_size)
         share, batch_size = Share(0, 1, share.num_parts), batch_size // shards.num_shards
@@ -31,10 +41,9 @@ def train_input(replicas: Replicas, shards: Shards, split: Split, *, batch_size:
     return iter(replicas.strategy.distribute_datasets_from_function(of_worker))
 
 
-def served_input(replicas: Replicas, split: Split, *, address: str, timeout_s: float, **plan: Any) -> Iterator[Any]:
-    """As `train_input`, with images that the tf.data service at `address` decodes."""
+def _served_input(replicas: Replicas, split: Split, **plan: Any) -> Iterator[Any]:
     parts = replicas.share.num_parts
-    for batch in service_batches(split, address=address, timeout_s=timeout_s, share=replicas.share, **plan):
+    for batch in service_batches(split, share=replicas.share, **plan):
         yield tuple(_split(replicas, rows) for rows in batch) if parts > 1 else batch
 
 
@@ -58,7 +67,7 @@ class EvaluationRounds:
         self.split = split
         self.rows = rows.reshape(num_rounds, replicas.num_replicas, size)
         parts = replicas.share.num_parts
-        self.own = slice(replicas.worker * parts, (replicas.worker + 1) * parts)
+        self.own = slice(replicas.cluster.worker * parts, (replicas.cluster.worker + 1) * parts)
         own_rows = self.rows[:, self.own].reshape(-1, size)
         self._passes = replicas.strategy.distribute_datasets_from_function(
             lambda _: batches_at(split, own_rows).repeat()

@@ -8,7 +8,6 @@ from typing import Any
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data, Split
 from hh_fast.distributed.collectives import Replicas
-from hh_fast.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +30,11 @@ class Shards:
 
     def steps_per_epoch(self, config: TrainConfig) -> int:
         """Raises `UsageError` where the smallest shard does not fill one step."""
-        if self.num_steps(config.batch_size) == 0:
-            most = self.smallest * self.num_shards
-            rule = (
-                f"the number of training images, {most}"
-                if self.num_shards == 1
-                else f"{most} for shards of {self.smallest} images"
-            )
-            raise UsageError(f"`batch_size` must be at most {rule}. Received: {config.batch_size}")
-        return config.steps_per_epoch or self.num_steps(config.batch_size)
+        num_steps, most = self.num_steps(config.batch_size), self.smallest * self.num_shards
+        of_shards = f"{most} for shards of {self.smallest} images"
+        rule = of_shards if self.num_shards > 1 else f"the number of training images, {most}"
+        config.require("batch_size", num_steps > 0, f"at most {rule}")
+        return config.steps_per_epoch or num_steps
 
 
 def whole(train: Split, fingerprint: str = "") -> Shards:
@@ -71,4 +66,4 @@ def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, 
         data.train.num_images,
         counts.sum(),
     )
-    return Shards(replicas.num_workers, int(counts.sum()), int(counts.min()), fingerprint)
+    return Shards(replicas.cluster.num_workers, int(counts.sum()), int(counts.min()), fingerprint)

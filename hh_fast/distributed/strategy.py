@@ -14,8 +14,6 @@ from hh_fast.distributed.tf_config import Cluster, ClusterError
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which TensorFlow's coordination service counts a silent worker as lost: its own default heartbeat time-out.
-HEARTBEAT_S = 10
 # What a collective raises when a worker is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
 
@@ -29,25 +27,21 @@ def _lost_worker(cluster: Cluster, error: Exception) -> int | None:
     return others[0] if others else None
 
 
-def _lost_text(cluster: Cluster, lost: int | None) -> str:
-    who = "another worker" if lost is None else cluster.name(lost)
-    return (
-        f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with the"
-        " same commands: they go on from the last checkpoint"
-    )
-
-
 @contextlib.contextmanager
-def lost_workers_reported(cluster: Cluster | None) -> Iterator[None]:
+def lost_workers_reported(cluster: Cluster) -> Iterator[None]:
     """Turns TensorFlow's errors about a worker that is gone into a `ClusterError` that names it."""
     try:
         yield
     except LOST as e:
-        lost = _lost_worker(cluster, e) if cluster else None
+        lost = _lost_worker(cluster, e)
         of_own_device = lost is None and isinstance(e, tf.errors.InternalError) and "ollective" not in str(e)
-        if cluster is None or of_own_device:
+        if cluster.num_workers == 1 or of_own_device:
             raise
-        raise ClusterError(_lost_text(cluster, lost)) from e
+        who = "another worker" if lost is None else cluster.name(lost)
+        raise ClusterError(
+            f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with"
+            " the same commands: they go on from the last checkpoint"
+        ) from e
 
 
 @contextlib.contextmanager
@@ -89,6 +83,6 @@ def start(config: TrainConfig, cluster: Cluster | None) -> Replicas:
         "Strategy: %s, %d replicas on %d workers",
         "multi_worker" if cluster else "mirrored",
         replicas.num_replicas,
-        replicas.num_workers,
+        replicas.cluster.num_workers,
     )
     return replicas

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hh_fast.config import is_address
 from hh_fast.errors import HHFastError, UsageError
 
 ENVIRONMENT = "TF_CONFIG"
@@ -42,6 +43,9 @@ class Cluster:
         return f"worker {worker} ({'the chief, ' if worker == 0 else ''}{self.addresses[worker]})"
 
 
+ALONE = Cluster(("",), 0)
+
+
 def _require(holds: bool, rule: str, received: object) -> None:
     if not holds:
         text = received if isinstance(received, str) else json.dumps(received)
@@ -55,8 +59,7 @@ def _addresses(jobs: dict[str, Any]) -> dict[str, list[str]]:
         _require(job in ("chief", "worker"), "hold no other jobs than chief and worker", job)
         _require(isinstance(addresses, list), f"hold a list of addresses for {job}", addresses)
         for address in addresses:
-            host, _, port = str(address).rpartition(":")
-            _require(bool(host) and port.isdigit() and 0 < int(port) < 65536, "give each address as HOST:PORT", address)
+            _require(is_address(str(address)), "give each address as HOST:PORT", address)
         found[job] = [str(address) for address in addresses]
     together = [address for addresses in found.values() for address in addresses]
     _require(len(set(together)) == len(together), "give each worker an address of its own", together)

@@ -44,13 +44,20 @@ class Progress:
     best_epoch: int | None = None
 
 
-def _position(path: Path) -> tuple[int, int]:
-    match = _NAME.fullmatch(path.name)
-    return (int(match[1]), int(match[2])) if match else (-1, -1)
+def to_text(progress: Progress) -> str:
+    return json.dumps(vars(progress))
+
+
+def from_text(text: str) -> Progress:
+    """The progress that `to_text` wrote."""
+    state = json.loads(text)
+    best = state.pop("best")
+    return Progress(**state, best=tuple(best) if best else None)
 
 
 def _in_order(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.glob("epoch*.npz") if _NAME.fullmatch(path.name)), key=_position)
+    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("epoch*.npz")]
+    return [path for *_, path in sorted((int(match[1]), int(match[2]), path) for path, match in matches if match)]
 
 
 def _names(variables: Sequence[keras.Variable]) -> list[str]:
@@ -73,7 +80,7 @@ def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) 
     arrays: dict[str, Any] = {
         name: variable.numpy() for name, variable in zip(_names(variables), variables, strict=True)
     }
-    arrays["progress"] = np.frombuffer(json.dumps(vars(progress)).encode(), np.uint8)
+    arrays["progress"] = np.frombuffer(to_text(progress).encode(), np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)
     keep_last(folder, KEPT)
@@ -91,12 +98,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         members = {name: io.BytesIO(archive.read(name)) for name in archive.namelist()}
     return {name.removesuffix(".npy"): np.load(member, allow_pickle=False) for name, member in members.items()}
-
-
-def _progress(arrays: dict[str, np.ndarray]) -> Progress:
-    state = json.loads(arrays["progress"].tobytes())
-    best = state.pop("best")
-    return Progress(**state, best=tuple(best) if best else None)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -130,7 +131,7 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
     for path in reversed(found):
         try:
             arrays = _read(path)
-            progress = _progress(arrays)
+            progress = from_text(arrays["progress"].tobytes().decode())
         except Exception as e:  # damage makes zipfile, NumPy and json raise nearly anything
             # It may quote the damage, at length.
             reason = " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]

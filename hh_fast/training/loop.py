@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import keras
 import numpy as np
@@ -20,11 +20,10 @@ from hh_fast.augmentation import Augmentation
 from hh_fast.config import TrainConfig
 from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
-from hh_fast.distributed.inputs import EvaluationRounds, served_input, train_input
+from hh_fast.distributed.inputs import EvaluationRounds, train_input
 from hh_fast.distributed.shards import Shards, whole
 from hh_fast.errors import DataError, HHFastError
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.profiler import Profiler
 from hh_fast.training.step import Batch, Result, Trainer
 
 logger = logging.getLogger(__name__)
@@ -106,8 +105,8 @@ def no_signals() -> contextlib.AbstractContextManager[Sequence[int]]:
 class Loop:
     """Trains `trainer` on `data` from where `progress` stands.
 
-    `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
-    signal stops the run. `keep_best()` is called when an epoch was the best so far. `save` and `keep_best` of None keep nothing.
+    `save()` is called with the progress brought up to date, and whether it ends the best epoch so far: after each epoch, every
+    `checkpoint_every_steps`, and when a signal stops the run. None keeps nothing.
     `shards` are given where this process has not all training images. `collect_signals` makes the list of the signals that
     have come, which the loop stops for in order; by default it leaves signals alone, and stops for a KeyboardInterrupt.
     """
@@ -120,13 +119,10 @@ class Loop:
         *,
         seed: int,
         progress: Progress | None = None,
-        save: Callable[[Progress], None] | None = None,
-        keep_best: Callable[[], None] | None = None,
+        save: Callable[[Progress, bool], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         shards: Shards | None = None,
         collect_signals: CollectSignals = no_signals,
-        show_progress: bool = True,
-        profiler: Profiler | None = None,
     ) -> None:
         self.trainer = trainer
         self.data = data
@@ -141,11 +137,9 @@ class Loop:
         self._rounds = EvaluationRounds(trainer.replicas, data.validation, size) if data.validation else None
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: Sequence[int] = ()
-        self._profiler = profiler
-        self._save = save or (lambda _: None)
-        self._keep_best = keep_best or (lambda: None)
+        self._save = save or (lambda _progress, _is_best: None)
         on_terminal = sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
-        shows = show_progress and (on_terminal or "ipykernel" in sys.modules)
+        shows = trainer.replicas.cluster.is_chief and (on_terminal or "ipykernel" in sys.modules)
         self._callbacks = keras.callbacks.CallbackList(
             list(callbacks),
             add_progbar=shows,
@@ -173,9 +167,6 @@ class Loop:
                 f"an image cannot be read any more: {lost}. Put it back, and the same command goes on from the last"
                 " checkpoint; or keep decoded images, by --cache=disk"
             ) from e
-        finally:
-            if self._profiler:
-                self._profiler.stop()
 
     def _lost_image(self) -> str | None:
         splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
@@ -187,29 +178,25 @@ class Loop:
             return "service"
         return "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
 
-    def _batches(self) -> Iterator[Batch]:
-        replicas, split, address = self.trainer.replicas, self.data.train, self.config.data_service
-        plan: dict[str, Any] = {
-            "batch_size": self.config.batch_size,
-            "seed": self.seed,
-            "epochs": self.config.epochs,
-            "first_epoch": self.progress.epoch,
-            "first_step": self.progress.step,
-            "steps_per_epoch": self.steps,
-            "augmentation": self._augmentation,
-        }
-        if address is not None:
-            return served_input(replicas, split, address=address, timeout_s=self.config.worker_timeout_s, **plan)
-        return train_input(replicas, self._shards, split, **plan)
-
     def _run(self) -> Progress:
         progress = self.progress
-        batches = self._batches()
+        batches = train_input(
+            self.trainer.replicas,
+            self._shards,
+            self.data.train,
+            self.config,
+            seed=self.seed,
+            epochs=self.config.epochs,
+            first_epoch=progress.epoch,
+            first_step=progress.step,
+            steps_per_epoch=self.steps,
+            augmentation=self._augmentation,
+        )
         with self._collect_signals() as self._pending_signals, _old_objects_set_aside():
             self._callbacks.on_train_begin()
             while not self._is_done():
                 self._run_epoch(batches)
-                gc.collect()  # iterators and saved models are cycles that hold megabytes until then
+                gc.collect()  # a saved model is a cycle that holds megabytes until then
             if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
                 self._stop(number)
             self._callbacks.on_train_end()
@@ -271,19 +258,13 @@ class Loop:
 
     def _run_step(self, batches: Iterator[Batch], timing: Timing) -> None:
         progress = self.progress
-        number = progress.epoch * self.steps + progress.step + 1
         self._callbacks.on_train_batch_begin(progress.step)
-        if self._profiler:
-            self._profiler.before_step(number)
         start = time.perf_counter()
         images, labels = next(batches)
         arrived = time.perf_counter()
         self._started.append((progress.step, self.trainer.start_step(images, labels, self._pending_signals)))
         progress.step += 1
         self._finish_steps(running=int(progress.step < self.steps))
-        if self._profiler and self._profiler.is_last(number):
-            self._finish_steps()
-            self._profiler.stop()
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
         timing.num_images += self.config.batch_size
@@ -330,18 +311,18 @@ class Loop:
         score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])
         self._require_finite_weights()
         progress.history.append(row)
-        if progress.best is None or score > progress.best:
+        is_best = progress.best is None or score > progress.best
+        if is_best:
             progress.best, progress.best_epoch = score, progress.epoch + 1
-            self._keep_best()
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()
-        self._save(progress)
+        self._save(progress, is_best)
         if progress.epoch < self.config.epochs and self._is_done():
             logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", self._waited())
 
     def _save_sound(self) -> None:
         self._require_finite_weights()
-        self._save(self.progress)
+        self._save(self.progress, False)
 
     def _require_finite_weights(self) -> None:
         """A last update may have broken the weights, which only the next step's loss would show."""

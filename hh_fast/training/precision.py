@@ -30,20 +30,21 @@ class Hardware:
     jit_compile_reason: str
 
 
+def _cpuinfo(field: str) -> str:
+    """What Linux says of the first processor, or nothing."""
+    info = Path("/proc/cpuinfo")
+    match = re.search(rf"^{field}\s*:\s*(.*)$", info.read_text() if info.is_file() else "", re.MULTILINE)
+    return match[1] if match else ""
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's features by their Linux names; empty where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return frozenset()
-    match = re.search(r"^flags\s*:(.*)$", info.read_text(), re.MULTILINE)
-    return frozenset(match.group(1).split()) if match else frozenset()
+    return frozenset(_cpuinfo("flags").split())
 
 
 def cpu_name() -> str:
     """The processor's model name, as /proc/cpuinfo or Python's platform module tells it."""
-    info = Path("/proc/cpuinfo")
-    match = re.search(r"^model name\s*:\s*(.*)$", info.read_text(), re.MULTILINE) if info.is_file() else None
-    return match.group(1) if match else platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def why_no_gpu() -> str:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig, require
 from hh_fast.data.load import Split
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import exclusive, remove_leftovers, write_text
@@ -84,8 +84,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 @contextlib.contextmanager
 def own(run_dir: Path) -> Iterator[None]:
     """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UsageError(f"`run_dir` must be a folder. Received: {run_dir}, a file")
+    require(run_dir.is_dir() or not run_dir.exists(), "run_dir", "a folder", f"{run_dir}, a file")
     new = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, new)

@@ -3,9 +3,9 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from hh_fast.config import RUN_CONFIG, RUN_RESULT, Config, DataConfig, TrainConfig
+from hh_fast.config import RUN_CONFIG, Config, DataConfig, TrainConfig
 from hh_fast.errors import DataError
 from hh_fast.io.typed_json import from_json
 
@@ -35,7 +35,6 @@ BOUND_FACTS = {
     "num_shards": "the number of shards",
     "batch_size": "batch_size",
 }
-Record = TypeVar("Record", bound="RunConfig | RunResult")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,22 +104,14 @@ def _bound_settings(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
     return [(name, before, getattr(new, name)) for name, before in vars(old).items() if name not in FREE_FIELDS]
 
 
-def _read(kind: type[Record], path: Path) -> Record | None:
+def read_config(run_dir: Path) -> RunConfig | None:
+    """The config of a run folder, or None where there is none. Raises `DataError` where it cannot be read."""
+    path = run_dir / RUN_CONFIG
     try:
-        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        return from_json(RunConfig, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except ValueError as e:
         raise DataError(
             f"{path} is damaged, or of another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
         ) from e
-
-
-def read_config(run_dir: Path) -> RunConfig | None:
-    """The config of a run folder, or None where there is none. Raises `DataError` where it cannot be read."""
-    return _read(RunConfig, run_dir / RUN_CONFIG)
-
-
-def read_result(run_dir: Path) -> RunResult | None:
-    """The result of a finished run, or None where there is none. Raises `DataError` where it cannot be read."""
-    return _read(RunResult, run_dir / RUN_RESULT)

@@ -1,13 +1,17 @@
-"""What training writes as it goes: models in float32, and TensorBoard's event files."""
+"""What training writes as it goes: models in float32, TensorBoard's event files, and a trace of some steps."""
 
+import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from hh_fast.any_model import with_policy
 from hh_fast.io.files import atomic_path
+
+logger = logging.getLogger(__name__)
 
 
 def save_portable(model: keras.Model, path: Path) -> None:
@@ -44,3 +48,33 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class Profiler(keras.callbacks.Callback):
+    """Traces the first to the last of `steps` of the run, from 1, those that this start takes, into `folder`; (): none."""
+
+    def __init__(self, folder: Path, steps: tuple[int, ...]) -> None:
+        super().__init__()
+        self._folder = folder
+        self._first, self._last = steps or (0, 0)
+        self._before_epoch = 0
+        self._is_on = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self._before_epoch = epoch * self.params["steps"]
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if not self._is_on and self._first <= self._before_epoch + batch + 1 <= self._last:
+            tf.profiler.experimental.start(str(self._folder))
+            self._is_on = True
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if self._before_epoch + batch + 1 == self._last:
+            self.stop()
+
+    def stop(self) -> None:
+        """Writes the trace, where one is being taken."""
+        if self._is_on:
+            self._is_on = False
+            tf.profiler.experimental.stop()
+            logger.info("The profiler's trace is in %s", self._folder)

@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 
 from hh_fast.any_model import copy_model, digest, head_of, image_size_of, load_model, output_layer, with_policy
-from hh_fast.errors import DataError, UsageError
+from hh_fast.config import require
+from hh_fast.errors import DataError
 from hh_fast.training.run_folder import BEST_MODEL, LAST_MODEL
 from hh_fast.training.run_record import read_config
 
@@ -38,9 +39,8 @@ class StartingModel:
         return with_policy(self.model, precision, seed=seed, reset_weights=reset_weights)
 
     def require_image_size(self, image_size: tuple[int, int]) -> None:
-        if image_size != self.image_size:
-            own, given = (",".join(map(str, size)) for size in (self.image_size, image_size))
-            raise UsageError(f"`image_size` must be the model's own, {own}, or left out. Received: {given}")
+        rule = f"the model's own, {','.join(map(str, self.image_size))}, or left out"
+        require(image_size == self.image_size, "image_size", rule, image_size)
 
     def require_classes(self, class_names: Sequence[str]) -> None:
         """Raises `DataError` where the outputs are not those of these classes."""
@@ -67,8 +67,7 @@ def _check(model: keras.Model, name: str, head: str) -> None:
             f"{name} ends with `{output_layer(model).name}`, whose outputs are no probabilities: end it with"
             f' keras.layers.Activation("{activation}")'
         )
-    if head not in ("auto", own):
-        raise UsageError(f"`head` must be the model's own, {own}, or left out. Received: {head}")
+    require(head in ("auto", own), "head", f"the model's own, {own}, or left out", head)
     if not model.trainable_variables:
         raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 

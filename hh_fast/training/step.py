@@ -20,7 +20,6 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.inputs import EvaluationRounds
-from hh_fast.errors import UsageError
 from hh_fast.io import signals
 
 Batch: TypeAlias = tuple[Any, Any]
@@ -99,10 +98,8 @@ def make_optimizer(config: TrainConfig, precision: str, num_steps: int | None = 
         UsageError: the learning rate would rise for all of them.
     """
     kinds = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
-    if num_steps is not None and config.warmup_steps >= num_steps:
-        raise UsageError(
-            f"`warmup_steps` must be fewer than the steps of the run, {num_steps}. Received: {config.warmup_steps}"
-        )
+    if num_steps is not None:
+        config.require("warmup_steps", config.warmup_steps < num_steps, f"fewer than the steps of the run, {num_steps}")
     rate: Any = config.learning_rate
     is_cosine = config.learning_rate_schedule == "cosine"
     if is_cosine or config.warmup_steps:

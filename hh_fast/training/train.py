@@ -28,30 +28,12 @@ from hh_fast.io.memory import peak_memory
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 from hh_fast.model import build_model, choose_head
-from hh_fast.training import checkpoint, run_report
+from hh_fast.training import checkpoint, run_folder, run_report
 from hh_fast.training.checkpoint import Progress
 from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.precision import Hardware, choose
-from hh_fast.training.profiler import Profiler
-from hh_fast.training.run_folder import (
-    BAD_IMAGES,
-    BEST_MODEL,
-    CHECKPOINTS,
-    CONFIG,
-    HISTORY,
-    LAST_MODEL,
-    PROFILE,
-    RESULT,
-    TENSORBOARD,
-    clear,
-    find_run,
-    own,
-    refuse_changes,
-    write_held_out,
-    write_history,
-)
 from hh_fast.training.run_record import RunConfig, RunResult, read_config
-from hh_fast.training.saving import TensorBoard, save_portable
+from hh_fast.training.saving import Profiler, TensorBoard, save_portable
 from hh_fast.training.starting_model import StartingModel, read_starting_model, take_starting_model
 from hh_fast.training.step import Trainer, balanced_weights, make_optimizer
 
@@ -67,12 +49,12 @@ class Run:
     @functools.cached_property
     def model(self) -> keras.Model:
         """The model of the best epoch, in float32: images (batch, height, width, 3), values 0 to 255, to probabilities."""
-        return keras.models.load_model(self.run_dir / BEST_MODEL, compile=False)
+        return keras.models.load_model(self.run_dir / run_folder.BEST_MODEL, compile=False)
 
     @property
     def history(self) -> list[dict[str, float]]:
         """A row an epoch: loss, accuracy, val_loss and val_accuracy where there is validation, and what it took."""
-        with (self.run_dir / HISTORY).open(encoding="utf-8", newline="") as file:
+        with (self.run_dir / run_folder.HISTORY).open(encoding="utf-8", newline="") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
     @property
@@ -114,55 +96,18 @@ def train(**settings: Any) -> Run:
         DivergedError: the loss is no finite number. The last checkpoint stays.
         StoppedError: a KeyboardInterrupt, with the state saved.
     """
-    data_names, names = ({field.name for field in dataclasses.fields(kind)} for kind in (DataConfig, TrainConfig))
-    unknown = sorted(settings.keys() - data_names - names)
-    if unknown:
-        raise UsageError(
-            f"`{unknown[0]}` must be one of {', '.join(sorted(data_names | names))}. Received: it as a setting"
-        )
-    data = {name: value for name, value in settings.items() if name in data_names}
-    others = {name: value for name, value in settings.items() if name in names}
-    model = others.get("model")
+    kinds = {field.name: kind for kind in (DataConfig, TrainConfig) for field in dataclasses.fields(kind)}
+    if unknown := sorted(settings.keys() - kinds.keys()):
+        raise UsageError(f"`{unknown[0]}` must be one of {', '.join(sorted(kinds))}. Received: it as a setting")
+    model = settings.get("model")
     if isinstance(model, keras.Model):
-        others["model"] = f"<keras.Model {model.name}>"
-        return train_run(data, TrainConfig(**others), model=model)
-    return train_run(data, TrainConfig(**(others | {"model": model and os.fspath(model)})))
-
-
-def default_run_dir(config: DataConfig) -> Path:
-    return Path("runs") / source_name(config)
-
-
-def _describe(
-    data_config: DataConfig,
-    asked: TrainConfig,
-    config: TrainConfig,
-    data: Data,
-    hardware: Hardware,
-    replicas: Replicas,
-    shards: Shards,
-    starting: StartingModel | None,
-) -> RunConfig:
-    return RunConfig(
-        data=data_config,
-        train=asked,
-        starting_model=starting.sha256 if starting else None,
-        class_names=data.class_names,
-        head=starting.head if starting else choose_head(config.head, len(data.class_names)),
-        precision=hardware.precision,
-        jit_compile=hardware.jit_compile,
-        batch_size=config.batch_size,
-        fingerprint=shards.fingerprint,
-        num_train=shards.num_images,
-        num_validation=data.validation.num_images if data.validation else 0,
-        num_bad=len(data.bad),
-        cache=data.cache,
-        devices=tuple(hardware.devices),
-        num_replicas=replicas.num_replicas,
-        num_workers=replicas.num_workers,
-        num_shards=shards.num_shards,
-        versions=package_versions(),
+        settings["model"] = f"<keras.Model {model.name}>"
+    elif model:
+        settings["model"] = os.fspath(model)
+    data, others = (
+        {name: value for name, value in settings.items() if kinds[name] is kind} for kind in (DataConfig, TrainConfig)
     )
+    return train_run(data, TrainConfig(**others), model=model if isinstance(model, keras.Model) else None)
 
 
 def _for_images(config: TrainConfig, replicas: Replicas, shards: Shards) -> TrainConfig:
@@ -176,7 +121,9 @@ def _for_images(config: TrainConfig, replicas: Replicas, shards: Shards) -> Trai
     return sized
 
 
-def _log_start(data: Data, hardware: Hardware, trainer: Trainer, config: TrainConfig, steps: int) -> None:
+def _log_start(session: _Session, trainer: Trainer) -> None:
+    data, hardware, config = session.data, session.hardware, session.config
+    steps = session.shards.steps_per_epoch(config)
     if data.source.note:
         logger.info("%s", data.source.note)
     validation = f"{data.validation.num_images} to validate on" if data.validation else "no validation"
@@ -198,20 +145,12 @@ def _log_start(data: Data, hardware: Hardware, trainer: Trainer, config: TrainCo
         logger.info("So few steps an epoch train little: try a smaller --batch_size, or more --epochs")
 
 
-def _check_images(data: Data, config: TrainConfig, starting: StartingModel | None) -> None:
-    if starting is not None:
-        starting.require_classes(data.class_names)
-    if config.head == "sigmoid" and len(data.class_names) != 2:
-        raise UsageError(f"`head` must be softmax for {len(data.class_names)} classes. Received: sigmoid")
-
-
 def _gather(data_config: DataConfig, config: TrainConfig) -> Replicas:
     """Meets the other workers, where there are any, and starts the strategy that the step runs under."""
     cluster = find_cluster(config.strategy, os.environ)
     if cluster is None and os.environ.get(ENVIRONMENT) and config.strategy != "auto":
         logger.warning("%s is set, and --strategy=%s leaves it unread", ENVIRONMENT, config.strategy)
-    if cluster is None and config.shard_data:
-        raise UsageError("`shard_data` must be left out without a cluster of workers. Received: True")
+    config.require("shard_data", cluster is not None or not config.shard_data, "left out without a cluster of workers")
     if cluster is not None:
         meet(cluster, introduction(cluster, data_config, config), timeout_s=config.worker_timeout_s)
     return start(config, cluster)
@@ -248,10 +187,12 @@ def train_run(
     if augmentation := Augmentation(**config.augmentation()):  # checked before anything is read
         logger.info("Augmentation, on the host: %s", augmentation)
     if config.data_service is not None:
-        data_config = _decoded_elsewhere(data_config)
+        decoded_late = data_config.cache in ("auto", "none")
+        data_config.require("cache", decoded_late, "auto or none where --data_service decodes the images")
+        data_config = dataclasses.replace(data_config, cache="none")
     hardware = choose(config)
     replicas = _gather(data_config, config)
-    run_dir = Path(config.run_dir).expanduser() if config.run_dir else default_run_dir(data_config)
+    run_dir = Path(config.run_dir).expanduser() if config.run_dir else Path("runs") / source_name(data_config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost_workers_reported(replicas.cluster))
         old, finished = None, False
@@ -262,10 +203,11 @@ def train_run(
             if starting is not None:
                 starting.require_image_size(given.get("image_size", starting.image_size))
                 data_config = dataclasses.replace(data_config, image_size=starting.image_size)
-            if replicas.is_chief:
-                stack.enter_context(own(run_dir))
-                old = find_run(run_dir, data_config, config, starting.sha256 if starting else None)
-                finished = old is not None and old.train.epochs >= config.epochs and (run_dir / RESULT).exists()
+            if replicas.cluster.is_chief:
+                stack.enter_context(run_folder.own(run_dir))
+                old = run_folder.find_run(run_dir, data_config, config, starting.sha256 if starting else None)
+                is_done = (run_dir / run_folder.RESULT).exists()
+                finished = old is not None and old.train.epochs >= config.epochs and is_done
         replicas.require_same({"the starting model (SHA-256)": starting and starting.sha256})
         if replicas.gather_figures([finished]).any():
             logger.info(
@@ -273,27 +215,55 @@ def train_run(
                 run_dir,
             )
             return Run(run_dir)
-        with replicas.together():
-            shard = (replicas.worker, replicas.num_workers) if config.shard_data else None
-            data = load_data(data_config, shard, num_sharing=replicas.num_local_workers)
-            _check_images(data, config, starting)
-        shards = agree(
-            replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=config.shard_data
-        )
-        asked, config = config, _for_images(config, replicas, shards)
-        run = _describe(data_config, asked, config, data, hardware, replicas, shards, starting)
-        with replicas.together():
-            refuse_changes(run_dir, old, run)
-        _train(_Session(run_dir, run, config, data, hardware, replicas, shards, starting), collect_signals)
+        session = _open(run_dir, old, data_config, config, hardware, replicas, starting)
+        _train(session, collect_signals)
     return Run(run_dir)
 
 
-def _decoded_elsewhere(data_config: DataConfig) -> DataConfig:
-    if data_config.cache not in ("auto", "none"):
-        raise UsageError(
-            f"`cache` must be auto or none where --data_service decodes the images. Received: {data_config.cache}"
-        )
-    return dataclasses.replace(data_config, cache="none")
+def _open(
+    run_dir: Path,
+    old: RunConfig | None,
+    data_config: DataConfig,
+    asked: TrainConfig,
+    hardware: Hardware,
+    replicas: Replicas,
+    starting: StartingModel | None,
+) -> _Session:
+    """Reads the images, and refuses what all workers cannot train on alike, or other than the `old` run began."""
+    with replicas.together():
+        shard = (replicas.cluster.worker, replicas.cluster.num_workers) if asked.shard_data else None
+        data = load_data(data_config, shard, num_sharing=replicas.cluster.num_local_workers)
+        num_classes = len(data.class_names)
+        if starting is not None:
+            starting.require_classes(data.class_names)
+        asked.require("head", asked.head != "sigmoid" or num_classes == 2, f"softmax for {num_classes} classes")
+    shards = agree(
+        replicas, data, precision=hardware.precision, jit_compile=hardware.jit_compile, sharded=asked.shard_data
+    )
+    config = _for_images(asked, replicas, shards)
+    run = RunConfig(
+        data=data_config,
+        train=asked,
+        starting_model=starting.sha256 if starting else None,
+        class_names=data.class_names,
+        head=starting.head if starting else choose_head(asked.head, num_classes),
+        precision=hardware.precision,
+        jit_compile=hardware.jit_compile,
+        batch_size=config.batch_size,
+        fingerprint=shards.fingerprint,
+        num_train=shards.num_images,
+        num_validation=data.validation.num_images if data.validation else 0,
+        num_bad=len(data.bad),
+        cache=data.cache,
+        devices=hardware.devices,
+        num_replicas=replicas.num_replicas,
+        num_workers=replicas.cluster.num_workers,
+        num_shards=shards.num_shards,
+        versions=package_versions(),
+    )
+    with replicas.together():
+        run_folder.refuse_changes(run_dir, old, run)
+    return _Session(run_dir, run, config, data, hardware, replicas, shards, starting)
 
 
 def _make_model(session: _Session) -> keras.Model:
@@ -320,20 +290,18 @@ def _make_trainer(session: _Session) -> Trainer:
         optimizer,
         session.replicas,
         batch_size=config.batch_size,
-        jit_compile=session.hardware.jit_compile,
+        jit_compile=run.jit_compile,
         class_weights=_class_weights(session),
     )
 
 
 def _class_weights(session: _Session) -> tuple[float, ...]:
-    """By the images of all shards."""
-    names, shards = session.run.class_names, session.shards
+    """By the images of all workers."""
+    names = session.run.class_names
     if session.config.class_weight == "none":
         return ()
     counts = np.bincount(session.data.train.labels, minlength=len(names))
-    if shards.num_shards > 1:
-        counts = session.replicas.gather_figures(counts.tolist()).sum(axis=0)
-    weights = balanced_weights(counts)
+    weights = balanced_weights(session.replicas.gather_figures(counts.tolist()).sum(axis=0))
     logger.info("Class weights: %s", ", ".join(f"{name} {w:.3f}" for name, w in zip(names, weights, strict=True)))
     return weights
 
@@ -342,77 +310,73 @@ def _restore(session: _Session, trainer: Trainer) -> Progress:
     """Where the run folder stands; a new run's config is written, and which images it holds out."""
     run_dir, data = session.run_dir, session.data
     if session.config.overwrite:
-        clear(run_dir)
-    progress = checkpoint.restore(run_dir / CHECKPOINTS, trainer.variables())
+        run_folder.clear(run_dir)
+    progress = checkpoint.restore(run_dir / run_folder.CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()
         trainer.model.summary(print_fn=logger.info)
-        write_held_out(run_dir, data.validation, data.class_names)
+        run_folder.write_held_out(run_dir, data.validation, data.class_names)
     else:
         logger.info("Going on in %s at epoch %d, step %d", run_dir, progress.epoch + 1, progress.step + 1)
-    (run_dir / RESULT).unlink(missing_ok=True)
-    write_json(run_dir / CONFIG, to_json(session.run))
+    (run_dir / run_folder.RESULT).unlink(missing_ok=True)
+    write_json(run_dir / run_folder.CONFIG, to_json(session.run))
     if data.bad:
-        write_bad_images(run_dir / BAD_IMAGES, data.bad)
-        logger.info("All images that are skipped are listed in %s", run_dir / BAD_IMAGES)
+        write_bad_images(run_dir / run_folder.BAD_IMAGES, data.bad)
+        logger.info("All images that are skipped are listed in %s", run_dir / run_folder.BAD_IMAGES)
     return progress
 
 
 def _train(session: _Session, collect_signals: CollectSignals) -> None:
     run_dir, replicas, data = session.run_dir, session.replicas, session.data
     trainer = _make_trainer(session)
-    _log_start(data, session.hardware, trainer, session.config, session.shards.steps_per_epoch(session.config))
+    _log_start(session, trainer)
     progress = Progress()
     with replicas.together():
-        if replicas.is_chief:
+        if replicas.cluster.is_chief:
             progress = _restore(session, trainer)
-            board = TensorBoard(run_dir / TENSORBOARD, progress.history)
+            board = TensorBoard(run_dir / run_folder.TENSORBOARD, progress.history)
     replicas.share_variables(trainer.variables())
-    # All workers end at the same epoch, also early, so they know the same best one.
-    own = [progress.epoch, progress.step, progress.best_epoch or 0, *(progress.best or (0.0, 0.0))]
-    epoch, step, best_epoch, score, loss = replicas.gather_figures(own)[0].tolist()
-    progress.epoch, progress.step = int(epoch), int(step)
-    if best_epoch:
-        progress.best_epoch, progress.best = int(best_epoch), (score, loss)
+    progress = checkpoint.from_text(replicas.gather_texts(checkpoint.to_text(progress))[0])
 
-    def save(now: Progress) -> None:
-        checkpoint.save(run_dir / CHECKPOINTS, trainer.variables(), now)
+    def save(now: Progress, is_best: bool) -> None:
+        if is_best:
+            save_portable(trainer.model, run_dir / run_folder.BEST_MODEL)
+        checkpoint.save(run_dir / run_folder.CHECKPOINTS, trainer.variables(), now)
         if now.history and now.step == 0:
-            write_history(run_dir, now.history)
+            run_folder.write_history(run_dir, now.history)
             board.add(now.history[-1])
 
-    def keep_best() -> None:
-        save_portable(trainer.model, run_dir / BEST_MODEL)
-
-    profiled = session.config.profile_steps
+    profiler = Profiler(run_dir / run_folder.PROFILE, session.config.profile_steps)
     start_time = time.perf_counter()
-    Loop(
+    loop = Loop(
         trainer,
         data,
         session.config,
         seed=session.run.data.seed,
         progress=progress,
-        save=save if replicas.is_chief else None,
-        keep_best=keep_best if replicas.is_chief else None,
+        save=save if replicas.cluster.is_chief else None,
+        callbacks=[profiler] if replicas.cluster.is_chief else [],
         shards=session.shards,
         collect_signals=collect_signals,
-        show_progress=replicas.is_chief,
-        profiler=Profiler(run_dir / PROFILE, *profiled) if profiled and replicas.is_chief else None,
-    ).run()
+    )
+    try:
+        loop.run()
+    finally:
+        profiler.stop()
     seconds = time.perf_counter() - start_time
     with replicas.together():
-        if replicas.is_chief:
+        if replicas.cluster.is_chief:
             board.close()
             _finish(session, trainer.model, progress, seconds)
 
 
 def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: float) -> None:
     run_dir, data, history = session.run_dir, session.data, progress.history
-    write_history(run_dir, history)
-    save_portable(model, run_dir / LAST_MODEL)
+    run_folder.write_history(run_dir, history)
+    save_portable(model, run_dir / run_folder.LAST_MODEL)
     chances, accuracy = None, None
     if data.validation is not None:
-        chances = run_report.saved_probabilities(run_dir / BEST_MODEL, data.validation)
+        chances = run_report.saved_probabilities(run_dir / run_folder.BEST_MODEL, data.validation)
         accuracy = float((chances.argmax(axis=1) == data.validation.labels).mean())
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
     best_epoch = progress.best_epoch or 1
@@ -426,8 +390,8 @@ def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: 
         decoded_bytes=num_images * data.train.form.num_bytes if data.cache == "memory" else 0,
     )
     run_report.write_report(run_dir, session.run, data, history, result, chances)
-    write_json(run_dir / RESULT, to_json(result))
-    checkpoint.keep_last(run_dir / CHECKPOINTS)  # for more epochs
+    write_json(run_dir / run_folder.RESULT, to_json(result))
+    checkpoint.keep_last(run_dir / run_folder.CHECKPOINTS)  # for more epochs
     logger.info(
         "Peak memory %.0f MB, of it %.0f MB decoded images", result.peak_memory_bytes / 1e6, result.decoded_bytes / 1e6
     )
@@ -436,4 +400,4 @@ def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: 
         if accuracy is None
         else f"val_accuracy {accuracy:.4f}, of the saved file"
     )
-    logger.info("Saved the model of epoch %s (%s) as %s", best_epoch, measured, run_dir / BEST_MODEL)
+    logger.info("Saved the model of epoch %s (%s) as %s", best_epoch, measured, run_dir / run_folder.BEST_MODEL)
