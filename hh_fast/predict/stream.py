@@ -52,17 +52,17 @@ def read_batches(
 ) -> Iterator[list[tuple[Found, np.ndarray | str]]]:
     """The files in batches, in order, each with its pixels or why there are none; two batches are read ahead."""
     stream = iter(found)
-    waiting: collections.deque[list[tuple[Found, concurrent.futures.Future[np.ndarray | str]]]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
+
+        def submit() -> list[tuple[Found, concurrent.futures.Future[np.ndarray | str]]]:
+            return [(item, pool.submit(_try, read, item.path)) for item in itertools.islice(stream, batch_size)]
+
+        batches = iter(submit, [])
         try:
-            while True:
-                batch = list(itertools.islice(stream, batch_size))
-                if batch:
-                    waiting.append([(item, pool.submit(_try, read, item.path)) for item in batch])
-                elif not waiting:
-                    return
-                if not batch or len(waiting) > BATCHES_AHEAD:
-                    yield [(item, future.result()) for item, future in waiting.popleft()]
+            waiting = collections.deque(itertools.islice(batches, BATCHES_AHEAD))
+            while waiting:
+                waiting.extend(itertools.islice(batches, 1))
+                yield [(item, future.result()) for item, future in waiting.popleft()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

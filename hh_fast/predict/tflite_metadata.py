@@ -2,7 +2,7 @@
 
 It is a record inside the model, which the Android, iOS and web libraries for classifiers read, and the labels in a zip
 behind it. The record is a FlatBuffer, "TFLite Model Metadata". No kept package that is light enough for `bin/predict`
-ships its schema, so TABLES states what is used of it. Loads no TensorFlow.
+ships its schema, so SCHEMA states what is used of it. Loads no TensorFlow.
 """
 
 import dataclasses
@@ -33,38 +33,33 @@ STATED = ("name", "description", "version", "author", "license")
 AXIS_LABELS, NORMALIZATION, IMAGE_PROPERTIES, RGB = 2, 1, 2, 1
 
 SCALARS = {"byte": number_types.Uint8Flags, "uint": number_types.Uint32Flags}
-# A table's fields by name: slot, and type: text, bytes, floats, a byte, a uint, a table, or, in brackets, a vector of
-# tables. The first three are from the public schema.fbs, the others from metadata_schema.fbs.
-TABLES: dict[str, dict[str, tuple[int, str]]] = {
-    "Model": {"buffers": (4, "[Buffer]"), "metadata": (6, "[Metadata]")},
-    "Buffer": {"data": (0, "bytes")},
-    "Metadata": {"name": (0, "text"), "buffer": (1, "uint")},
-    "ModelMetadata": {
-        "name": (0, "text"),
-        "description": (1, "text"),
-        "version": (2, "text"),
-        "subgraphs": (3, "[SubGraph]"),
-        "author": (4, "text"),
-        "license": (5, "text"),
-        "min_parser_version": (7, "text"),
-    },
-    "SubGraph": {"inputs": (2, "[Tensor]"), "outputs": (3, "[Tensor]")},
-    "Tensor": {
-        "name": (0, "text"),
-        "description": (1, "text"),
-        "content": (3, "Content"),
-        "process_units": (4, "[ProcessUnit]"),
-        "stats": (5, "Stats"),
-        "files": (6, "[AssociatedFile]"),
-    },
-    "Content": {"type": (0, "byte"), "properties": (1, "ImageProperties")},
-    "ImageProperties": {"color_space": (0, "byte"), "default_size": (1, "ImageSize")},
-    "ImageSize": {"width": (0, "uint"), "height": (1, "uint")},
-    "ProcessUnit": {"type": (0, "byte"), "normalization": (1, "Normalization")},
-    "Normalization": {"mean": (0, "floats"), "std": (1, "floats")},
-    "Stats": {"max": (0, "floats"), "min": (1, "floats")},
-    "AssociatedFile": {"name": (0, "text"), "description": (1, "text"), "type": (2, "byte")},
-}
+# The tables and their fields, a dash for each that is not used here. A field is a text, bytes, floats, a byte, a uint, a
+# table, or, in brackets, a vector of tables. The first three are from the public schema.fbs, the others from
+# metadata_schema.fbs.
+SCHEMA = """
+Model: - - - - buffers:[Buffer] - metadata:[Metadata]
+Buffer: data:bytes
+Metadata: name:text buffer:uint
+ModelMetadata: name:text description:text version:text subgraphs:[SubGraph] author:text license:text - min_parser_version:text
+SubGraph: - - inputs:[Tensor] outputs:[Tensor]
+Tensor: name:text description:text - content:Content process_units:[ProcessUnit] stats:Stats files:[AssociatedFile]
+Content: type:byte properties:ImageProperties
+ImageProperties: color_space:byte default_size:ImageSize
+ImageSize: width:uint height:uint
+ProcessUnit: type:byte normalization:Normalization
+Normalization: mean:floats std:floats
+Stats: max:floats min:floats
+AssociatedFile: name:text description:text type:byte
+"""
+
+
+def _fields(names_and_types: str) -> dict[str, tuple[int, str]]:
+    """Each field's slot and type by its name."""
+    fields = [field.partition(":") for field in names_and_types.split()]
+    return {name: (slot, kind) for slot, (name, _, kind) in enumerate(fields) if kind}
+
+
+TABLES = {line.partition(": ")[0]: _fields(line.partition(": ")[2]) for line in SCHEMA.strip().splitlines()}
 
 
 @dataclasses.dataclass(frozen=True)
