@@ -68,7 +68,7 @@ def whole_workload(config: DataConfig, train: TrainConfig) -> Iterator[tuple[Wor
 
 
 def in_turn(variants: Sequence[Variant], repeats: int) -> tuple[Outcome[Any], ...]:
-    return run_in_turn(variants, repeats=repeats, on_progress=lambda name, _: show(name))
+    return run_in_turn(variants, repeats=repeats, on_progress=show)
 
 
 def _portable(words: Sequence[str]) -> list[str]:

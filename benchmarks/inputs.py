@@ -9,7 +9,7 @@ import sys
 
 import benchlib
 
-from hh_fast.bench.benchmark import check_paths
+from hh_fast.bench import fairness
 from hh_fast.bench.input_race import CLAIMS, DECODE_BOUND, GENERATOR, input_paths, input_variants
 from hh_fast.bench.isolate import in_process
 from hh_fast.bench.statistics import Claim
@@ -36,7 +36,7 @@ def main() -> int:
     arguments = parser.parse_args()
     train = TrainConfig(batch_size=arguments.batch_size)
     with benchlib.whole_workload(benchlib.data_config(arguments), train) as (workload, data):
-        checked = in_process(check_paths, workload)
+        checked = in_process(fairness.check, input_paths(), workload)
         paths = [path for path in input_paths() if path.name not in checked.failed]
         variants = input_variants(paths, workload, cold=arguments.cold)
         outcomes = benchlib.in_turn(variants, arguments.repeats)

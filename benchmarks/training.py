@@ -54,14 +54,13 @@ def main() -> int:
         arms = list(dict.fromkeys([Arm(GENERATOR), Arm(OWN), Arm(OWN, precision)]))
         if arguments.output == parser.get_default("output"):
             arguments.output = RESULTS / "recipe.json"
-    bounded = [arm for arm in arms if not arm.augment]
     trained, bounds = [], []
     for seed in range(arguments.seeds):
         config = benchlib.data_config(arguments, seed=seed, cache="memory")
         with benchlib.whole_workload(config, train) as (workload, data):
             if seed == 0:
                 benchlib.show(in_process(fairness.check_augmentation, workload))
-            variants = [*training_variants(arms, workload), *bound_variants(bounded, workload)]
+            variants = [*training_variants(arms, workload), *bound_variants(arms, workload)]
             first = seed % len(variants)
             benchlib.show(f"seed {seed}")
             found = {one.name: one for one in benchlib.in_turn(variants[first:] + variants[:first], 1)}
@@ -72,7 +71,7 @@ def main() -> int:
         arguments.output,
         [with_steady_epochs(outcome) for outcome in joined(trained)],
         bounds=joined(bounds),
-        claims=training_claims(bounded, precision),
+        claims=training_claims(arms, precision),
         data=dataclasses.replace(data, num_train=data.num_train // train.batch_size * train.batch_size),
         precision=precision,
         epochs=arguments.epochs,

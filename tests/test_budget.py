@@ -1,16 +1,25 @@
-import dataclasses
-
 import pytest
 
-from hh_fast.bench.budget import Races, Rates, make_plan
+from hh_fast.bench.budget import INPUT_BOUND, STEP_BOUND, Rates, input_cost, make_plan, training_cost
+from hh_fast.bench.input_race import GENERATOR, OWN, STOCK, input_paths
+from hh_fast.bench.training_race import GENERATOR as GENERATOR_ARM
+from hh_fast.bench.training_race import Arm
 
 RATES = Rates(generator=500, decode=1000, step=100)
-RACES = Races(repeats=2, epochs=3, generator_inputs=1, other_inputs=2, generator_arms=1, other_arms=1, step_bounds=1)
+INPUTS = [input_cost(path, RATES) for path in input_paths() if path.name in (GENERATOR, STOCK, OWN)]
+
+
+def trained(method, **how):
+    return training_cost(Arm(method, **how), RATES, epochs=3, validation_share=0.25)
+
+
+TRAININGS = [trained(GENERATOR_ARM), trained("hh_fast"), STEP_BOUND]
 
 
 def make(budget_s, **changes):
-    sizes = {"num_train": 1030, "num_validation": 256, "batch_size": 128}
-    return make_plan(**{**sizes, "budget_s": budget_s, "rates": RATES, "races": RACES, **changes})
+    sizes = {"num_train": 1030, "num_validation": 256, "batch_size": 128, "repeats": 2}
+    costs = {"inputs": [*INPUTS, INPUT_BOUND, INPUT_BOUND], "trainings": TRAININGS}
+    return make_plan(**{**sizes, **costs, "budget_s": budget_s, **changes})
 
 
 def test_seconds_add_up():
@@ -51,4 +60,9 @@ def test_without_validation_images_none_are_planned():
 
 
 def test_more_arms_leave_time_for_fewer_images():
-    assert make(100, races=dataclasses.replace(RACES, other_arms=3)).num_train < make(100).num_train
+    assert make(100, trainings=[*TRAININGS, *[trained("hh_fast")] * 2]).num_train < make(100).num_train
+
+
+def test_augmenting_by_the_generator_costs_more_than_reading():
+    plain, augmented = (trained(GENERATOR_ARM, augment=augment) for augment in (False, True))
+    assert augmented.image_s - plain.image_s == pytest.approx(3 * 6 / 500 * 1.25)

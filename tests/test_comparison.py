@@ -1,12 +1,10 @@
 import dataclasses
-import json
 
 import pytest
 from small_results import read, small_results
 
 from hh_fast.bench import comparison
 from hh_fast.bench.statistics import Outcome
-from hh_fast.io.typed_json import to_json
 
 
 @pytest.mark.parametrize(
@@ -60,10 +58,3 @@ def test_a_path_that_fails_now_is_told():
     failed = Outcome("ImageDataGenerator", failure="ImportError: no Pillow")
     text = comparison.compare(old, dataclasses.replace(old, input=(failed, old.input[1])))
     assert "- ImageDataGenerator failed: ImportError: no Pillow, and did not before" in text
-
-
-def test_files_are_compared(tmp_path):
-    paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    for path in paths:
-        path.write_text(json.dumps(to_json(small_results())))
-    assert comparison.compare_files(*paths).startswith("None of 10")

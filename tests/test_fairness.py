@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hh_fast.bench import fairness
-from hh_fast.bench.input_race import GENERATOR, OWN, STOCK, input_paths
+from hh_fast.bench.input_race import GENERATOR, STOCK, input_paths
 from hh_fast.bench.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.errors import CheckError
@@ -16,7 +16,7 @@ NAMED = {path.name: path for path in input_paths()}
 def check(folder, size=(24, 24), paths=(NAMED[GENERATOR], NAMED[STOCK], NAMED["hh_fast, none"])):
     config = DataConfig(image_size=size)
     workload = Workload(config, TrainConfig(batch_size=4), 2).on(folder, None)
-    return fairness.check(paths, NAMED[OWN], workload)
+    return fairness.check(paths, workload)
 
 
 def as_jpeg(folder, **options):

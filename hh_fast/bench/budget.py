@@ -3,11 +3,14 @@
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 
 from hh_fast.bench.bounds import decode_bound, own_step, resident_bound
+from hh_fast.bench.input_race import InputPath
 from hh_fast.bench.results import Plan
+from hh_fast.bench.training_race import GENERATOR, Arm
 from hh_fast.bench.workload import Workload
 
 # Share of the time for the input race, before the training race takes the rest.
@@ -30,18 +33,14 @@ class Rates:
     step: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Races:
-    """How often, how many epochs, and how many variants of each kind: those by `ImageDataGenerator` cost more."""
+class Cost(NamedTuple):
+    """Seconds that one run of a variant takes: whatever the number of images, and for each of them."""
 
-    repeats: int
-    epochs: int
-    generator_inputs: int
-    other_inputs: int
-    generator_arms: int
-    other_arms: int
-    step_bounds: int
-    augmented_generator_arms: int = 0
+    fixed_s: float
+    image_s: float = 0.0
+
+
+INPUT_BOUND, STEP_BOUND = Cost(START_S), Cost(START_S + BOUND_S)
 
 
 def calibrate(workload: Workload, files: Sequence[str]) -> Rates:
@@ -56,39 +55,43 @@ def calibrate(workload: Workload, files: Sequence[str]) -> Rates:
     return Rates(generator, decode_bound(few).first.images_per_s, step)  # type: ignore[union-attr]
 
 
-def _input_cost(rates: Rates, races: Races) -> tuple[float, float]:
-    """(seconds whatever the number of images, seconds an image) of the input race; a path decodes about twice."""
-    paths = races.generator_inputs + races.other_inputs
-    fixed = START_S * (paths + 2) + STEADY_S * races.other_inputs
-    return races.repeats * fixed, 2 * races.repeats * (
-        races.generator_inputs / rates.generator + races.other_inputs / rates.decode
-    )
+def input_cost(path: InputPath, rates: Rates) -> Cost:
+    """A path decodes about twice: once in the first epoch, once in the steady ones."""
+    if path.by_pillow:
+        return Cost(START_S, 2 / rates.generator)
+    return Cost(START_S + STEADY_S, 2 / rates.decode)
 
 
-def _training_cost(rates: Rates, races: Races, validation_share: float) -> tuple[float, float]:
-    """The same of the training race and its bounds, by training image; each comes with a share of validation images."""
-    arms = races.generator_arms + races.other_arms
-    fixed = arms * (START_S + TRACE_S) + races.step_bounds * (START_S + BOUND_S)
-    stepping = races.epochs * arms * (1 + validation_share * FORWARD) / rates.step
-    reading = races.epochs * (races.generator_arms + AUGMENTING * races.augmented_generator_arms) / rates.generator
-    reading += races.other_arms / rates.decode
-    return races.repeats * fixed, races.repeats * (stepping + reading * (1 + validation_share))
+def training_cost(arm: Arm, rates: Rates, *, epochs: int, validation_share: float) -> Cost:
+    """By training image; each comes with a share of validation images."""
+    reading = 1 / rates.decode
+    if arm.method == GENERATOR:
+        reading = epochs * (AUGMENTING if arm.augment else 1) / rates.generator
+    stepping = epochs * (1 + validation_share * FORWARD) / rates.step
+    return Cost(START_S + TRACE_S, stepping + reading * (1 + validation_share))
 
 
 def make_plan(
-    *, num_train: int, num_validation: int, batch_size: int, budget_s: float, rates: Rates, races: Races
+    *,
+    num_train: int,
+    num_validation: int,
+    batch_size: int,
+    budget_s: float,
+    repeats: int,
+    inputs: Sequence[Cost],
+    trainings: Sequence[Cost],
 ) -> Plan:
     """The most whole batches that fit; at least one, even where that takes longer. `budget_s` 0: all of them."""
-    most = num_train // batch_size
-    share = num_validation / (most * batch_size)
+    most = num_train // batch_size * batch_size
 
-    def batches(cost: tuple[float, float], seconds: float) -> int:
-        fixed, image_s = cost
-        return min(most, max(1, int((seconds - fixed) / (image_s * batch_size)))) if budget_s else most
+    def fitted(costs: Sequence[Cost], seconds: float) -> tuple[int, float]:
+        """Images of a race, and the seconds that it then takes."""
+        fixed_s, image_s = (repeats * sum(part) for part in zip(*costs, strict=True))
+        batches = max(1, int((seconds - fixed_s) / (image_s * batch_size)))
+        num_images = min(most, batches * batch_size) if budget_s else most
+        return num_images, fixed_s + image_s * num_images
 
-    input_cost, training_cost = _input_cost(rates, races), _training_cost(rates, races, share)
-    num_input = batches(input_cost, INPUT_SHARE * budget_s) * batch_size
-    input_s = input_cost[0] + input_cost[1] * num_input
-    num_trained = batches(training_cost, budget_s - input_s) * batch_size
-    training_s = training_cost[0] + training_cost[1] * num_trained
-    return Plan(num_input, num_trained, min(num_validation, round(share * num_trained + 0.5)), input_s, training_s)
+    num_input, input_s = fitted(inputs, INPUT_SHARE * budget_s)
+    num_trained, training_s = fitted(trainings, budget_s - input_s)
+    num_validated = min(num_validation, round(num_validation / most * num_trained + 0.5))
+    return Plan(num_input, num_trained, num_validated, input_s, training_s)

@@ -1,11 +1,10 @@
 """Two results side by side: what got slower, what faster, and what is only noise. No TensorFlow."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hh_fast.bench.report import number
-from hh_fast.bench.results import Results, read_results
+from hh_fast.bench.results import Results
 from hh_fast.bench.statistics import Outcome
 from hh_fast.evaluation.tables import markdown_table
 
@@ -81,8 +80,3 @@ def compare(old: Results, new: Results) -> str:
     ]
     told = lost + [f"- {line}" for line in _differences(old, new)]
     return "\n\n".join([*parts, "\n".join(told)] if told else parts)
-
-
-def compare_files(old: Path, new: Path) -> str:
-    """`compare` of two files. Raises: DataError, OSError."""
-    return compare(read_results(old), read_results(new))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.bench import baselines
-from hh_fast.bench.input_race import GENERATOR, STOCK, InputPath
+from hh_fast.bench.input_race import GENERATOR, OWN, STOCK, Epochs, InputPath, input_paths
 from hh_fast.bench.results import Fairness
 from hh_fast.bench.statistics import describe_failure
 from hh_fast.bench.workload import Workload
@@ -57,7 +57,7 @@ class _Kind:
 
     def compared(self, path: InputPath) -> str:
         """`exact`, or where a reader does otherwise by design: `turned`, `resized` by another interpolation, `decoded`."""
-        if path.is_own:
+        if path.name.startswith("hh_fast"):
             return "exact"
         if self.turned:
             return "turned"
@@ -72,19 +72,16 @@ def _kind(path: str, image_size: tuple[int, int]) -> _Kind:
         return _Kind(image.format in LOSSLESS, image.size != image_size[::-1], turned)
 
 
-def _batches(path: InputPath, workload: Workload) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """In the files' order: float32 images with values 0 to 255 (scaling and back errs by under 1e-4), int64 labels."""
-    for images, labels in path.open(workload, shuffle=False)(0, 1):
-        yield (
-            np.asarray(images).astype(np.float32) * np.float32(path.to_uint8_scale),
-            np.asarray(labels).reshape(-1).astype(np.int64),
-        )
+def _batches(epochs: Epochs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One epoch's images as they are, and int64 labels (batch,), in the files' order."""
+    for images, labels in epochs(0, 1):
+        yield np.asarray(images), np.asarray(labels).reshape(-1).astype(np.int64)
 
 
-def _compare_path(
-    path: InputPath, reference: InputPath, workload: Workload, kinds: Sequence[_Kind]
+def _path_differences(
+    path: InputPath, reference: Epochs, workload: Workload, kinds: Sequence[_Kind]
 ) -> dict[str, _Differences]:
-    """Differences by kind of file.
+    """Those between the path's images and the reference's, by kind of file.
 
     Raises:
         CheckError: labels differ, or pixels that must not.
@@ -93,8 +90,9 @@ def _compare_path(
     files = workload.files
     found = {"decoded": _Differences(), "resized": _Differences(), "turned": _Differences()}
     position = 0
-    others = _batches(reference, workload)
-    for images, labels in _batches(path, workload):
+    others = _batches(reference)
+    scale = np.float32(path.to_uint8_scale)  # to 0..1 and back errs by under 1e-4
+    for images, labels in _batches(path.open(workload, shuffle=False)):
         expected, expected_labels = next(others, (np.zeros(0), np.zeros(0)))
         if images.shape != expected.shape:
             raise ValueError(f"it yields others {OTHER_IMAGES.format(len(files))}")
@@ -102,7 +100,7 @@ def _compare_path(
             file = str(Path(files[position + i]).resolve())
             if labels[i] != expected_labels[i]:
                 raise CheckError(f"{file}: {path.name} gives it label {labels[i]}, hh_fast {expected_labels[i]}")
-            difference = np.abs(np.rint(images[i]) - expected[i])
+            difference = np.abs(np.rint(images[i] * scale) - expected[i])
             kind = kinds[position + i].compared(path)
             if kind != "exact":
                 found[kind].add(difference)
@@ -165,10 +163,10 @@ def check_augmentation(workload: Workload) -> str:
     )
 
 
-def check(paths: Sequence[InputPath], reference: InputPath, workload: Workload) -> Fairness:
-    """Compares each path with `reference` on all files of the workload; called in a measuring process.
+def check(paths: Sequence[InputPath], workload: Workload) -> Fairness:
+    """Compares each path with hh_fast's on all files of the workload; called in a measuring process.
 
-    Pixels of lossless files must be equal (after rounding to uint8), but where `ImageDataGenerator` resizes; those of JPEG
+    That must not be forked any more, so paths by several processes, which read as those by threads do, are left out. Pixels of lossless files must be equal (after rounding to uint8), but where `ImageDataGenerator` resizes; those of JPEG
     files may differ as decoders do.
 
     Raises:
@@ -177,9 +175,10 @@ def check(paths: Sequence[InputPath], reference: InputPath, workload: Workload) 
     kinds = [_kind(file, workload.data.image_size) for file in workload.files]
     failed: dict[str, str] = {}
     remarks: dict[str, None] = {}  # two ways of one reader say the same
-    for path in paths:
+    [reference] = [path.open(workload, shuffle=False) for path in input_paths() if path.name == OWN]
+    for path in (path for path in paths if not path.name.endswith("processes")):
         try:
-            found = _compare_path(path, reference, workload, kinds)
+            found = _path_differences(path, reference, workload, kinds)
         except CheckError:
             raise
         except Exception as e:  # a path that cannot read these files does not take part

@@ -5,15 +5,15 @@ All read the same folder, in batches of one size, and yield every image once an 
 none drops a remainder.
 """
 
+import contextlib
 import dataclasses
 import errno
 import functools
+import itertools
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hh_fast.bench import baselines
@@ -22,7 +22,7 @@ from hh_fast.bench.isolate import isolated
 from hh_fast.bench.results import InputFigures
 from hh_fast.bench.statistics import Claim, Rate, Variant
 from hh_fast.bench.workload import Workload
-from hh_fast.data.load import Split, load_data
+from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
 from hh_fast.io.cores import num_cores
 from hh_fast.io.memory import PeakMemory
@@ -51,109 +51,69 @@ CLAIMS = (
 
 @dataclasses.dataclass(frozen=True)
 class InputPath:
-    """One way of reading. `yields`: the dtype and range of its images; `by_pillow`: decoded and resized by Pillow; `level`: raced from it on.
+    """One way of reading. `by_pillow`: decoded and resized by Pillow, as `ImageDataGenerator` does; `level`: raced from it on.
 
     Where `shuffle` is false, `open(workload, shuffle=...)` gives the images in the order of the file names.
     """
 
     name: str
-    yields: str
     open: Callable[..., Epochs]
     by_pillow: bool = False
     level: int = QUICK
 
     @property
-    def is_own(self) -> bool:
-        return self.name.startswith("hh_fast")
-
-    @property
     def to_uint8_scale(self) -> float:
-        """What brings its values to 0..255."""
-        return 255.0 if self.yields.endswith("to 1") else 1.0
+        """What brings its values to 0..255: `ImageDataGenerator` gives 0 to 1."""
+        return 255.0 if self.by_pillow else 1.0
 
 
-def _generator(workload: Workload, *, shuffle: bool = True, **how: Any) -> Epochs:
-    data, batch_size = workload.data, workload.train.batch_size
-    options: dict[str, Any] = {
-        "image_size": data.image_size,
-        "batch_size": batch_size,
-        "shuffle": shuffle,
-        "seed": data.seed,
-    }
-    iterator = baselines.generator(workload.train_dir, **options, **how)
-
-    def epochs(_: int, num_epochs: int) -> Iterator[Batch]:
-        for _ in range(num_epochs):
-            yield from baselines.generator_batches(iterator)
-
-    return epochs
+def _repeated(epoch: Callable[[], Iterable[Batch]]) -> Epochs:
+    return lambda _, num_epochs: itertools.chain.from_iterable(epoch() for _ in range(num_epochs))
 
 
-def _stock(workload: Workload, *, shuffle: bool = True, **how: Any) -> Epochs:
-    data, batch_size = workload.data, workload.train.batch_size
-    options: dict[str, Any] = {
-        "image_size": data.image_size,
-        "batch_size": batch_size,
-        "shuffle": shuffle,
-        "seed": data.seed,
-    }
-    dataset = baselines.stock_dataset(workload.train_dir, **options, **how)
-
-    def epochs(_: int, num_epochs: int) -> Iterator[Batch]:
-        for _ in range(num_epochs):
-            yield from dataset
-
-    return epochs
+def _generator(workload: Workload, **how: Any) -> Epochs:
+    iterator = baselines.generator(**workload.train_reader, **how)
+    return _repeated(lambda: baselines.generator_batches(iterator))
 
 
-def _own_split(workload: Workload, cache: str, cache_dir: Path) -> Split:
-    changes: dict[str, Any] = {
-        "validation_dir": None,
-        "validation_split": 0.0,
-        "cache": cache,
-        "cache_dir": str(cache_dir),
-    }
-    return load_data(dataclasses.replace(workload.data, **changes)).train
+def _stock(workload: Workload, **how: Any) -> Epochs:
+    dataset = baselines.stock_dataset(**workload.train_reader, **how)
+    return _repeated(lambda: dataset)
 
 
 def _own(workload: Workload, *, shuffle: bool = True, cache: str = "memory", second_run: bool = False) -> Epochs:
     """This package's input; a `second_run` finds the disk cache that an earlier one left."""
-    if second_run:
-        split = _own_split(workload, cache, workload.train_dir.with_name("kept"))
-    else:
-        cache_dir = Path(tempfile.mkdtemp(prefix="cache-", dir=workload.train_dir.parent))
-        try:
-            split = _own_split(
-                workload, cache, cache_dir
-            )  # what it mapped of the cache stays readable without its name
-        finally:
-            shutil.rmtree(cache_dir)
-    options: dict[str, Any] = {"batch_size": workload.train.batch_size}
+    around, train_only = workload.train_dir.parent, workload.on(workload.train_dir, None).data
+    kept = contextlib.nullcontext(str(around / "kept"))
+    # What is mapped of a cache stays readable without its name.
+    with kept if second_run else tempfile.TemporaryDirectory(prefix="cache-", dir=around) as cache_dir:
+        split = load_data(dataclasses.replace(train_only, cache=cache, cache_dir=cache_dir)).train
+    batch_size, seed = workload.train.batch_size, workload.data.seed
     if not shuffle:
-        return lambda first, num: eval_batches(split, **options)  # noqa: ARG005
-    seed = workload.data.seed
-    return lambda first, num: train_batches(split, seed=seed, first_epoch=first, epochs=first + num, **options)
+        return _repeated(lambda: eval_batches(split, batch_size=batch_size))
+    return lambda first, num: train_batches(
+        split, batch_size=batch_size, seed=seed, first_epoch=first, epochs=first + num
+    )
 
 
 def input_paths(level: int = PUBLISHED) -> list[InputPath]:
     """The paths that are raced at this level, in the order of the tables."""
     cores = max(2, num_cores())
-    unit, levels, whole = "float32, 0 to 1", "float32, 0 to 255", "uint8, 0 to 255"
     threads = functools.partial(_generator, workers=cores)
     processes = functools.partial(_generator, workers=cores, use_multiprocessing=True)
     cached = functools.partial(_stock, cache=True, prefetch=True)
     second = functools.partial(_own, cache="disk", second_run=True)
     paths = [
-        InputPath(GENERATOR, unit, _generator, by_pillow=True),
-        InputPath(f"{GENERATOR}, {cores} threads", unit, threads, by_pillow=True, level=RACED),
-        InputPath(f"{GENERATOR}, {cores} processes", unit, processes, by_pillow=True, level=PUBLISHED),
-        InputPath(STOCK, levels, _stock),
-        InputPath(f"{STOCK}, prefetch", levels, functools.partial(_stock, prefetch=True), level=PUBLISHED),
-        InputPath(f"{STOCK}, cache, prefetch", levels, cached),
-        InputPath(OWN, whole, _own),
-        InputPath("hh_fast, disk", whole, functools.partial(_own, cache="disk")),
-        InputPath("hh_fast, disk, second run", whole, second, level=RACED),
-        InputPath("hh_fast, none", whole, functools.partial(_own, cache="none"), level=RACED),
+        InputPath(GENERATOR, _generator, by_pillow=True),
+        InputPath(f"{GENERATOR}, {cores} threads", threads, by_pillow=True, level=RACED),
+        InputPath(f"{GENERATOR}, {cores} processes", processes, by_pillow=True, level=PUBLISHED),
+        InputPath(STOCK, _stock),
+        InputPath(f"{STOCK}, prefetch", functools.partial(_stock, prefetch=True), level=PUBLISHED),
+        InputPath(f"{STOCK}, cache, prefetch", cached),
+        InputPath(OWN, _own),
+        InputPath("hh_fast, disk", functools.partial(_own, cache="disk")),
+        InputPath("hh_fast, disk, second run", second, level=RACED),
+        InputPath("hh_fast, none", functools.partial(_own, cache="none"), level=RACED),
     ]
     return [path for path in paths if path.level <= level]
 

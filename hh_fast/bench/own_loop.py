@@ -1,5 +1,6 @@
 """hh_fast's own step and loop, as the races need them: the one module of the bench that knows how a training is put together."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def train(workload: Workload, folder: Path, callbacks: Sequence[keras.callbacks.
     Returns:
         Of each epoch, the share of its steps' time that was waited for input.
     """
-    data = load_data(workload.on_cache(folder).data)
+    data = load_data(dataclasses.replace(workload.data, cache_dir=str(folder)))
     trainer = _trainer(workload)
 
     def save(progress: checkpoint.Progress, _is_best: bool) -> None:

@@ -38,11 +38,10 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One way of doing the work: `run` does it once and returns its figures; `expected_s` is for the progress bar."""
+    """One way of doing the work: `run` does it once and returns its figures."""
 
     name: str
     run: Callable[[], Any]
-    expected_s: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,22 +128,21 @@ def describe_failure(error: BaseException) -> str:
 
 
 def run_in_turn(
-    variants: Sequence[Variant], *, repeats: int, on_progress: Callable[[str, float], None] | None = None
+    variants: Sequence[Variant], *, repeats: int, on_progress: Callable[[str], None]
 ) -> tuple[Outcome[Any], ...]:
     """Each variant's outcome, after `repeats` rounds.
 
-    A variant that raises is reported as failed and not run again; the others go on. `on_progress(name, expected_s)` is
-    called before each run.
+    A variant that raises is reported as failed and not run again; the others go on. `on_progress(name)` is called before
+    each run.
     """
     figures: dict[str, list[Any]] = {variant.name: [] for variant in variants}
     failures: dict[str, str] = {}
     for repeat in range(repeats):
-        start = repeat % len(variants) if variants else 0
+        start = repeat % len(variants)
         for variant in [*variants[start:], *variants[:start]]:
             if variant.name in failures:
                 continue
-            if on_progress:
-                on_progress(variant.name, variant.expected_s)
+            on_progress(variant.name)
             gc.collect()  # what the last variant left must not be paid for in this one's time
             try:
                 figures[variant.name].append(variant.run())

@@ -72,28 +72,20 @@ class Feed:
 
 
 def _generator_feed(workload: Workload, augment: bool) -> Feed:
-    data, train = workload.data, workload.train
-    options: dict[str, Any] = {
-        "image_size": data.image_size,
-        "seed": data.seed,
-        "categorical": workload.head == "softmax",
-    }
-    held_out = {"batch_size": train.validation_batch_size, "shuffle": False, **options}
-    batches = baselines.generator(workload.train_dir, batch_size=train.batch_size, augment=augment, **options)
-    validation = baselines.generator(data.validation_dir, **held_out) if data.validation_dir else None
+    held_out, categorical = workload.validation_reader, workload.head == "softmax"
+    batches = baselines.generator(**workload.train_reader, categorical=categorical, augment=augment)
+    validation = baselines.generator(**held_out, categorical=categorical) if held_out else None
     return Feed(batches, validation, {"steps_per_epoch": len(batches)})
 
 
 def _stock_feed(workload: Workload, augment: bool) -> Feed:
     """As TensorFlow's tutorial on loading images feeds `fit`; what its layers do at random is part of the model."""
-    data, train = workload.data, workload.train
-    options: dict[str, Any] = {"image_size": data.image_size, "seed": data.seed, "cache": True}
-    batches = baselines.stock_dataset(workload.train_dir, batch_size=train.batch_size, **options)
-    held_out = {"batch_size": train.validation_batch_size, "shuffle": False, "prefetch": True, **options}
-    layers = baselines.augmentation_layers(data.seed) if augment else []
+    held_out = workload.validation_reader
+    batches = baselines.stock_dataset(**workload.train_reader, cache=True)
+    layers = baselines.augmentation_layers(workload.data.seed) if augment else []
     return Feed(
         batches.shuffle(baselines.SHUFFLE_BUFFER).prefetch(baselines.AUTOTUNE),
-        baselines.stock_dataset(data.validation_dir, **held_out) if data.validation_dir else None,
+        baselines.stock_dataset(**held_out, cache=True, prefetch=True) if held_out else None,
         {"shuffle": False},  # the data set does
         (*layers, keras.layers.Rescaling(1 / 255)),
     )
@@ -101,15 +93,12 @@ def _stock_feed(workload: Workload, augment: bool) -> Feed:
 
 def _own_data_feed(workload: Workload, augment: bool) -> Feed:
     """As its users put this package's data set under their own `fit`."""
-    data, train = workload.data, workload.train
+    held_out = workload.validation_reader
+    make = functools.partial(image_dataset_from_directory, cache="memory", dtype="uint8", verbose=False)
     augmentation = Augmentation(**baselines.AUGMENTATION) if augment else None
-    options: dict[str, Any] = {"image_size": data.image_size, "seed": data.seed, "cache": "memory", "verbose": False}
-    held_out = {"batch_size": train.validation_batch_size, "shuffle": False, **options}
     return Feed(
-        image_dataset_from_directory(
-            workload.train_dir, batch_size=train.batch_size, dtype="uint8", augment=augmentation, **options
-        ),
-        image_dataset_from_directory(data.validation_dir, dtype="uint8", **held_out) if data.validation_dir else None,
+        make(**workload.train_reader, augment=augmentation),
+        make(**held_out) if held_out else None,
         {"shuffle": False},
         (keras.layers.Rescaling(1 / 255),),
     )
@@ -259,7 +248,7 @@ def training_claims(arms: Sequence[Arm], precision: str) -> list[Claim]:
         for what, figure in (("steady-state epoch", "steady_epoch_s"), ("training time", "wall_s"))
         for above, below in dict.fromkeys(pairs)
     ]
-    for arm in arms:
+    for arm in (arm for arm in arms if not arm.augment):  # no bound augments
         bounds = {
             "synthetic bound": resident_name(arm.method, arm.precision),
             "matrix product": matrix_name(arm.precision),

@@ -37,27 +37,36 @@ class Workload:
     def head(self) -> str:
         return choose_head(self.train.head, self.num_classes)
 
+    @property
+    def train_reader(self) -> dict[str, Any]:
+        """What every reader of the images to train on is told."""
+        data = self.data
+        return {
+            "directory": self.train_dir,
+            "image_size": data.image_size,
+            "batch_size": self.train.batch_size,
+            "seed": data.seed,
+        }
+
+    @property
+    def validation_reader(self) -> dict[str, Any] | None:
+        """The same of those to validate on, in their order; None where there are none."""
+        directory, batch_size = self.data.validation_dir, self.train.validation_batch_size
+        changes = {"directory": directory, "batch_size": batch_size, "shuffle": False}
+        return {**self.train_reader, **changes} if directory else None
+
     def initial_weights(self) -> list[np.ndarray]:
         """What every arm starts from, float32."""
         return self.model("float32").get_weights()
 
     def model(self, dtype: str) -> keras.Sequential:
         """The CNN in stock Keras layers, on uint8 or float (batch, height, width, 3) with values 0 to 255."""
-        options: dict[str, Any] = {
-            "num_classes": self.num_classes,
-            "head": self.head,
-            "seed": self.data.seed,
-            "dtype": dtype,
-        }
-        return build_model(self.data.image_size, **options)
+        data = self.data
+        return build_model(data.image_size, num_classes=self.num_classes, head=self.head, seed=data.seed, dtype=dtype)
 
     def changed(self, **train: Any) -> "Workload":
         """The same with other training settings."""
         return dataclasses.replace(self, train=dataclasses.replace(self.train, **train))
-
-    def on_cache(self, cache_dir: Path) -> "Workload":
-        """The same with another cache folder."""
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, cache_dir=str(cache_dir)))
 
     def on(self, train_dir: Path, validation_dir: Path | None) -> "Workload":
         """The same on other folders."""

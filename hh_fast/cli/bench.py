@@ -21,9 +21,10 @@ def _compare(arguments: Sequence[str]) -> None:
         raise UsageError(
             f"`compare` must be given two results.json, the older first. Received: {len(arguments)} arguments"
         )
-    from hh_fast.bench.comparison import compare_files
+    from hh_fast.bench.comparison import compare
+    from hh_fast.bench.results import read_results
 
-    print(compare_files(Path(arguments[0]), Path(arguments[1])))
+    print(compare(*(read_results(Path(path)) for path in arguments)))
 
 
 def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequence[str]) -> None:
