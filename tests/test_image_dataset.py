@@ -19,7 +19,7 @@ import hh_fast
 from hh_fast.data import image_dataset
 from hh_fast.data.augmenter import Augmenter
 from hh_fast.data.image_form import INTERPOLATIONS
-from hh_fast.data.keras_arguments import CHANNELS
+from hh_fast.data.keras_rules import CHANNELS
 from hh_fast.data.pipeline import order
 from hh_fast.errors import DataError, UsageError
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hh_fast.data.headers import format_and_size
-from hh_fast.data.keras_listing import list_as_keras
+from hh_fast.data.keras_rules import list_as_keras
 from hh_fast.data.scan import (
     describe_left_out,
     fingerprint,

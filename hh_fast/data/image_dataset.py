@@ -17,8 +17,15 @@ from hh_fast.augmentation import Augmentation
 from hh_fast.config import CACHES, DataConfig, default_cache_dir
 from hh_fast.data.engine import no_autograph
 from hh_fast.data.index import index_path, scan_changed
-from hh_fast.data.keras_arguments import check_labels, check_split, make_form, require, require_one_of
-from hh_fast.data.keras_listing import keras_subsets, list_as_keras
+from hh_fast.data.keras_rules import (
+    check_labels,
+    check_split,
+    keras_subsets,
+    list_as_keras,
+    make_form,
+    require,
+    require_one_of,
+)
 from hh_fast.data.listing import Listing
 from hh_fast.data.load import Split, decode_listings
 from hh_fast.data.pipeline import make_augmenter, order, with_images

@@ -8,7 +8,7 @@ import numpy as np
 
 from hh_fast.data.scan import ImageFile, list_images
 from hh_fast.data.sources import Source
-from hh_fast.data.split import hold_out, why_not_split
+from hh_fast.data.split import hold_out
 from hh_fast.errors import DataError
 
 
@@ -88,7 +88,14 @@ def hold_out_share(train: Listing, share: float, seed: int) -> list[Listing]:
     """
     if share == 0:
         return [train]
-    if why := why_not_split(train.labels, train.contents(), [train.directory / name for name in train.class_names]):
-        raise DataError(f"{why}: add images, or give --validation_split=0")
-    kept, held = hold_out(train.labels, train.contents(), share, seed)
+    contents = train.contents()
+    for label, name in enumerate(train.class_names):
+        of_class = [contents[i] for i in np.flatnonzero(train.labels == label)]
+        if len(set(of_class)) < 2:
+            what = "one image" if len(of_class) == 1 else f"{len(of_class)} copies of one image"
+            raise DataError(
+                f"{what} in {train.directory / name}, and none is left to train on when one is held out for validation:"
+                " add images, or give --validation_split=0"
+            )
+    kept, held = hold_out(train.labels, contents, share, seed)
     return [train.part("train", kept), train.part("validation", held)]

@@ -6,16 +6,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 
-def why_not_split(labels: np.ndarray, contents: Sequence[Hashable], folders: Sequence[object]) -> str | None:
-    """Why no image of some class can be held out, or None. `folders` are the classes'; see `hold_out` for the others."""
-    for label, folder in enumerate(folders):
-        of_class = [contents[i] for i in np.flatnonzero(labels == label).tolist()]
-        if len(set(of_class)) < 2:
-            what = "one image" if len(of_class) == 1 else f"{len(of_class)} copies of one image"
-            return f"{what} in {folder}, and none is left to train on when one is held out for validation"
-    return None
-
-
 def hold_out(
     labels: np.ndarray, contents: Sequence[Hashable], share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
