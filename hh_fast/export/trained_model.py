@@ -72,14 +72,12 @@ def _read_run(run_dir: Path) -> RunConfig:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
     missing = [name for name in (RUN_CONFIG, HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
-    if missing:
+    config = None if missing else read_config(run_dir)
+    if config is None:
         raise DataError(
-            f"{run_dir} is not a finished run, it has no {missing[0]}: let bin/train --run_dir={run_dir} finish it"
+            f"{run_dir} is not a finished run, it has no {(missing or [RUN_CONFIG])[0]}: let bin/train --run_dir={run_dir} finish it"
             + (f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else "")
         )
-    config = read_config(run_dir)
-    if config is None:
-        raise DataError(f"{run_dir / RUN_CONFIG} has just been removed: train again, or copy the run folder again")
     return config
 
 
