@@ -23,7 +23,7 @@ LIVES_S = (0.35, 1.5, 5.5)
 NAMES = {True: "tf.data's autotuner", False: "no autotuner"}
 
 
-def measure(tuned: bool, life_s: float, repeats: int) -> IteratorFigures:
+def shutdown_seconds(tuned: bool, life_s: float, repeats: int) -> IteratorFigures:
     """Seconds that each of `repeats` iterators took to end, after `life_s` seconds of use."""
     size = tf.data.AUTOTUNE if tuned else 2
     dataset = tf.data.Dataset.range(1 << 60).map(lambda i: i + 1, num_parallel_calls=size).prefetch(size)
@@ -51,7 +51,7 @@ def main() -> int:
     for life_s, tuned in itertools.product(LIVES_S, NAMES):
         name = NAMES[tuned]
         benchlib.show(f"{name}, {life_s} s")
-        found[name].append(in_process(measure, tuned, life_s, arguments.repeats))
+        found[name].append(in_process(shutdown_seconds, tuned, life_s, arguments.repeats))
     outcomes = [Outcome(name, tuple(figures)) for name, figures in found.items()]
     benchlib.write(arguments.output, outcomes, repeats=arguments.repeats)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-from published import RESULTS, GpuSetting, Published
+from published import RESULTS, GpuStep, Published
 
 import hh_fast.bench.preload  # noqa: F401  # TensorFlow, without the lines that it prints
 from hh_fast.bench import machine
@@ -82,7 +82,7 @@ def write(
     outcomes: Sequence[Outcome[Any]],
     *,
     bounds: Sequence[Outcome[Any]] = (),
-    steps: Sequence[GpuSetting] = (),
+    steps: Sequence[GpuStep] = (),
     claims: Sequence[Claim] = (),
     data: Any = None,
     **settings: int | str,

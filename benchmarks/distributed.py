@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from published import RESULTS
 from scaling_model import exchanged_bytes, report
 
 from hh_fast.cli.launch import free_addresses
 from hh_fast.io.files import write_json
 from hh_fast.io.quiet import import_tensorflow
 
-RESULTS = Path(__file__).resolve().parent / "results"
 KINDS = ("single", "mirrored", "multi_worker")
 WARM_UP = 2
 

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from published import RESULTS
+
+from hh_fast.io.files import write_json
 from hh_fast.io.quiet import import_tensorflow
 from hh_fast.io.typed_json import to_json
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "plain"
 TIMED = ("float32", "int8", "dynamic", "float16")
 
@@ -200,15 +202,14 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run_dir", default="runs/sample")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "export.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "export.json")
     parser.add_argument("--repeats", type=int, default=7, help="rounds in which the files take turns")
     parser.add_argument("--many", type=int, default=20_000, help="images in the folder for memory")
     parser.add_argument("--image", help="image to predict on; default: the run's first validation image")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         result = measure(options, Path(scratch))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(options.output, result)
     for line in result["figures"]:
         print(
             f"{line['figure']:<42} {line['value']:10.4f}   target {line['target']:<6} {'yes' if line['holds'] else 'NO'}"

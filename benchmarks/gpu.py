@@ -15,7 +15,7 @@ from typing import Any
 
 import benchlib
 import tensorflow as tf
-from published import GpuSetting
+from published import GpuStep
 
 from hh_fast.bench import own_loop
 from hh_fast.bench.bounds import resident_batch
@@ -40,35 +40,35 @@ def on_device(batches: Iterator[Any]) -> Iterator[Any]:
         yield copied
 
 
-def measure(setting: GpuSetting, workload: Workload) -> GpuSetting:
-    """The setting's figures; called in a measuring process."""
-    jit_compile = "true" if setting.jit_compile else "false"
-    on = workload.changed(precision=setting.precision, jit_compile=jit_compile, batch_size=setting.batch_size)
+def measure_step(wanted: GpuStep, workload: Workload) -> GpuStep:
+    """`wanted` with its figures; called in a measuring process."""
+    jit_compile = "true" if wanted.jit_compile else "false"
+    on = workload.changed(precision=wanted.precision, jit_compile=jit_compile, batch_size=wanted.batch_size)
     step = own_loop.make_step(on)
     resident = next(on_device(iter([resident_batch(on)])))
     step(*resident)
     bound, _ = turn(step, itertools.repeat(resident))
     measured, wait = turn(step, on_device(batches_of(on, "memory")))
     return dataclasses.replace(
-        setting, images_per_s=measured.images_per_s, resident_images_per_s=bound.images_per_s, input_wait=wait
+        wanted, images_per_s=measured.images_per_s, resident_images_per_s=bound.images_per_s, input_wait=wait
     )
 
 
-def tried(setting: GpuSetting, workload: Workload) -> GpuSetting:
-    """The setting's figures, or why it failed."""
-    benchlib.show(f"{setting.precision}, {'XLA' if setting.jit_compile else 'no XLA'}, batch {setting.batch_size}")
+def tried(wanted: GpuStep, workload: Workload) -> GpuStep:
+    """`wanted` with its figures, or why it failed."""
+    benchlib.show(f"{wanted.precision}, {'XLA' if wanted.jit_compile else 'no XLA'}, batch {wanted.batch_size}")
     try:
-        measured: GpuSetting = in_process(measure, setting, workload, use_gpu=True)
+        measured: GpuStep = in_process(measure_step, wanted, workload, use_gpu=True)
     except Exception as e:  # a precision that the GPU lacks, or a batch that its memory does
-        return dataclasses.replace(setting, failure=describe_failure(e))
+        return dataclasses.replace(wanted, failure=describe_failure(e))
     return measured
 
 
-def larger_batches(first: GpuSetting, workload: Workload, most: int) -> Iterator[GpuSetting]:
+def larger_batches(first: GpuStep, workload: Workload, most: int) -> Iterator[GpuStep]:
     """Twice the batch size until one fails, up to `most` and to the number of images."""
     size = 2 * first.batch_size
     while size <= min(most, len(workload.files)):
-        yield (found := tried(GpuSetting(first.precision, first.jit_compile, size), workload))
+        yield (found := tried(GpuStep(first.precision, first.jit_compile, size), workload))
         if found.failure:
             return
         size *= 2
@@ -84,7 +84,7 @@ def main() -> int:
     precision = str(in_process(own_loop.chosen_precision, train, use_gpu=True))
     with benchlib.whole_workload(benchlib.data_config(arguments, cache="memory"), train) as (workload, data):
         kinds = itertools.product(PRECISIONS, (False, True))
-        steps = [tried(GpuSetting(*kind, arguments.batch_size), workload) for kind in kinds]
+        steps = [tried(GpuStep(*kind, arguments.batch_size), workload) for kind in kinds]
         sound = [step for step in steps if step.images_per_s is not None]
         if sound:
             fastest = max(sound, key=lambda step: step.images_per_s or 0.0)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class GpuSetting:
+class GpuStep:
     """A training step's settings on a GPU, and what came of them, or why it failed; `share`: of the synthetic bound.
 
     `input_wait` holds the copy of each batch to the device.
@@ -46,7 +46,7 @@ class Published(Generic[F]):
     settings: dict[str, int | str]
     outcomes: tuple[Outcome[F], ...]
     bounds: tuple[Outcome[StepFigures], ...] = ()
-    steps: tuple[GpuSetting, ...] = ()
+    steps: tuple[GpuStep, ...] = ()
     data: DataSummary | None = None
     ratios: tuple[Ratio, ...] = ()
 

@@ -1,7 +1,7 @@
 import gpu
 import numpy as np
 import pytest
-from published import GpuSetting
+from published import GpuStep
 
 from hh_fast.bench.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
@@ -15,8 +15,8 @@ def workload(make_images, tmp_path):
 
 
 def test_a_setting_is_measured_on_a_resident_batch_and_on_real_input(workload):
-    setting = GpuSetting("float32", False, 4)
-    found = gpu.measure(setting, workload)
+    wanted = GpuStep("float32", False, 4)
+    found = gpu.measure_step(wanted, workload)
     assert (found.precision, found.jit_compile, found.batch_size, found.failure) == ("float32", False, 4, None)
     assert found.share == found.images_per_s / found.resident_images_per_s > 0
     assert 0 < found.input_wait < 1
@@ -35,12 +35,12 @@ def test_batches_are_copied_to_the_device_as_they_are():
     [(1024, 64, [4, 8]), (4, 64, [4]), (1024, 4, [4]), (2, 64, [])],
 )
 def test_batches_grow_until_one_fails_or_there_are_no_more_images(workload, monkeypatch, most, failing, sizes):
-    def tried(setting, _):
-        failure = "OOM" if setting.batch_size >= failing else None
-        return GpuSetting(setting.precision, setting.jit_compile, setting.batch_size, failure=failure)
+    def tried(wanted, _):
+        failure = "OOM" if wanted.batch_size >= failing else None
+        return GpuStep(wanted.precision, wanted.jit_compile, wanted.batch_size, failure=failure)
 
     monkeypatch.setattr(gpu, "tried", tried)
-    found = list(gpu.larger_batches(GpuSetting("float32", True, 2), workload, most))
+    found = list(gpu.larger_batches(GpuStep("float32", True, 2), workload, most))
     assert [one.batch_size for one in found] == sizes
     assert all(one.jit_compile for one in found)
 
@@ -50,4 +50,4 @@ def test_a_setting_that_fails_says_why(workload, monkeypatch):
         raise MemoryError("no\nroom")
 
     monkeypatch.setattr(gpu, "in_process", fails)
-    assert gpu.tried(GpuSetting("float32", False, 4), workload).failure == "MemoryError: no room"
+    assert gpu.tried(GpuStep("float32", False, 4), workload).failure == "MemoryError: no room"

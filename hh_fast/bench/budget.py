@@ -21,7 +21,7 @@ START_S, TRACE_S, STEADY_S, BOUND_S = 0.6, 2.0, 1.0, 3.5
 FORWARD = 1 / 3
 # What `ImageDataGenerator` takes to read and augment an image, as a multiple of reading it.
 AUGMENTING = 7
-NUM_FILES, BATCH, MIN_STEP_S = 64, 32, 0.3
+NUM_FILES, BATCH, MIN_STEP_S = 64, 16, 0.3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,28 +35,28 @@ def from_json(kind: type[T], value: Any) -> T:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if dataclasses.is_dataclass(origin):
-        return _read_dataclass(origin, arguments, value, where)
-    if origin in (typing.Union, types.UnionType):
+    bare_kind, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if dataclasses.is_dataclass(bare_kind):
+        return _read_dataclass(bare_kind, arguments, value, where)
+    if bare_kind in (typing.Union, types.UnionType):
         kinds = [one for one in arguments if one is not type(None)]
         if value is None and len(kinds) < len(arguments):
             return None
         return _read_one_of(kinds, value, where)
-    if origin is tuple and arguments and isinstance(value, list):
+    if bare_kind is tuple and arguments and isinstance(value, list):
         kinds = list(arguments[:1] * len(value) if arguments[-1] is ... else arguments)
         if len(kinds) == len(value):
             return tuple(
                 _read(one, item, f"{where}[{i}]") for i, (one, item) in enumerate(zip(kinds, value, strict=True))
             )
-    if origin is dict and isinstance(value, dict):
+    if bare_kind is dict and isinstance(value, dict):
         return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     scalar = (int, float) if kind is float else kind
     if kind is Any or (
         isinstance(kind, type) and isinstance(value, scalar) and (kind is bool or not isinstance(value, bool))
     ):
         return value
-    raise ValueError(f"`{where.lstrip('.')}` must be {NAMES.get(origin, 'another value')}. Received: {value!s:.80}")
+    raise ValueError(f"`{where.lstrip('.')}` must be {NAMES.get(bare_kind, 'another value')}. Received: {value!s:.80}")
 
 
 def _read_one_of(kinds: list[Any], value: Any, where: str) -> Any:
