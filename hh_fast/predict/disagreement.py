@@ -95,6 +95,6 @@ def draw(comparison: Comparison, read: Callable[[str], np.ndarray], path: Path) 
         ["\n".join([shortened(Path(image.path).name), *image.verdicts()]) for image in worst],
         [image.classes[0] != image.classes[1] for image in worst],
         path,
-        heading=f"Upper: {upper}   Lower: {lower}\nsame class on {comparison.agreement:.2%} of"
+        heading=f"Upper: {upper} | Lower: {lower}\nsame class on {comparison.agreement:.2%} of"
         f" {comparison.num_images} images",
     )
