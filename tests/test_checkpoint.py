@@ -21,8 +21,20 @@ def named(**values: float) -> list[keras.Variable]:
 
 
 def progress(epoch: int, step: int) -> Progress:
-    rows = [{"epoch": i + 1, "loss": 0.1 * i} for i in range(epoch)]
-    return Progress(epoch, step, rows, (0.5, -0.1), 1)
+    return Progress(epoch, step, [{"epoch": i + 1, "loss": 0.1 * i} for i in range(epoch)])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "best_epoch"),
+    [((), (), 0), ((0.5, 0.7, 0.6), (1, 2, 0), 2), ((0.5, 0.7, 0.7, 0.7), (0, 2, 1, 1), 3)],
+)
+@pytest.mark.parametrize("prefix", ["", "val_"])
+def test_the_best_epoch_is_the_first_of_best_accuracy_then_loss(
+    accuracy: tuple[float, ...], loss: tuple[float, ...], best_epoch: int, prefix: str
+) -> None:
+    trained = {"accuracy": 0.0, "loss": 0.0}
+    rows = [trained | {f"{prefix}accuracy": a, f"{prefix}loss": b} for a, b in zip(accuracy, loss, strict=True)]
+    assert Progress(len(rows), 0, rows).best_epoch == best_epoch
 
 
 def test_there_and_back(tmp_path: Path) -> None:

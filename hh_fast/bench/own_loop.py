@@ -56,7 +56,7 @@ def train(workload: Workload, folder: Path, callbacks: Sequence[keras.callbacks.
     data = load_data(dataclasses.replace(workload.data, cache_dir=str(folder)))
     trainer = _trainer(workload)
 
-    def save(progress: checkpoint.Progress, _is_best: bool) -> None:
+    def save(progress: checkpoint.Progress) -> None:
         checkpoint.save(folder / "checkpoints", trainer.variables(), progress)
 
     loop = Loop(trainer, data, workload.train, seed=workload.data.seed, save=save, callbacks=callbacks)

@@ -31,17 +31,22 @@ _NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands: the next step is `step` of `epoch`, both from 0.
-
-    `history` holds one row a finished epoch. `best` is the best epoch's validation accuracy and loss (training's, where
-    there is no validation), and `best_epoch` its number.
-    """
+    """Where a run stands: the next step is `step` of `epoch`, both from 0; `history` holds one row a finished epoch."""
 
     epoch: int = 0
     step: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    best: tuple[float, float] | None = None
-    best_epoch: int | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, of the best validation accuracy, then loss (training's, where there is no validation); 0: none yet."""
+
+        def score(epoch: int) -> tuple[float, float]:
+            row = self.history[epoch - 1]
+            prefix = "val_" if "val_loss" in row else ""
+            return row[f"{prefix}accuracy"], -row[f"{prefix}loss"]
+
+        return max(range(1, len(self.history) + 1), key=score, default=0)
 
 
 def to_text(progress: Progress) -> str:
@@ -50,9 +55,7 @@ def to_text(progress: Progress) -> str:
 
 def from_text(text: str) -> Progress:
     """The progress that `to_text` wrote."""
-    state = json.loads(text)
-    best = state.pop("best")
-    return Progress(**state, best=tuple(best) if best else None)
+    return Progress(**json.loads(text))
 
 
 def _in_order(folder: Path) -> list[Path]:

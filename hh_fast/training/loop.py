@@ -105,8 +105,8 @@ def no_signals() -> contextlib.AbstractContextManager[Sequence[int]]:
 class Loop:
     """Trains `trainer` on `data` from where `progress` stands.
 
-    `save()` is called with the progress brought up to date, and whether it ends the best epoch so far: after each epoch, every
-    `checkpoint_every_steps`, and when a signal stops the run. None keeps nothing.
+    `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
+    signal stops the run. None keeps nothing.
     `shards` are given where this process has not all training images. `collect_signals` makes the list of the signals that
     have come, which the loop stops for in order; by default it leaves signals alone, and stops for a KeyboardInterrupt.
     """
@@ -119,7 +119,7 @@ class Loop:
         *,
         seed: int,
         progress: Progress | None = None,
-        save: Callable[[Progress, bool], None] | None = None,
+        save: Callable[[Progress], None] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         shards: Shards | None = None,
         collect_signals: CollectSignals = no_signals,
@@ -137,7 +137,7 @@ class Loop:
         self._rounds = EvaluationRounds(trainer.replicas, data.validation, size) if data.validation else None
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: Sequence[int] = ()
-        self._save = save or (lambda _progress, _is_best: None)
+        self._save = save or (lambda _: None)
         on_terminal = sys.stdout.isatty() and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
         shows = trainer.replicas.cluster.is_chief and (on_terminal or "ipykernel" in sys.modules)
         self._callbacks = keras.callbacks.CallbackList(
@@ -307,22 +307,17 @@ class Loop:
             100 * timing.wait_share,
             input_verdict(timing.wait_share, self._slowest_stage()),
         )
-        prefix = "val_" if validated else ""
-        score = (logs[f"{prefix}accuracy"], -logs[f"{prefix}loss"])
         self._require_finite_weights()
         progress.history.append(row)
-        is_best = progress.best is None or score > progress.best
-        if is_best:
-            progress.best, progress.best_epoch = score, progress.epoch + 1
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()
-        self._save(progress, is_best)
+        self._save(progress)
         if progress.epoch < self.config.epochs and self._is_done():
             logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", self._waited())
 
     def _save_sound(self) -> None:
         self._require_finite_weights()
-        self._save(self.progress, False)
+        self._save(self.progress)
 
     def _require_finite_weights(self) -> None:
         """A last update may have broken the weights, which only the next step's loss would show."""

@@ -338,8 +338,8 @@ def _train(session: _Session, collect_signals: CollectSignals) -> None:
     replicas.share_variables(trainer.variables())
     progress = checkpoint.from_text(replicas.gather_texts(checkpoint.to_text(progress))[0])
 
-    def save(now: Progress, is_best: bool) -> None:
-        if is_best:
+    def save(now: Progress) -> None:
+        if now.history and now.step == 0 and now.epoch == now.best_epoch:
             save_portable(trainer.model, run_dir / run_folder.BEST_MODEL)
         checkpoint.save(run_dir / run_folder.CHECKPOINTS, trainer.variables(), now)
         if now.history and now.step == 0:
@@ -379,7 +379,7 @@ def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: 
         chances = run_report.saved_probabilities(run_dir / run_folder.BEST_MODEL, data.validation)
         accuracy = float((chances.argmax(axis=1) == data.validation.labels).mean())
     num_images = data.train.num_images + (data.validation.num_images if data.validation else 0)
-    best_epoch = progress.best_epoch or 1
+    best_epoch = progress.best_epoch
     result = RunResult(
         best_epoch=best_epoch,
         val_accuracy=accuracy,
