@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
-from hh_fast.config import Config
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
@@ -28,10 +27,10 @@ FILES = (CURVES, CONFUSION, WORST, README)
 EVAL_BATCH = 32
 
 
-def command_line(program: str, *configs: Config) -> str:
-    """The command that asks for these configs: the flags that are not the default."""
-    words = [program]
-    for config in configs:
+def _command(run: RunConfig) -> str:
+    """The command that asks for this run: the flags that are not the default."""
+    words = ["bin/train"]
+    for config in (run.data, run.train):
         defaults = to_json(type(config)())
         for name, value in to_json(config).items():
             if value == defaults[name] or name == "overwrite":
@@ -101,7 +100,6 @@ def write_report(
     """
     draw_curves(history, run_dir / CURVES)
     last = result.last
-    command = command_line("bin/train", run.data, run.train)
     measured: list[list[str]] = [
         ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
         ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
@@ -123,7 +121,7 @@ def write_report(
         f"{data.train.num_images} training images ({data.source.name}), {run.num_validation} validation images,"
         f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
         "",
-        f"    {command}",
+        f"    {_command(run)}",
         "",
         *(
             _validation_part(run_dir, data.validation, data.class_names, result.best_epoch, chances)
