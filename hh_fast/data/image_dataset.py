@@ -157,7 +157,7 @@ def image_dataset_from_directory(
         cache: Where the decoded images are kept, as uint8: `memory` (for as long as the data set lives), `disk` (shared by
             all runs), `none` (decoded at each iteration), or `auto`, by their size and the memory that is free.
         cache_dir: Folder for what is kept on disk. Default: ~/.cache/hh_fast.
-        bad_images: `error`: images that do not decode are all named in a `DataError`. `skip`: they are left out.
+        bad_images: `error`: images that do not decode raise a `DataError`. `skip`: they are left out.
         reshuffle_each_iteration: False: every iteration has the order of the first.
         dtype: `float32`, or `uint8`: a quarter of the bytes, for a model that takes or casts them.
         augment: What is done to each image at each iteration, drawn by `seed`, the iteration's number and the image's position in
@@ -190,7 +190,7 @@ def image_dataset_from_directory(
 
     Raises:
         UsageError: (a `ValueError`) an argument that cannot be used, no image, or labels that do not match the files.
-        DataError: images that do not decode, each named, up to 20.
+        DataError: images that do not decode: the first 5 are named, and of more all are listed in a file.
         OSError: no such folder, or a cache that cannot be written.
     """
     check_labels(labels, label_mode, class_names)

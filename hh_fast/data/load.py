@@ -170,8 +170,7 @@ def decode_listings(
         The splits without the images that cannot be used, (path, reason) of these, where the others are kept, and why there.
 
     Raises:
-        DataError: images that cannot be used, each named: where all are such, or where that takes the option `skip_option`,
-            not given yet.
+        DataError: all images cannot be used; or some, where going on without them takes `skip_option`, which the message names.
         OSError: a cache that cannot be written.
     """
     num_bytes = sum(len(listing.paths) for listing in listings) * form.num_bytes
@@ -255,7 +254,8 @@ def load_data(
     processes on this machine that share its memory.
 
     Raises:
-        DataError: folders or images that cannot be used, each named, up to 20; none of the `recorded` images is there.
+        DataError: folders or images that cannot be used (of more than 5 images, all are listed in a file); none of the
+            `recorded` images is there.
         OSError: a cache that cannot be written.
     """
     source = find_source(config)
