@@ -36,6 +36,7 @@ def sides(make_images: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
     return {name: hh_fast.image_dataset_from_directory(folder, **options) for name, folder in folders.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so of every tf.data.Dataset
 def test_a_model_trained_by_fit_becomes_a_checked_bundle(
     sides: dict[str, Any], tmp_path: Path, make_images: Callable[..., Path]
@@ -61,6 +62,7 @@ def test_a_model_trained_by_fit_becomes_a_checked_bundle(
     assert str(tmp_path) not in card + (bundle.export_dir / "metadata.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_or_its_folder(run: Run, tmp_path: Path) -> None:
     bundle = hh_fast.export_model(run.run_dir, tmp_path / "bundle", formats=("float32",), calibration_images=8)
     assert list(bundle.files.values()) == [tmp_path / "bundle" / "model_float32.tflite"]

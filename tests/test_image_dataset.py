@@ -278,6 +278,7 @@ np.testing.assert_allclose(mirrored[1], alone[1], rtol=1e-4, atol=1e-7)
 """
 
 
+@pytest.mark.slow
 def test_fit_under_mirrored_strategy_sees_the_same_batches(numbered: Path, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", MIRRORED, str(numbered), str(tmp_path / "cache")], capture_output=True, text=True

@@ -73,6 +73,7 @@ def test_when_one_fails_all_are_ended_and_its_exit_code_stays() -> None:
     assert not any(is_running(int(pid)) for pid in re.findall(r"ready (\d+)", err))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_failure_and_a_deaf_one_is_killed() -> None:
     do = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9) if worker else time.sleep(60)"
     code, _, err = finish(start(do, "--grace_s=0"))

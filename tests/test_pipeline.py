@@ -41,6 +41,7 @@ def numbers(split: Split, batches: object) -> list[list[int]]:
     return [[known[image.tobytes()] for image in images] for images, _ in flat(batches)]
 
 
+@pytest.mark.slow
 def test_an_iterator_that_is_given_up_ends_at_once(split: Split) -> None:
     # Under tf.data's autotuner about every third waits for the end of a nap: here 0.63 s after its start, later after more use.
     dataset = train_batches(split, batch_size=4, seed=0, epochs=10**6)

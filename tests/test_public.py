@@ -40,6 +40,7 @@ assert not {"keras", "tensorflow"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_user_code_is_type_checked(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text("""
 import hh_fast
@@ -68,7 +69,10 @@ EXAMPLES: dict[str, Any] = {name: getattr(hh_fast, name) for name in hh_fast.__a
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so of every tf.data.Dataset
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("train", "export_model"))) for name in EXAMPLES],
+)
 def test_examples_run(name: str, run: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with the `pictures`, `photo.jpg` and `exports/mine` that they name."""
     monkeypatch.chdir(tmp_path)

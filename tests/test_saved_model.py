@@ -45,6 +45,7 @@ def test_bytes_signature_decodes_as_training_does(bundle: Path, run: Run) -> Non
     assert made["classes"].numpy()[0].tolist() == [name.encode() for name in CLASS_NAMES]
 
 
+@pytest.mark.slow
 def test_loads_without_keras(bundle: Path) -> None:
     code = f"""
 import sys

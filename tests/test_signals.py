@@ -51,6 +51,7 @@ def signalled(code: str, number: int) -> tuple[int, str, str, float]:
         return process.returncode, out, err, time.monotonic() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_loses_the_exception_ends_all_the_same(number: signal.Signals) -> None:
     code, _, err, seconds = signalled(DEAF, number)
@@ -58,6 +59,7 @@ def test_what_loses_the_exception_ends_all_the_same(number: signal.Signals) -> N
     assert 2.5 < seconds < 5
 
 
+@pytest.mark.slow
 def test_what_looks_after_signals_by_itself_gets_its_time() -> None:
     code, out, _, seconds = signalled(BUSY, signal.SIGTERM)
     assert (code, out) == (0, "saved\n")

@@ -252,6 +252,7 @@ class Interrupt(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_batch_norm_and_dropout_resume_exactly_and_the_run_is_exported(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +306,7 @@ def test_an_object_is_trained_and_stays_as_it_is(settings: dict[str, Any], tmp_p
         train(**settings, model=model)
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_under_a_new_head(settings: dict[str, Any]) -> None:
     model = pretrained()
     run = train(**(settings | {"epochs": 1}), model=model)
@@ -313,6 +315,7 @@ def test_a_frozen_backbone_under_a_new_head(settings: dict[str, Any]) -> None:
         assert np.array_equal(before.numpy(), after.numpy()) == (id(before) in frozen), before.path
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_fine_tuned(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"--model={run.model}", f"--validation_dir={run.validation_dir}", f"--run_dir={tmp_path / 'tuned'}"]
     more = ["--epochs=1", "--learning_rate=1e-6", "--batch_size=16", f"--cache_dir={tmp_path / 'cache'}"]
@@ -365,6 +368,7 @@ for variable, expected in ((norm.moving_mean, 0.5 * halves.mean(1).mean(0)), (no
 """
 
 
+@pytest.mark.slow
 def test_each_replica_takes_its_rows_statistics_and_all_have_the_mean() -> None:
     done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

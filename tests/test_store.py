@@ -145,6 +145,7 @@ def _open_and_sum(args: tuple[list[str], str]) -> tuple[int, bool]:
     return int(images.sum()), any(text.startswith("Decoded") for text in seen)
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_fills(files: list[ImageFile], tmp_path: Path) -> None:
     work = ([file.path for file in files], str(tmp_path / "cache"))
     with multiprocessing.get_context("spawn").Pool(2) as pool:

@@ -226,6 +226,7 @@ def test_a_signal_whose_exception_was_lost_before_the_first_step_stops_the_run_t
     assert last_line(capsys).startswith("train: stopped by SIGTERM at epoch 1, step 2 of ")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept_until_told_otherwise(
     flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,6 +268,7 @@ def test_a_refused_command_overwrites_nothing_and_leaves_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_with_a_finished_run_as_if_asked_for_at_once(flags: list[str], tmp_path: Path) -> None:
     assert main([*elsewhere(flags, tmp_path / "whole"), "--epochs=3"]) == 0
     for epochs in (1, 3):
@@ -290,6 +292,7 @@ def test_a_cosine_schedule_ends_with_the_run(
     )
 
 
+@pytest.mark.slow
 def test_a_run_without_a_better_epoch_ends_early_and_ends_alike_when_it_goes_on(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,6 +305,7 @@ def test_a_run_without_a_better_epoch_ends_early_and_ends_alike_when_it_goes_on(
     assert len(rows(tmp_path / "run")) == 3
 
 
+@pytest.mark.slow
 def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
     make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,6 +493,7 @@ def test_without_validation_the_training_loss_chooses(flags: list[str], tmp_path
 REAL = Path(__file__).parents[2] / "shared" / "data" / "horse-or-human-100px"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not here")
 def test_real_images_as_folders(tmp_path: Path) -> None:
     code = main(
