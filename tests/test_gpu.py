@@ -14,6 +14,7 @@ def workload(make_images, tmp_path):
     return Workload(config, TrainConfig(batch_size=4), 2).on(folder, None)
 
 
+@pytest.mark.slow
 def test_a_setting_is_measured_on_a_resident_batch_and_on_real_input(workload):
     wanted = GpuStep("float32", False, 4)
     found = gpu.measure_step(wanted, workload)

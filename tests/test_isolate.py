@@ -10,6 +10,8 @@ from hh_fast.bench.isolate import in_process
 from hh_fast.bench.statistics import MeasurementError
 from hh_fast.errors import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def add(a, b):
     return a + b, os.getpid()

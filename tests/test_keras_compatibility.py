@@ -3,10 +3,12 @@
 import functools
 from unittest import mock
 
+import pytest
 from keras.src.utils import image_dataset_utils_test as of_keras
 
 from hh_fast.data.image_dataset import image_dataset_from_directory
 
+pytestmark = pytest.mark.slow
 TESTS = [name for name in dir(of_keras.ImageDatasetFromDirectoryTest) if name.startswith("test_")]
 GRAIN = [name for name in TESTS if name.endswith("_grain")]  # `format="grain"`, which ours refuses
 

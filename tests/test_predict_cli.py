@@ -161,6 +161,7 @@ def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:
     assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
     picture = tmp_path / "differences.png"
     models = [f"--model={bundle / 'model_int8.tflite'}", f"--compare={run.run_dir}", f"--picture={picture}"]

@@ -66,12 +66,13 @@ hh_fast.image_dataset_from_directory("pictures", cach="disk")
 EXAMPLES: dict[str, Any] = {name: getattr(hh_fast, name) for name in hh_fast.__all__} | {
     "classify": Classifier.classify
 }
+SLOW_EXAMPLES = ("train", "export_model", "image_dataset_from_directory")
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras says so of every tf.data.Dataset
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("train", "export_model"))) for name in EXAMPLES],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_EXAMPLES)) for name in EXAMPLES],
 )
 def test_examples_run(name: str, run: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with the `pictures`, `photo.jpg` and `exports/mine` that they name."""

@@ -289,6 +289,7 @@ def test_batch_norm_and_dropout_resume_exactly_and_the_run_is_exported(
     np.testing.assert_allclose(classifier.score(images)[:, 1], p, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_object_is_trained_and_stays_as_it_is(settings: dict[str, Any], tmp_path: Path) -> None:
     model = residual()
     before = model.get_weights()

@@ -84,6 +84,7 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
         np.testing.assert_allclose(classifier.score(images[:count]), scores[:count], atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, tmp_path: Path) -> None:
     import keras

@@ -108,6 +108,7 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert len(list((run_dir / "tensorboard").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_small_folder_needs_no_flags(
     make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_small_folder_needs_no_flags(
     assert json.loads((run_dir / "result.json").read_text())["val_accuracy"] == right.mean()
 
 
+@pytest.mark.slow
 def test_what_is_told_of_the_model_is_measured_on_its_file(
     flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_what_is_told_of_the_model_is_measured_on_its_file(
     assert "**0.5000**, 5 of 10 images" in (tmp_path / "run" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_saved_model_is_plain_float32_keras(flags: list[str], tmp_path: Path) -> None:
     assert main([*flags, "--precision=mixed_bfloat16", "--epochs=1"]) == 0
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
@@ -340,6 +343,7 @@ def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
         train(epoch=3)
 
 
+@pytest.mark.slow
 def test_other_images_cannot_go_on_with_a_run(
     flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -453,6 +457,7 @@ def test_a_run_folder_in_place_of_which_a_file_stands(
     assert last_line(capsys) == f"train: `run_dir` must be a folder. Received: {tmp_path / 'run'}, a file"
 
 
+@pytest.mark.slow
 def test_three_classes_take_a_softmax(
     make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -470,6 +475,7 @@ def test_three_classes_take_a_softmax(
     assert keras.saving.load_model(tmp_path / "run" / "model.keras").output_shape == (None, 3)
 
 
+@pytest.mark.slow
 def test_gpu_flags_train_here_too_with_one_warning(
     flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
