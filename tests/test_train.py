@@ -21,6 +21,7 @@ from PIL import Image
 
 from hh_fast.cli.train import main
 from hh_fast.errors import UsageError
+from hh_fast.training import checkpoint
 from hh_fast.training import run_folder as run_dirs
 from hh_fast.training import train as train_module
 from hh_fast.training.loop import Loop, StoppedError
@@ -193,6 +194,25 @@ def test_a_run_cut_off_anywhere_ends_as_if_it_had_not_been(
     monkeypatch.setattr(Loop, "_run_step", real)
     assert main(flags) == 0
     assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_cut_off_while_it_ends_leaves_nothing_behind(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoint.keep_last
+
+    def cut_off(folder: Path, number: int = 1) -> None:
+        if number == 1:
+            raise Interrupt
+        real(folder, number)
+
+    flags = [*flags, "--epochs=1", "--checkpoint_every_steps=2"]
+    monkeypatch.setattr(checkpoint, "keep_last", cut_off)
+    with pytest.raises(Interrupt):
+        main(flags)
+    monkeypatch.setattr(checkpoint, "keep_last", real)
+    assert main(flags) == 0
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch0001-step000000.npz"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -390,8 +390,8 @@ def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: 
         decoded_bytes=num_images * data.train.form.num_bytes if data.cache == "memory" else 0,
     )
     run_report.write_report(run_dir, session.run, data, history, result, chances)
-    write_json(run_dir / run_folder.RESULT, to_json(result))
     checkpoint.keep_last(run_dir / run_folder.CHECKPOINTS)  # for more epochs
+    write_json(run_dir / run_folder.RESULT, to_json(result))  # the last: it says that the run is finished
     logger.info(
         "Peak memory %.0f MB, of it %.0f MB decoded images", result.peak_memory_bytes / 1e6, result.decoded_bytes / 1e6
     )
