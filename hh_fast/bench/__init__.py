@@ -1,0 +1,1 @@
+"""hh_fast beside ImageDataGenerator and stock tf.data: races, their bounds, and the sweep."""
