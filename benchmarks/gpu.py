@@ -98,7 +98,7 @@ def main() -> int:
         [with_steady_epochs(outcome) for outcome in outcomes[: len(arms)]],
         bounds=outcomes[len(arms) :],
         steps=steps,
-        claims=training_claims(bounded, precision),
+        claims=training_claims(arms, precision),
         data=data,
         precision=precision,
         epochs=arguments.epochs,

@@ -81,11 +81,11 @@ def test_what_is_claimed_is_measured(make_workload):
     variants = training_race.training_variants(arms, workload) + training_race.bound_variants(arms, workload)
     names = [variant.name for variant in variants]
     assert len(set(names)) == len(names) == 5 + 4 + 2
-    claimed = [
-        claim for claim in training_race.training_claims(arms, "mixed_bfloat16") if "augmented" not in claim.above
-    ]
+    claimed = training_race.training_claims(arms, "mixed_bfloat16")
     assert {name for claim in claimed for name in (claim.above, claim.below)} <= set(names)
     assert len(set(claimed)) == len(claimed) == 2 * 4 + 2 * 5
+    every = training_race.training_claims(training_race.all_arms("mixed_bfloat16"), "mixed_bfloat16")
+    assert len(set(every)) == len(every) == 2 * 8 + 1 + 2 * 7
 
 
 @pytest.mark.parametrize("make", [bounds.own_step, bounds.stock_step])

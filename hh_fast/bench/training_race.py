@@ -236,9 +236,10 @@ def bound_variants(arms: Sequence[Arm], workload: Workload) -> list[Variant]:
 
 
 def training_claims(arms: Sequence[Arm], precision: str) -> list[Claim]:
-    """Speedups over what is commonly run, and over stock tf.data at equal precision; of `arms`, the shares of their bounds."""
+    """Of `arms`: speedups over what is commonly run and over stock tf.data at equal precision, and shares of their bounds."""
     pairs = [(Arm(GENERATOR), Arm(OWN, precision)), (Arm(STOCK, precision), Arm(OWN, precision))]
-    pairs += [(Arm(GENERATOR), Arm(OWN)), (Arm(STOCK), Arm(OWN))]
+    pairs += [(Arm(STOCK, precision), Arm(OWN_DATA, precision))]
+    pairs += [(Arm(GENERATOR), Arm(OWN)), (Arm(STOCK), Arm(OWN)), (Arm(STOCK), Arm(OWN_DATA))]
     pairs += [
         (Arm(method, kind, augment=True), Arm(OWN, precision, augment=True))
         for method, kind in ((GENERATOR, "float32"), (STOCK, precision))
@@ -247,7 +248,12 @@ def training_claims(arms: Sequence[Arm], precision: str) -> list[Claim]:
         Claim(f"speedup, {what}", above.name, below.name, figure)
         for what, figure in (("steady-state epoch", "steady_epoch_s"), ("training time", "wall_s"))
         for above, below in dict.fromkeys(pairs)
+        if {above, below} <= set(arms)
     ]
+    plain, augmented = (Arm(OWN, precision, augment=augment) for augment in (False, True))
+    if {plain, augmented} <= set(arms):
+        what = "images/s with augmentation over without"
+        claims.append(Claim(what, augmented.name, plain.name, "steady_images_per_s"))
     for arm in (arm for arm in arms if not arm.augment):  # no bound augments
         bounds = {
             "synthetic bound": resident_name(arm.method, arm.precision),
