@@ -1,7 +1,7 @@
 """The training race in full: every arm, in turn, over several seeds, beside the bounds of its steps.
 
-    .venv/bin/python benchmarks/training.py                       # every arm, 3 seeds of 5 epochs: about 45 minutes on 2 cores
-    .venv/bin/python benchmarks/training.py --recipe --epochs=15  # ImageDataGenerator and hh_fast, as the notebook has it: 25 minutes
+    .venv/bin/python benchmarks/training.py                       # every arm, 3 seeds of 5 epochs: about 30 minutes on 2 cores
+    .venv/bin/python benchmarks/training.py --recipe --epochs=15  # ImageDataGenerator and hh_fast, as the notebook has it: 20 minutes
 
 Every training has a process of its own; those of one seed start from the same weights.
 """
