@@ -48,7 +48,7 @@ def test_it_leaves_results_report_and_chart(measured):
 def test_nothing_failed_and_every_raw_repeat_is_there(measured):
     results = read_results(measured[0] / "out" / "results.json")
     assert results.failures == []
-    assert (len(results.input), len(results.training), len(results.step_bounds)) == (7, 3, 2)
+    assert (len(results.input), len(results.training), len(results.step_bounds)) == (5, 3, 2)
     assert all(len(outcome.repeats) == 1 for outcome in (*results.input, *results.training, *results.step_bounds))
     assert {outcome.repeats[0].images for outcome in results.training} == {(results.plan.num_train,)}
     assert results.fairness.num_exact == results.plan.num_input

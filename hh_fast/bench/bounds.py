@@ -1,7 +1,6 @@
 """What no arm of this machine can exceed: of input, bare decoding and a copy; of a step, a resident batch and a matrix product."""
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -20,7 +19,7 @@ from hh_fast.io.cores import num_cores
 MIN_COPY_S = 0.5
 # A resident batch is stepped through for at least so long, after its warm-up.
 MIN_RESIDENT_S = 1.0
-MIN_RESIDENT_STEPS = 3
+MIN_RESIDENT_STEPS = 5
 # Large enough that its speed is the processor's, not the memory's.
 MATRIX_SIDE = 4096
 MIN_PRODUCTS = 3
@@ -91,9 +90,10 @@ def stock_step(workload: Workload) -> Callable[[], None]:
 def resident_bound(
     make: Callable[[Workload], Callable[[], None]], workload: Workload, min_s: float = MIN_RESIDENT_S
 ) -> StepFigures:
-    """The synthetic bound: a step on one batch that is there already, again and again; the median of the steps.
+    """The synthetic bound: a step on one batch that is there already, again and again; the fastest of the steps.
 
-    Not their mean: now and then a step of half a second spends another half in touching memory that was handed back.
+    Not their mean or median: a process' first dozen steps now and then touch memory anew, which took up to 1.3 s more of a
+    step of 0.7 s, and as often as two of three.
     """
     start = time.perf_counter()
     step = make(workload)
@@ -105,7 +105,7 @@ def resident_bound(
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    return StepFigures(Rate(workload.train.batch_size, statistics.median(seconds)), first_step_s=first_step_s)
+    return StepFigures(Rate(workload.train.batch_size, min(seconds)), first_step_s=first_step_s)
 
 
 def flops_per_image(model: keras.Sequential) -> int:

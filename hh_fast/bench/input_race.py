@@ -107,11 +107,11 @@ def input_paths(level: int = PUBLISHED) -> list[InputPath]:
         InputPath(GENERATOR, _generator, by_pillow=True),
         InputPath(f"{GENERATOR}, {cores} threads", threads, by_pillow=True, level=RACED),
         InputPath(f"{GENERATOR}, {cores} processes", processes, by_pillow=True, level=PUBLISHED),
-        InputPath(STOCK, _stock),
+        InputPath(STOCK, _stock, level=RACED),
         InputPath(f"{STOCK}, prefetch", functools.partial(_stock, prefetch=True), level=PUBLISHED),
         InputPath(f"{STOCK}, cache, prefetch", cached),
         InputPath(OWN, _own),
-        InputPath("hh_fast, disk", functools.partial(_own, cache="disk")),
+        InputPath("hh_fast, disk", functools.partial(_own, cache="disk"), level=RACED),
         InputPath("hh_fast, disk, second run", second, level=RACED),
         InputPath("hh_fast, none", functools.partial(_own, cache="none"), level=RACED),
     ]

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from hh_fast.io.cores import num_cores
 
 KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")  # what keras.utils.image_dataset_from_directory takes
 SUFFIXES = (*KERAS_SUFFIXES, ".jfif", ".webp")
+CHUNK = 16  # of files that a thread scans at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,8 +132,11 @@ def scan_file(path: str, *, max_image_pixels: int) -> ImageFile:
 
 def scan(paths: Sequence[str], *, max_image_pixels: int) -> list[ImageFile]:
     """What each file's bytes say, in the order of `paths`. Hashing and reading leave the GIL, so threads share the work."""
+    # By the chunk: a task for each file costs a third of the time.
+    chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(16, 2 * num_cores())) as pool:
-        return list(pool.map(lambda path: scan_file(path, max_image_pixels=max_image_pixels), paths, chunksize=16))
+        scanned = pool.map(lambda chunk: [scan_file(path, max_image_pixels=max_image_pixels) for path in chunk], chunks)
+        return list(itertools.chain.from_iterable(scanned))
 
 
 def fingerprint(files: Sequence[ImageFile]) -> str:

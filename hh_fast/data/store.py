@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 import tensorflow as tf
 
-from hh_fast.data.decode import BATCH, CHANGED, NO_LIMIT, decoded_batches
+from hh_fast.data.decode import CHANGED, NO_LIMIT, decoded_batches
 from hh_fast.data.image_form import ImageForm
 from hh_fast.data.pixels import mode_or_fault
 from hh_fast.data.scan import ImageFile, fingerprint
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 4
 PIXELS, META = "images.u8", "meta.json"
+CHECKED = 32  # images under one checksum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,11 +156,11 @@ def _mapped(file: BinaryIO, num_images: int) -> mmap.mmap:
 
 
 def _checksums(block: mmap.mmap, num_images: int, form: ImageForm) -> list[int]:
-    """CRC-32 of each batch of images that is mapped, taken on all cores (zlib leaves the GIL).
+    """CRC-32 of each `CHECKED` images that are mapped, taken on all cores (zlib leaves the GIL).
 
     It finds every change of up to 32 neighbouring bits, and misses one in 4e9 of the others.
     """
-    num_bytes, step = num_images * form.num_bytes, BATCH * form.num_bytes
+    num_bytes, step = num_images * form.num_bytes, CHECKED * form.num_bytes
     with memoryview(block) as view, concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(lambda i: zlib.crc32(view[i : min(i + step, num_bytes)]), range(0, num_bytes, step)))
 

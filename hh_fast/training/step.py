@@ -129,7 +129,8 @@ class Trainer:
     """A model with its optimizer, its running metrics, and the compiled functions that use them.
 
     All replicas take each step together, each on its part of the batch. Model and optimizer are made in the scope of
-    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class. Images are uint8 (n, height, width, 3) with values 0 to 255, labels int32 (n,).
+    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class. Images are uint8
+    (n, height, width, 3) with values 0 to 255, labels int32 (n,).
     """
 
     def __init__(
