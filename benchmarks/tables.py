@@ -30,7 +30,7 @@ from hh_fast.bench.report import (
     with_spread,
 )
 from hh_fast.bench.results import InputFigures, Machine, StepFigures, TrainingFigures
-from hh_fast.bench.statistics import Outcome
+from hh_fast.bench.statistics import Claim, Outcome, ratios
 from hh_fast.evaluation.tables import markdown_table
 from hh_fast.io.typed_json import from_json
 
@@ -168,9 +168,9 @@ def input_model(results: Published[InputFigures]) -> str:
 
 
 def speedup(named: dict[str, Outcome[TrainingFigures]], above: str, below: str, figure: str) -> float | None:
-    """The ratio of two arms' medians, or None where one is not measured."""
-    seconds = [named[name].median(figure) if name in named else None for name in (above, below)]
-    return seconds[0] / seconds[1] if seconds[0] and seconds[1] else None
+    """The median of the ratios of pairs, as everywhere, or None where an arm is not measured."""
+    found = ratios(list(named.values()), [Claim("speedup", above, below, figure)])
+    return found[0].median if found else None
 
 
 def lead(named: dict[str, Outcome[TrainingFigures]], precision: str) -> str:
@@ -220,6 +220,7 @@ def readme(results: Published[TrainingFigures]) -> str:
     text = (
         f"{f'Medians of {seeds} seeds' if seeds > 1 else 'One run of each'} on {images}, {results.machine.in_words}, from the same"
         " initial weights."
+        + (" A speedup is the median of its pairs." if seeds > 1 else "")
         + (
             " With so much augmentation accuracy still swings from epoch to epoch after so few, by every path."
             if not learned

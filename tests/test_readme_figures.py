@@ -68,6 +68,15 @@ def test_the_front_page_leads_with_the_fair_speedups(tables, monkeypatch, tmp_pa
     assert tables.rewritten(text) == text
 
 
+def test_a_speedup_is_the_median_of_its_pairs(tables):
+    stock, own = (
+        training(name, *(trained(40.0, (9.0, seconds, seconds)) for seconds in epochs))
+        for name, epochs in (("stock", (4.0, 10.0, 6.0)), ("own", (4.0, 5.0, 2.0)))
+    )
+    assert tables.speedup({"stock": stock, "own": own}, "stock", "own", "steady_epoch_s") == 2.0
+    assert tables.speedup({"own": own}, "stock", "own", "steady_epoch_s") is None
+
+
 def test_a_changed_figure_is_noticed(tables, monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     (tmp_path / "training.json").write_text(json.dumps(to_json(published(*ARMS))))
