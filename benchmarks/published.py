@@ -82,9 +82,10 @@ class PageFigures:
 
 @dataclasses.dataclass(frozen=True)
 class StartFigures:
-    """Seconds of the stages before the second training step, and of bare decoding of the same files."""
+    """Seconds of the stages before the second training step; of bare decoding of the same files, and of fresh memory alone."""
 
     bare_decoding_s: float
+    touching_s: float
     import_s: float
     listing_s: float
     hashing_s: float

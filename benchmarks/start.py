@@ -3,15 +3,18 @@
     .venv/bin/python benchmarks/start.py
 
 Takes about a minute on 2 cores. The stages run one after the other in a process of their own, on files in the page cache; the
-import, with the devices looked for, in a Python of its own. Beside them, what bare decoding of the same files takes.
+import, with the devices looked for, in a Python of its own. Beside them, what bare decoding of the same files takes, and what
+it takes to touch as much fresh memory as the cache is.
 """
 
 import itertools
+import mmap
 import subprocess
 import sys
 import time
 
 import benchlib
+import numpy as np
 import tensorflow as tf
 from published import StartFigures
 
@@ -33,6 +36,14 @@ def import_seconds() -> float:
     return float(subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True, text=True).stdout)
 
 
+def touch_seconds(num_bytes: int) -> float:
+    """One byte in each page of fresh memory: what the system takes to hand it out; called in a measuring process."""
+    start = time.perf_counter()
+    with mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
+        np.frombuffer(block, np.uint8)[:: mmap.PAGESIZE] = 1
+        return time.perf_counter() - start
+
+
 def stages(workload: Workload) -> StartFigures:
     """Seconds of each stage after the import; called in a measuring process."""
     marks = [time.perf_counter()]
@@ -48,7 +59,9 @@ def stages(workload: Workload) -> StartFigures:
     step(images, labels)
     marks.append(time.perf_counter())
     seconds = [end - begin for begin, end in itertools.pairwise(marks)]
-    return StartFigures(in_process(decode_bound, workload.files).first.seconds, import_seconds(), *seconds)
+    bare = in_process(decode_bound, workload.files).first.seconds
+    touching = in_process(touch_seconds, len(files) * ImageForm(workload.data.image_size).num_bytes)
+    return StartFigures(bare, touching, import_seconds(), *seconds)
 
 
 def main() -> int:

@@ -113,6 +113,7 @@ def start(results: Published[StartFigures]) -> str:
         "tracing_s": "building and tracing the step",
         "first_step_s": "the first step",
         "bare_decoding_s": "for comparison: bare decoding of the files, every core",
+        "touching_s": "for comparison: first touches of as much memory as the cache takes",
     }
     outcome = results.outcomes[0]
     rows = [[name, with_spread(outcome, figure, 2)] for figure, name in names.items()]
