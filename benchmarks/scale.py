@@ -97,6 +97,7 @@ def plot(outcomes: Sequence[Outcome[ScaleFigures]], path: Path) -> None:
                     marker="o",
                     markersize=5 + width,
                     linewidth=width,
+                    zorder=2 + 1 / width,
                     color=color,
                     label=outcome.name.replace("hh_fast, ", "cache="),
                 )
