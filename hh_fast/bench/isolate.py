@@ -6,7 +6,6 @@ hidden. A server that has TensorFlow imported, and nothing run, forks each proce
 
 import contextlib
 import functools
-import importlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -46,13 +45,10 @@ def import_tensorflow_without_gpu() -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _warm_up(framework: str, use_gpu: bool) -> None:
-    """Imports the framework and starts TensorFlow's thread pools, for which the first operation would otherwise pay."""
+def _warm_up(*, use_gpu: bool) -> None:
+    """Imports TensorFlow and starts its thread pools, for which the first operation would otherwise pay."""
     if not use_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    if framework != "tensorflow":
-        importlib.import_module(framework)
-        return
     import_tensorflow()
     import tensorflow as tf
 
@@ -64,7 +60,6 @@ def _serve(
     connection: multiprocessing.connection.Connection,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    framework: str,
     use_gpu: bool,
 ) -> None:
     os.setsid()  # so that it can be ended together with the workers that it starts
@@ -72,7 +67,7 @@ def _serve(
     # What is measured starts its own workers the way it would anywhere else, not through the server that made this one.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     try:
-        _warm_up(framework, use_gpu)
+        _warm_up(use_gpu=use_gpu)
         connection.send((True, function(*arguments)))
     except HHFastError as e:  # a user-facing error keeps its class, and so the command's exit code
         connection.send((False, e))
@@ -97,21 +92,19 @@ def _end(process: Any) -> None:
     process.join()
 
 
-def in_process(
-    function: Callable[..., Any], *arguments: Any, use_gpu: bool = False, framework: str = "tensorflow"
-) -> Any:
+def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Any:
     """What `function(*arguments)` returns, run in a process of its own.
 
     Function, arguments and result travel by pickle, so the function is one of a module's own. Without `use_gpu`, GPUs are
-    hidden from it. With another `framework` the process has imported that, and no TensorFlow.
+    hidden from it.
 
     Raises:
         HHFastError: what the function raised, if it was one of those.
         MeasurementError: any other exception, or the process' death, in one line.
     """
-    context = _context() if framework == "tensorflow" else multiprocessing.get_context("spawn")
+    context = _context()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, function, arguments, framework, use_gpu))
+    process = context.Process(target=_serve, args=(sender, function, arguments, use_gpu))
     process.start()
     sender.close()
     try:
@@ -132,6 +125,6 @@ def in_process(
     return result
 
 
-def isolated(name: str, function: Callable[..., Any], *arguments: Any, use_gpu: bool = False, **how: Any) -> Variant:
-    """The variant that runs `function(*arguments)` in a process of its own each time; `how` as `in_process` takes it."""
-    return Variant(name, functools.partial(in_process, function, *arguments, use_gpu=use_gpu, **how))
+def isolated(name: str, function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Variant:
+    """The variant that runs `function(*arguments)` in a process of its own each time."""
+    return Variant(name, functools.partial(in_process, function, *arguments, use_gpu=use_gpu))

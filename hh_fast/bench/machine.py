@@ -31,5 +31,5 @@ def describe(gpus: list[str]) -> Machine:
         gpus=tuple(gpus),
         system=f"{platform.system()} {platform.release()}",
         load_before=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        versions=package_versions("pillow", "scipy", "torch"),
+        versions=package_versions("pillow", "scipy"),
     )
