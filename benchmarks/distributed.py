@@ -155,9 +155,7 @@ def run_service(arguments: argparse.Namespace) -> dict[str, Any]:
 def summarize(raw: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> dict[str, Any]:
     medians = {kind: [statistics.median(run["seconds"]) for run in raw[kind]] for kind in KINDS}
     model_bytes = raw["single"][0]["model_bytes"]
-    over = {
-        kind: statistics.median(a / b for a, b in zip(medians[kind], medians["single"], strict=True)) for kind in KINDS
-    }
+    over = {kind: [a / b for a, b in zip(medians[kind], medians["single"], strict=True)] for kind in KINDS}
     sent = statistics.median(run["bytes"] / arguments.steps for run in raw["multi_worker"])
     per_image = {
         kind: statistics.median(1000 * run["seconds"] / run["images"] for run in raw[kind])

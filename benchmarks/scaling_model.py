@@ -8,6 +8,7 @@ undercuts, in 2 (R - 1) messages one after the other; a tree sends as much in 2 
 import dataclasses
 import itertools
 import math
+import statistics
 from typing import Any
 
 from hh_fast.evaluation.tables import markdown_table
@@ -134,10 +135,11 @@ def model_table(replica: Replica, network: Network, *, num_images: int, most_a_r
 
 def measured_table(summary: dict[str, Any]) -> str:
     """Markdown of what `benchmarks/distributed.py` measured."""
-    rows = [
-        [kind, f"{summary['step_ms'][kind]:,.0f} ms", f"{summary['step_over_single'][kind]:.2f}"]
-        for kind in ("single", "mirrored", "multi_worker")
-    ]
+    rows = []
+    for kind in ("single", "mirrored", "multi_worker"):
+        pairs = summary["step_over_single"][kind]
+        over = f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+        rows.append([kind, f"{summary['step_ms'][kind]:,.0f} ms", over])
     decoding = [
         [kind, f"{summary['ms_an_image'][kind]:.2f} ms", f"{summary['own_processor_ms_an_image'][kind]:.2f} ms"]
         for kind in summary["ms_an_image"]
