@@ -332,8 +332,11 @@ def test_200_slow_clients_do_not_keep_others_out(secure: bool, sent: bytes, star
         client.sendall(sent)
     begin = time.monotonic()
     assert ask(served)[0].status == 200
+    # The thread of one that gave way ends when it is next run.
+    while served.num_connections > server.MAX_CONNECTIONS and time.monotonic() - begin < 5:
+        time.sleep(0.01)
+    assert served.num_connections <= server.MAX_CONNECTIONS
     assert time.monotonic() - begin < 5
-    assert served.num_connections <= server.MAX_CONNECTIONS + 1
     for client in slow:
         client.close()
 

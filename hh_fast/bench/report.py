@@ -103,12 +103,19 @@ def stall_sentence(outcomes: Sequence[Outcome[TrainingFigures]]) -> str:
     """One sentence on the epochs that the steady-state column leaves out; empty where there are none."""
     counts = {outcome.name: sum(repeat.num_stalled for repeat in outcome.repeats) for outcome in outcomes}
     totals = {outcome.name: sum(max(1, len(one.epoch_s) - 1) for one in outcome.repeats) for outcome in outcomes}
-    stalled = [f"{count} of {totals[name]} of {name}" for name, count in counts.items() if count]
-    if not stalled:
+    stalled = {name: f"{count} of {totals[name]} of {name}" for name, count in counts.items() if count}
+    parts = []
+    for is_own, why in (
+        (False, "since tf.data's autotuner delays an iterator's shutdown"),
+        (True, "by the machine, since no autotuner runs there"),
+    ):
+        told = [text for name, text in stalled.items() if name.startswith("hh_fast") == is_own]
+        parts += [f"{'; '.join(told)}, {why}"] if told else []
+    if not parts:
         return ""
     return (
-        f"Epochs after the first that stalled, taking over {STALLED:g} times as long as the shortest, because tf.data's autotuner"
-        f" delays an iterator's shutdown: {'; '.join(stalled)}. The training times hold them, the steady-state columns do not."
+        f"Epochs after the first that stalled, taking over {STALLED:g} times as long as the shortest: {'; and '.join(parts)}."
+        " The training times hold them, the steady-state columns do not."
     )
 
 
