@@ -75,7 +75,7 @@ def test_a_second_opening_decodes_nothing(
     store.check_only(files, SIZE, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "no meta", "bad meta", "other checksums"])
+@pytest.mark.parametrize("damage", ["flip", "flip the last", "cut", "no meta", "bad meta", "other checksums"])
 def test_a_damaged_file_is_noticed_and_made_again(
     files: list[ImageFile], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -83,8 +83,8 @@ def test_a_damaged_file_is_noticed_and_made_again(
     folder = the_folder(tmp_path / "cache")
     images, meta = folder / store.PIXELS, folder / store.META
     data = bytearray(images.read_bytes())
-    if damage == "flip":
-        data[len(data) // 2] ^= 1
+    if damage.startswith("flip"):
+        data[-1 if damage == "flip the last" else len(data) // 2] ^= 1
         images.write_bytes(data)
     elif damage == "cut":
         images.write_bytes(data[:-1])
