@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from hh_fast.bench import bounds, input_race
+from hh_fast.bench import benchmark, bounds, input_race
 from hh_fast.bench.statistics import Rate
 from hh_fast.bench.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
@@ -121,6 +121,8 @@ def test_names_are_all_different_and_quick_is_a_part():
     )
     assert (len(raced), len(quick)) == (8, 3)
     assert quick < raced < set(names)
+    # An arm whose reader yields other images is left out: so each reader is among what is checked.
+    assert set(benchmark.READERS.values()) < quick
 
 
 def test_the_race_has_its_paths_and_bounds(workload):

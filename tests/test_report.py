@@ -32,8 +32,8 @@ def test_stalled_epochs_are_told_in_one_sentence():
     stalled = training(GENERATOR, trained(100.0, (12.0, 10.0, 21.0, 10.0)), trained(100.0, (12.0, 10.0, 10.0, 10.0)))
     own = training(OWN, trained(10.0, (3.0, 2.0, 4.0)))
     begin = "Epochs after the first that stalled, taking over 1.5 times as long as the shortest: "
-    tuned = "1 of 6 of ImageDataGenerator + fit, float32, since tf.data's autotuner delays an iterator's shutdown"
-    untuned = "1 of 2 of hh_fast, mixed_bfloat16, by the machine, since no autotuner runs there"
+    tuned = "since tf.data's autotuner delays an iterator's shutdown, 1 of 6 of ImageDataGenerator + fit, float32"
+    untuned = "by the machine, for no autotuner runs there, 1 of 2 of hh_fast, mixed_bfloat16"
     end = ". The training times hold them, the steady-state columns do not."
     assert report.stall_sentence([stalled, training(OWN, trained(10.0, (3.0, 2.0)))]) == f"{begin}{tuned}{end}"
     assert report.stall_sentence([stalled, own]) == f"{begin}{tuned}; and {untuned}{end}"

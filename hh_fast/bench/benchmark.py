@@ -24,7 +24,7 @@ from hh_fast.io.files import scratch_dir
 logger = logging.getLogger(__name__)
 
 # The reader of an arm that is raced alone as well: where it fails the check, so does the arm.
-READERS = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.STOCK}
+READERS = {training_race.GENERATOR: input_race.GENERATOR, training_race.STOCK: input_race.CACHED}
 
 
 def _look_at_machine(workload: Workload, files: Sequence[str]) -> tuple[Machine, str, budget.Rates]:

@@ -92,8 +92,7 @@ def resident_bound(
 ) -> StepFigures:
     """The synthetic bound: a step on one batch that is there already, again and again; the fastest of the steps.
 
-    Not their mean or median: a process' first dozen steps now and then touch memory anew, which took up to 1.3 s more of a
-    step of 0.7 s, and as often as two of three.
+    Not their mean or median: of a process' first dozen steps several may touch memory anew, and take twice as long.
     """
     start = time.perf_counter()
     step = make(workload)

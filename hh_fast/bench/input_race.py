@@ -39,6 +39,7 @@ MAX_STEADY_EPOCHS = 512
 QUICK, RACED, PUBLISHED = range(3)
 
 GENERATOR, STOCK, OWN = "ImageDataGenerator", "image_dataset_from_directory", "hh_fast, memory"
+CACHED = f"{STOCK}, cache, prefetch"
 DECODE_BOUND = "bound: bare decoding, every core"
 COPY_BOUND = "bound: memory copy, one core"
 CLAIMS = (
@@ -109,7 +110,7 @@ def input_paths(level: int = PUBLISHED) -> list[InputPath]:
         InputPath(f"{GENERATOR}, {cores} processes", processes, by_pillow=True, level=PUBLISHED),
         InputPath(STOCK, _stock, level=RACED),
         InputPath(f"{STOCK}, prefetch", functools.partial(_stock, prefetch=True), level=PUBLISHED),
-        InputPath(f"{STOCK}, cache, prefetch", cached),
+        InputPath(CACHED, cached),
         InputPath(OWN, _own),
         InputPath("hh_fast, disk", functools.partial(_own, cache="disk"), level=RACED),
         InputPath("hh_fast, disk, second run", second, level=RACED),

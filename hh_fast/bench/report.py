@@ -104,13 +104,10 @@ def stall_sentence(outcomes: Sequence[Outcome[TrainingFigures]]) -> str:
     counts = {outcome.name: sum(repeat.num_stalled for repeat in outcome.repeats) for outcome in outcomes}
     totals = {outcome.name: sum(max(1, len(one.epoch_s) - 1) for one in outcome.repeats) for outcome in outcomes}
     stalled = {name: f"{count} of {totals[name]} of {name}" for name, count in counts.items() if count}
-    parts = []
-    for is_own, why in (
-        (False, "since tf.data's autotuner delays an iterator's shutdown"),
-        (True, "by the machine, since no autotuner runs there"),
-    ):
-        told = [text for name, text in stalled.items() if name.startswith("hh_fast") == is_own]
-        parts += [f"{'; '.join(told)}, {why}"] if told else []
+    untuned = [text for name, text in stalled.items() if name.startswith("hh_fast")]
+    tuned = [text for text in stalled.values() if text not in untuned]
+    parts = [f"since tf.data's autotuner delays an iterator's shutdown, {'; '.join(tuned)}"] if tuned else []
+    parts += [f"by the machine, for no autotuner runs there, {'; '.join(untuned)}"] if untuned else []
     if not parts:
         return ""
     return (
