@@ -1,8 +1,8 @@
-"""What more replicas cost at equal total work, what they exchange, what a tf.data service costs, and the analytical model of many replicas.
+"""What more replicas cost at equal total work, what they exchange, and the analytical model of many replicas.
 
     .venv/bin/python benchmarks/distributed.py
 
-Takes about 5 minutes on 2 cores, which can show cost, not speed-up: one process, two mirrored replicas (logical CPU devices)
+Takes about 4 minutes on 2 cores, which can show cost, not speed-up: one process, two mirrored replicas (logical CPU devices)
 and two processes on loopback take the same global batches on the same cores, in turn, `--repeats` times, each in processes of
 their own. Bytes are those of the loopback interface, whoever sent them, so run nothing else that talks over it.
 """
@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,31 +85,6 @@ def steps(kind: str, size: int, batch_size: int, num_steps: int) -> dict[str, An
     return {"seconds": seconds[WARM_UP:], "bytes": sent, "model_bytes": 4 * model.count_params()}
 
 
-def decoding(address: str, image_size: int, batch_size: int) -> dict[str, Any]:
-    """Seconds, and this process' own processor seconds, of one epoch over the sample; at the service where it is named."""
-    from hh_fast.config import DataConfig
-    from hh_fast.data.load import load_data
-    from hh_fast.data.pipeline import Share, train_batches
-    from hh_fast.distributed.data_service import service_batches
-
-    split = load_data(DataConfig(image_size=(image_size, image_size), cache="none")).train
-    plan: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "epochs": 2}
-    batches: Iterator[Any] = iter(train_batches(split, **plan))
-    if address:
-        batches = service_batches(split, address=address, timeout_s=120, share=Share(0, 1), **plan)
-    num_steps = split.num_images // batch_size
-    for _ in range(num_steps):  # the first epoch warms up
-        next(batches)
-    begin, processor = time.perf_counter(), time.process_time()
-    for _ in range(num_steps):
-        next(batches)
-    return {
-        "images": num_steps * batch_size,
-        "seconds": time.perf_counter() - begin,
-        "own_processor_seconds": time.process_time() - processor,
-    }
-
-
 def child(*words: object, **environment: str) -> "subprocess.Popen[str]":
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     command = [sys.executable, __file__, "--child", *map(str, words)]
@@ -126,7 +100,7 @@ def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def run_steps(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    words = ["steps", kind, arguments.image_size, arguments.batch_size, arguments.steps]
+    words = [kind, arguments.image_size, arguments.batch_size, arguments.steps]
     if kind != "multi_worker":
         return result(child(*words))
     cluster = {"worker": free_addresses(2)}
@@ -136,42 +110,17 @@ def run_steps(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return chief
 
 
-def run_service(arguments: argparse.Namespace) -> dict[str, Any]:
-    code = "import sys; from hh_fast.cli.data_service import main; sys.exit(main())"
-    dispatcher = free_addresses(1)[0]
-    host, _, port = dispatcher.rpartition(":")
-    roles = [["--role=dispatcher", f"--port={port}"], ["--role=worker", "--port=0", f"--dispatcher={dispatcher}"]]
-    servers = [subprocess.Popen([sys.executable, "-c", code, f"--host={host}", *role]) for role in roles]
-    try:
-        time.sleep(arguments.service_start_s)
-        return result(child("decoding", f"grpc://{dispatcher}", arguments.image_size, 64))
-    finally:
-        for server in servers:
-            server.terminate()
-        for server in servers:
-            server.wait(10)
-
-
 def summarize(raw: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> dict[str, Any]:
     medians = {kind: [statistics.median(run["seconds"]) for run in raw[kind]] for kind in KINDS}
     model_bytes = raw["single"][0]["model_bytes"]
     over = {kind: [a / b for a, b in zip(medians[kind], medians["single"], strict=True)] for kind in KINDS}
     sent = statistics.median(run["bytes"] / arguments.steps for run in raw["multi_worker"])
-    per_image = {
-        kind: statistics.median(1000 * run["seconds"] / run["images"] for run in raw[kind])
-        for kind in ("decoding here", "decoding at a service")
-    }
     return {
         "step_ms": {kind: 1000 * statistics.median(medians[kind]) for kind in KINDS},
         "step_over_single": over,
         "model_bytes": model_bytes,
         "bytes_a_step_two_workers": sent,
         "bytes_a_step_lower_bound": 2 * exchanged_bytes(model_bytes, 2),
-        "ms_an_image": per_image,
-        "own_processor_ms_an_image": {
-            kind: statistics.median(1000 * run["own_processor_seconds"] / run["images"] for run in raw[kind])
-            for kind in per_image
-        },
     }
 
 
@@ -181,18 +130,13 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--service_start_s", type=float, default=15)
     parser.add_argument("--output", type=Path, default=RESULTS / "distributed.json")
     arguments = parser.parse_args()
     raw: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    raw |= {"decoding here": [], "decoding at a service": []}
     for repeat in range(arguments.repeats):
         for kind in KINDS[repeat % 3 :] + KINDS[: repeat % 3]:
             print(f"repeat {repeat + 1}: {kind}", file=sys.stderr)
             raw[kind].append(run_steps(kind, arguments))
-        print(f"repeat {repeat + 1}: decoding", file=sys.stderr)
-        raw["decoding here"].append(result(child("decoding", "", arguments.image_size, 64)))
-        raw["decoding at a service"].append(run_service(arguments))
     summary = summarize(raw, arguments)
     settings = {name: getattr(arguments, name) for name in ("image_size", "batch_size", "steps", "repeats")}
     from hh_fast.bench import machine  # imports TensorFlow, which the measuring processes need to do by themselves
@@ -213,8 +157,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        name, first, *rest = sys.argv[2:]
-        measured = steps(first, *map(int, rest)) if name == "steps" else decoding(first, *map(int, rest))
-        print(json.dumps(measured))
+        kind, *numbers = sys.argv[2:]
+        print(json.dumps(steps(kind, *map(int, numbers))))
         sys.exit(0)
     sys.exit(main())

@@ -140,17 +140,12 @@ def measured_table(summary: dict[str, Any]) -> str:
         pairs = summary["step_over_single"][kind]
         over = f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
         rows.append([kind, f"{summary['step_ms'][kind]:,.0f} ms", over])
-    decoding = [
-        [kind, f"{summary['ms_an_image'][kind]:.2f} ms", f"{summary['own_processor_ms_an_image'][kind]:.2f} ms"]
-        for kind in summary["ms_an_image"]
-    ]
     sent, bound = summary["bytes_a_step_two_workers"], summary["bytes_a_step_lower_bound"]
     return "\n\n".join(
         [
             markdown_table(["two replicas, equal total work", "a step", "over one process"], rows),
             f"Two workers sent {sent:,.0f} bytes a step, {sent / bound:.3f} times the lower bound of {bound:,.0f}: each must send"
             f" the model's gradients, {summary['model_bytes']:,.0f} bytes, once.",
-            markdown_table(["an image", "wall", "the trainer's processor"], decoding),
         ]
     )
 

@@ -278,19 +278,12 @@ class TrainConfig(AugmentationConfig):
         " TF_CONFIG names); auto: multi_worker where TF_CONFIG names a cluster, mirrored with two or more GPUs, else none.",
         STRATEGIES,
     )
-    worker_timeout_s: int = option(
-        300, "Seconds to wait for the other workers of a cluster, and for a data service.", least=1
-    )
+    worker_timeout_s: int = option(300, "Seconds to wait for the other workers of a cluster.", least=1)
     shard_data: bool = option(
         False,
         "In a cluster: each worker reads and keeps only its own share of the training images, for data too large for one"
         " machine. Each epoch still sees every image once; the order differs from one machine's. The automatic validation"
         " split then goes by position alone, and may have byte-identical copies on both sides.",
-    )
-    data_service: str | None = option(
-        None,
-        "Address of a tf.data service dispatcher, grpc://HOST:PORT, whose workers decode the training images (see"
-        " bin/data_service). They must see the image files under the same paths.",
     )
     checkpoint_every_steps: int | None = option(
         None, "Also save a checkpoint every so many steps. Default: each epoch only.", least=1
@@ -308,10 +301,6 @@ class TrainConfig(AugmentationConfig):
         in_order = len(steps) == 2 and 1 <= steps[0] <= steps[1]
         self.require("profile_steps", not steps or in_order, "two numbers, first,last, from 1")
         self.require("reset_weights", not self.reset_weights or self.model is not None, "given together with --model")
-        if self.data_service is not None:
-            scheme, _, address = self.data_service.rpartition("//")
-            self.require("data_service", scheme == "grpc:" and is_address(address), "grpc://HOST:PORT")
-            self.require("shard_data", not self.shard_data, "left out where --data_service is given")
 
     def for_images(self, num_images: int, num_replicas: int = 1) -> "TrainConfig":
         """This config with the batch size that it leaves open, for so many training images."""
@@ -516,25 +505,6 @@ class LaunchConfig(Config):
 
     workers: int = option(2, "Number of worker processes.", least=1, most=64)
     grace_s: int = option(20, "Seconds that the others get to end by themselves when one has failed.", least=0)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataServiceConfig(Config):
-    """Which part of a tf.data service this process is."""
-
-    role: str = option("dispatcher", "dispatcher: hands out work; worker: decodes.", ("dispatcher", "worker"))
-    port: int = option(5050, "Port to listen at; 0: a free one, which a dispatcher's log tells.", least=0, most=65535)
-    host: str = option("localhost", "This machine's name or address, under which the others reach it.")
-    dispatcher: str | None = option(None, "A worker's dispatcher, HOST:PORT.")
-
-    def check(self) -> None:
-        self.require(
-            "dispatcher",
-            (self.role == "worker") == (self.dispatcher is not None),
-            "given with --role=worker, and only there",
-        )
-        if self.dispatcher is not None:
-            self.require("dispatcher", is_address(self.dispatcher), "HOST:PORT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -95,8 +95,8 @@ def test_two_results_are_compared(measured, capsys):
             "bench: `strategy` must be none in a bench: it measures one device. Received: mirrored\n",
         ),
         (
-            ("--data_service=grpc://a:1",),
-            "bench: `data_service` must be left out of a bench: it measures one machine. Received: grpc://a:1\n",
+            ("--shard_data",),
+            "bench: `shard_data` must be left out of a bench: it measures one machine. Received: True\n",
         ),
         (("--repeats=0",), "bench: `repeats` must be at least 1. Received: 0\n"),
         (("--write_flags=a.flags",), "bench: `write_flags` must be given together with --sweep. Received: a.flags\n"),

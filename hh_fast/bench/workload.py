@@ -94,11 +94,8 @@ def refuse_unequal_work(train: TrainConfig) -> None:
             "`steps_per_epoch` must be left out of a bench: an epoch is all images, once."
             f" Received: {train.steps_per_epoch}"
         )
-    for name in ("shard_data", "data_service"):
-        if getattr(train, name):
-            raise UsageError(
-                f"`{name}` must be left out of a bench: it measures one machine. Received: {getattr(train, name)}"
-            )
+    if train.shard_data:
+        raise UsageError("`shard_data` must be left out of a bench: it measures one machine. Received: True")
     if train.strategy not in ("auto", "none"):
         raise UsageError(f"`strategy` must be none in a bench: it measures one device. Received: {train.strategy}")
 

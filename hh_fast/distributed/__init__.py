@@ -1,1 +1,1 @@
-"""Several devices, several machines, and a tf.data service."""
+"""Several devices and several machines."""

@@ -16,7 +16,6 @@ from typing import Any
 import hh_fast
 from hh_fast.config import Config
 from hh_fast.distributed.tf_config import Cluster, ClusterError
-from hh_fast.errors import DataError
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 
@@ -37,7 +36,6 @@ LOCAL_FIELDS = frozenset(
     }
 )
 RETRY_S = 0.2
-CONNECT_S = 10
 MAX_LINE = 1 << 20
 MISSING_REMEDY = "see that it was started, and that its address can be reached from here"
 
@@ -83,22 +81,6 @@ def _show(value: object) -> str:
 def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def require_service(address: str, timeout_s: float = 0) -> None:
-    """Raises `DataError` where no tf.data service answers at HOST:PORT in time; TensorFlow would wait for it in silence."""
-    end = time.monotonic() + timeout_s
-    while True:
-        try:
-            socket.create_connection(_split(address.removeprefix("grpc://")), timeout=CONNECT_S).close()
-            return
-        except OSError as e:
-            if time.monotonic() >= end:
-                raise DataError(
-                    f"no tf.data service answers at {address} ({e.strerror or e}): start it with bin/data_service"
-                    " --role=dispatcher"
-                ) from e
-        time.sleep(RETRY_S)
 
 
 def _receive(connection: socket.socket, deadline: float) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from hh_fast.config import TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.data.pipeline import Share, batches_at, train_batches
 from hh_fast.distributed.collectives import Replicas
-from hh_fast.distributed.data_service import service_batches
 from hh_fast.distributed.shards import Shards
 
 
@@ -21,15 +20,6 @@ def train_input(replicas: Replicas, shards: Shards, split: Split, config: TrainC
     Where `shards` are several, `split` is this worker's own, and its batches are the worker's part of the global ones.
     """
     share, batch_size = replicas.share, config.batch_size
-    if config.data_service is not None:
-        return _served_input(
-            replicas,
-            split,
-            address=config.data_service,
-            timeout_s=config.worker_timeout_s,
-            batch_size=batch_size,
-            **plan,
-        )
     if shards.num_shards > 1:
         plan["steps_per_pass"] = shards.num_steps(batch_size)
         share, batch_size = Share(0, 1, share.num_parts), batch_size // shards.num_shards
@@ -39,19 +29,6 @@ def train_input(replicas: Replicas, shards: Shards, split: Split, config: TrainC
         return train_batches(split, batch_size=batch_size, share=share, **plan).repeat()
 
     return iter(replicas.strategy.distribute_datasets_from_function(of_worker))
-
-
-def _served_input(replicas: Replicas, split: Split, **plan: Any) -> Iterator[Any]:
-    parts = replicas.share.num_parts
-    for batch in service_batches(split, share=replicas.share, **plan):
-        yield tuple(_split(replicas, rows) for rows in batch) if parts > 1 else batch
-
-
-def _split(replicas: Replicas, rows: tf.Tensor) -> Any:
-    parts = tf.split(rows, replicas.share.num_parts)
-    return replicas.strategy.experimental_distribute_values_from_function(
-        lambda context: parts[context.replica_id_in_sync_group % len(parts)]
-    )
 
 
 class EvaluationRounds:

@@ -69,7 +69,7 @@ class Timing:
 def input_verdict(wait_share: float, cache: str) -> str:
     """What the share of step time that was waited for input says, by the profiler's limits, and what to change.
 
-    `cache`: memory, disk or none, `service` where a data service decodes, or `augmentation` where only that takes long.
+    `cache`: memory, disk or none, or `augmentation` where only that takes long.
     """
     if wait_share < MODERATE_WAIT:
         return "not input-bound"
@@ -77,7 +77,6 @@ def input_verdict(wait_share: float, cache: str) -> str:
     remedy = {
         "none": "keep decoded images: --cache=disk or memory",
         "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
-        "service": "more workers of the data service",
         "augmentation": "more cores, or fewer ranges of augmentation",
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
@@ -174,8 +173,6 @@ class Loop:
         return next((lost for lost in found if lost), None)
 
     def _slowest_stage(self) -> str:
-        if self.config.data_service:
-            return "service"
         return "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
 
     def _run(self) -> Progress:

@@ -23,7 +23,6 @@ FREE_FIELDS = frozenset(
         "checkpoint_every_steps",
         "strategy",
         "worker_timeout_s",
-        "data_service",
         "profile_steps",
     }
 )

@@ -18,7 +18,7 @@ from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig,
 from hh_fast.data.load import Data, load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.collectives import Replicas
-from hh_fast.distributed.handshake import introduction, meet, require_service
+from hh_fast.distributed.handshake import introduction, meet
 from hh_fast.distributed.shards import Shards, agree
 from hh_fast.distributed.strategy import lost_workers_reported, start
 from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
@@ -186,10 +186,6 @@ def train_run(
         require_model_size(data_config.image_size)
     if augmentation := Augmentation(**config.augmentation()):  # checked before anything is read
         logger.info("Augmentation, on the host: %s", augmentation)
-    if config.data_service is not None:
-        decoded_late = data_config.cache in ("auto", "none")
-        data_config.require("cache", decoded_late, "auto or none where --data_service decodes the images")
-        data_config = dataclasses.replace(data_config, cache="none")
     hardware = choose(config)
     replicas = _gather(data_config, config)
     run_dir = Path(config.run_dir).expanduser() if config.run_dir else Path("runs") / source_name(data_config)
@@ -197,8 +193,6 @@ def train_run(
         stack.enter_context(lost_workers_reported(replicas.cluster))
         old, finished = None, False
         with replicas.together():
-            if config.data_service is not None:
-                require_service(config.data_service)
             starting = _starting_model(config, model, run_dir)
             if starting is not None:
                 starting.require_image_size(given.get("image_size", starting.image_size))
