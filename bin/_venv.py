@@ -1,7 +1,8 @@
 """Makes or mends .venv from lock/: `_venv.py run` or `_venv.py test`. Standard library only.
 
-The marks `.venv/hh_fast-*` are removed before anything changes and written when all is done, so an interrupted set-up is
-one without marks, which the next call makes anew.
+`.venv/hh_fast-root` says that hh_fast made this environment; one without it is somebody else's and stays as it is. The marks
+`.venv/hh_fast-SET.txt` are removed before anything changes and written when all is done, and meanwhile hh_fast-root names no
+clone: the next call makes an interrupted set-up anew.
 """
 
 import fcntl
@@ -24,13 +25,12 @@ def mark(name: str) -> Path:
     return VENV / f"hh_fast-{name}.txt"
 
 
+def is_whole() -> bool:
+    return MARK_ROOT.is_file() and MARK_ROOT.read_text() == str(ROOT)
+
+
 def is_ready(name: str) -> bool:
-    return (
-        MARK_ROOT.is_file()
-        and MARK_ROOT.read_text() == str(ROOT)
-        and mark(name).is_file()
-        and mark(name).read_bytes() == lock_file(name).read_bytes()
-    )
+    return is_whole() and mark(name).is_file() and mark(name).read_bytes() == lock_file(name).read_bytes()
 
 
 def has_nvidia_gpu() -> bool:
@@ -44,16 +44,37 @@ def pip(*arguments: str) -> None:
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
+def foreign() -> str | None:
+    """What speaks against touching .venv: it is a link, or not made by hh_fast."""
+    if VENV.is_symlink():
+        return f"a link to {VENV.readlink()}"
+    if VENV.exists() and not MARK_ROOT.is_file() and not (VENV.is_dir() and not any(VENV.iterdir())):
+        return "not made by hh_fast"
+    return None
+
+
+def empty() -> None:
+    """Removes all of .venv but the mark that says whose it is."""
+    for entry in VENV.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry != MARK_ROOT:
+            entry.unlink()
+
+
 def set_up(set_name: str) -> None:
     wanted = ["cuda" if has_nvidia_gpu() else "run"] + (["test"] if set_name == "test" else [])
     if all(is_ready(name) for name in wanted):
         return
     print(f"hh_fast: setting up {VENV} from lock/ (once; it downloads several hundred MB)", file=sys.stderr)
-    whole = MARK_ROOT.is_file() and MARK_ROOT.read_text() == str(ROOT)
-    for old in VENV.glob("hh_fast-*"):
+    was_whole = is_whole()
+    VENV.mkdir(exist_ok=True)
+    MARK_ROOT.write_text("being set up")
+    for old in VENV.glob("hh_fast-*.txt"):
         old.unlink()
-    if not whole:
-        venv.create(VENV, clear=True, with_pip=True)
+    if not was_whole:
+        empty()
+        venv.create(VENV, with_pip=True)
     pip("--require-hashes", "--no-deps", "-r", str(lock_file("build")))
     # Without build isolation, or pip would fetch build tools that no lock names.
     for name in wanted:
@@ -68,6 +89,13 @@ def main() -> int:
     try:
         with (ROOT / ".venv.lock").open("w") as guard:  # two first calls at once: the second waits, then finds all done
             fcntl.flock(guard, fcntl.LOCK_EX)
+            if reason := foreign():
+                print(
+                    f"hh_fast: {VENV} is {reason}, and stays as it is: rename or remove it, then run the command again,"
+                    " which makes its own there.",
+                    file=sys.stderr,
+                )
+                return 1
             set_up(sys.argv[1])
     except subprocess.CalledProcessError as e:
         what = " ".join(map(str, e.cmd))

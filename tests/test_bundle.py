@@ -14,6 +14,7 @@ from hh_fast.config import DataConfig, ExportConfig
 from hh_fast.data.image_form import ImageForm
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.io.cores import num_cores
+from hh_fast.io.output_folder import MARKER
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +36,7 @@ def names_in(folder: Path) -> set[str]:
 
 def test_what_is_in_it(bundle: Path) -> None:
     assert names_in(bundle) == {
+        MARKER,
         "README.md",
         "SHA256SUMS",
         "examples.png",
@@ -54,7 +56,7 @@ def test_what_is_in_it(bundle: Path) -> None:
 def test_sums_are_of_every_other_file(bundle: Path) -> None:
     sums = dict(line.split("  ")[::-1] for line in (bundle / "SHA256SUMS").read_text().splitlines())
     files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
-    assert set(sums) == set(files) - {"SHA256SUMS"}
+    assert set(sums) == set(files) - {"SHA256SUMS", MARKER}
     assert all(hashlib.sha256(files[name].read_bytes()).hexdigest() == digest for name, digest in sums.items())
 
 
@@ -202,6 +204,19 @@ def test_an_older_bundle_is_replaced_whole(run: Run, tmp_path: Path) -> None:
     assert list(json.loads((target / "metadata.json").read_text())["files"]) == ["float32", "float16"]
 
 
+def test_other_peoples_files_in_a_bundle_stay(run: Run, tmp_path: Path) -> None:
+    target = export(run, tmp_path / "bundle", formats=("saved_model", "float32"))
+    theirs = [target / name for name in ("thesis.tex", ".git/HEAD", "saved_model/notes.txt")]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+    export(run, target, formats=("saved_model", "float32"))
+    assert [path.read_text() for path in theirs] == ["years of work"] * 3
+    (target / "model_int8.tflite").write_text("mine")
+    with pytest.raises(UsageError, match="`export_dir` must hold no files of yours .* holds model_int8.tflite: move"):
+        export(run, target, formats=("saved_model", "float32"))
+
+
 def test_formats_of_an_older_bundle_are_not_lost(run: Run, tmp_path: Path) -> None:
     target = export(run, tmp_path / "bundle", formats=("float32",))
     before = (target / "SHA256SUMS").read_text()
@@ -231,7 +246,8 @@ def test_a_folder_of_other_files_is_not_replaced(run: Run, tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         export(run, tmp_path)
     assert str(caught.value) == (
-        f"`export_dir` must be new, empty or an older bundle. Received: {tmp_path}, which holds other files"
+        f"`export_dir` must be new, empty or a bundle folder of hh_fast. Received: {tmp_path}, which holds mine.txt: give"
+        " another folder, or move these elsewhere"
     )
 
 

@@ -91,11 +91,37 @@ def test_an_interrupted_set_up_is_mended_by_the_next_call(clone: Path) -> None:
     failed = call(clone, "run", PIP_FAILS="1")
     assert failed.returncode == 1
     assert "the set-up stopped at" in failed.stderr
-    stray = clone / ".venv" / "half_installed"
+    stray = clone / ".venv" / "lib" / "half_installed"
     stray.write_text("")
     assert call(clone, "run").returncode == 0
     assert not stray.exists()
     assert pip_calls(clone)[-3:] == RUN
+
+
+@pytest.mark.parametrize("way", ["by hand", "a link", "a link to hh_fast's", "a broken link", "a file"])
+def test_an_environment_that_is_not_ours_is_refused_and_left_as_it_is(clone: Path, way: str) -> None:
+    venv, elsewhere = clone / ".venv", clone.parent / "elsewhere"
+    if way == "a file":
+        venv.write_text("mine")
+        mine = venv
+    else:
+        folder = venv if way == "by hand" else elsewhere
+        mine = folder / "lib" / "my_package.py"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        if way == "a link to hh_fast's":
+            (folder / "hh_fast-root").write_text("/another/clone")
+        if folder != venv:
+            venv.symlink_to(elsewhere if way != "a broken link" else clone.parent / "nowhere")
+    done = call(clone, "run")
+    what = f"a link to {venv.readlink()}" if venv.is_symlink() else "not made by hh_fast"
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"hh_fast: {venv} is {what}, and stays as it is: rename or remove it, then run the command again, which makes its"
+        " own there.\n",
+    )
+    assert mine.read_text() == "mine"
+    assert pip_calls(clone) == []
 
 
 def test_nvidia_smi_decides_for_cuda(clone: Path) -> None:

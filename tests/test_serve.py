@@ -96,12 +96,25 @@ def test_a_static_site_is_written_over_an_older_one(files: dict[str, bytes], tmp
         assert (tmp_path / "site" / "litert" / "index.js").read_bytes() == content
 
 
+def test_other_peoples_files_in_a_site_stay(files: dict[str, bytes], tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git" / "HEAD").write_text("mine")
+    site.write(files, folder)
+    (folder / "CNAME").write_text("me.example")
+    site.write(files, folder)
+    assert (folder / "CNAME").read_text() == "me.example"
+    assert (folder / ".git" / "HEAD").read_text() == "mine"
+
+
 def test_a_folder_with_other_files_is_left_alone(files: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="`site_dir` must be new, empty or an older site. Received: "):
+    (tmp_path / "site" / "sw.js").write_text("mine")
+    with pytest.raises(
+        UsageError, match="`site_dir` must be new, empty or a site folder of hh_fast. Received: .* sw.js: "
+    ):
         site.write(files, tmp_path / "site")
-    assert [path.name for path in (tmp_path / "site").iterdir()] == ["thesis.txt"]
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["sw.js"]
 
 
 BAD_BUNDLES = [

@@ -21,6 +21,7 @@ from PIL import Image
 
 from hh_fast.cli.train import main
 from hh_fast.errors import UsageError
+from hh_fast.io.output_folder import MARKER
 from hh_fast.training import checkpoint
 from hh_fast.training import run_folder as run_dirs
 from hh_fast.training import train as train_module
@@ -93,7 +94,7 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
         "README.md", "config.json", "confusion.png", "curves.png", "held_out.csv", "history.csv", "last.keras", "model.keras",
         "result.json", "tensorboard", "worst.png", "checkpoints",
     }  # fmt: skip
-    assert {path.name for path in run_dir.iterdir()} == expected
+    assert {path.name for path in run_dir.iterdir()} == expected | {MARKER}
     history = rows(run_dir)
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert set(history[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy"} | TIMINGS
@@ -212,7 +213,7 @@ def test_a_run_cut_off_while_it_ends_leaves_nothing_behind(
         main(flags)
     monkeypatch.setattr(checkpoint, "keep_last", real)
     assert main(flags) == 0
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch0001-step000000.npz"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["epoch000001-step00000000.npz"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -281,12 +282,13 @@ def test_a_finished_run_is_kept_until_told_otherwise(
 def test_a_refused_command_overwrites_nothing_and_leaves_nothing(
     flags: list[str], tmp_path: Path, extra: list[str], code: int
 ) -> None:
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
+    run = run_dirs.output_folder(tmp_path / "run")
+    run.path.mkdir()
+    run.record("model.keras", "result.json", "config.json")
     for name in ("model.keras", "result.json", "config.json"):
-        (run_dir / name).write_text("{}")
+        (run.path / name).write_text("{}")
     assert main([*flags, "--overwrite", *extra]) == code
-    assert {path.name for path in run_dir.iterdir()} == {"model.keras", "result.json", "config.json"}
+    assert {path.name for path in run.path.iterdir()} == {"model.keras", "result.json", "config.json", MARKER}
     assert main([*elsewhere(flags, tmp_path / "runs" / "new"), *extra]) == code
     assert not (tmp_path / "runs").exists()
 
@@ -375,11 +377,11 @@ def test_other_images_cannot_go_on_with_a_run(
 
 
 def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with run_dirs.own(tmp_path / "run"):
+    with run_dirs.output_folder(tmp_path / "run").held():
         assert main(flags) == 2
     assert (
         last_line(capsys)
-        == f"train: another process trains in {tmp_path / 'run'}: wait for it, or give another --run_dir"
+        == f"train: another process writes to {tmp_path / 'run'}: wait for it, or give another --run_dir"
     )
 
 
@@ -392,6 +394,34 @@ def test_a_folder_of_other_things_is_left_alone(
         assert main([*flags, *extra]) == 1
         assert "must be new, empty or a run folder" in last_line(capsys)
     assert (tmp_path / "run" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_run_leaves_other_peoples_files_where_they_are(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    flags = [*flags, "--epochs=1", "--profile_steps=1,2"]
+    assert main(flags) == 0
+    theirs = [
+        run_dir / name for name in ("thesis.tex", "tensorboard/old/events", "checkpoints/best.npz", "profile/mine")
+    ]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+    ours = {path for path in run_dir.rglob("*") if path.is_file()} - set(theirs)
+    assert main([*flags, "--seed=3", "--overwrite"]) == 0
+    assert [path.read_text() for path in theirs] == ["years of work"] * 4
+    assert len({path for path in run_dir.rglob("*") if path.is_file()} - set(theirs)) == len(ours)
+    (run_dir / "result.json").unlink()
+    marker = json.loads((run_dir / MARKER).read_text())
+    (run_dir / MARKER).write_text(
+        json.dumps(marker | {"files": [name for name in marker["files"] if name != "README.md"]})
+    )
+    (run_dir / "README.md").write_text("my notes on this run")
+    for extra in (["--seed=3"], ["--overwrite"]):
+        assert main([*flags, *extra]) == 1
+        assert "hold no files of yours under the names that a run writes" in last_line(capsys)
+    assert (run_dir / "README.md").read_text() == "my notes on this run"
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

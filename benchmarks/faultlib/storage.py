@@ -246,7 +246,7 @@ def _flipped_checkpoints(work: Path, count: int, draw: random.Random, counts: Co
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value * factor)
         checkpoint.save(folder, variables, checkpoint.Progress(step=step, history=[{"epoch": 1.0, "loss": 0.5}]))
-    newest = folder / "epoch0000-step000002.npz"
+    newest = folder / "epoch000000-step00000002.npz"
     for _ in range(count):
         place, data = _flip(newest, draw)
         progress: Any = checkpoint.restore(folder, variables)

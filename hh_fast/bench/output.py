@@ -7,10 +7,14 @@ from pathlib import Path
 from hh_fast.bench.results import Results
 from hh_fast.config import BenchConfig, TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.io.files import atomic_dir
+from hh_fast.io.output_folder import OutputFolder
 from hh_fast.io.typed_json import to_json
 
 RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
+
+
+def _output_folder(path: Path) -> OutputFolder:
+    return OutputFolder(path, "output_dir", "results", (RESULTS, REPORT, CHART_PNG, CHART_SVG))
 
 
 def prepare_output(bench: BenchConfig, train: TrainConfig) -> Path:
@@ -22,14 +26,8 @@ def prepare_output(bench: BenchConfig, train: TrainConfig) -> Path:
     if bench.output_dir is None:
         return Path("bench_results") / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = Path(bench.output_dir).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"`output_dir` must be a folder. Received: {folder}, a file")
-    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if held and RESULTS not in held:
-        raise UsageError(
-            f"`output_dir` must be new, empty or a folder of results. Received: {folder}, which holds {held[0]}"
-        )
-    if held and not train.overwrite:
+    _output_folder(folder).check()
+    if (folder / RESULTS).exists() and not train.overwrite:
         raise UsageError(f"`output_dir` holds results already; add --overwrite to replace them. Received: {folder}")
     return folder
 
@@ -49,7 +47,7 @@ def write_all(results: Results, folder: Path) -> str:
     from hh_fast.bench import chart, report  # matplotlib is for the end, not for a refusal
 
     text = report.render(results)
-    with atomic_dir(folder) as temporary:
+    with _output_folder(folder).replaced(RESULTS) as temporary:
         (temporary / RESULTS).write_text(json.dumps(to_json(results), indent=1) + "\n", encoding="utf-8")
         (temporary / REPORT).write_text(text, encoding="utf-8")
         chart.draw(results, temporary / CHART_PNG, temporary / CHART_SVG)

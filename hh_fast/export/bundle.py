@@ -12,14 +12,15 @@ import numpy as np
 
 import hh_fast
 from hh_fast.any_model import image_size_of
-from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig, require
+from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
 from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
 from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
 from hh_fast.export.trained_model import TrainedModel, load_trained_model
-from hh_fast.io.files import atomic_dir, write_json, write_text
+from hh_fast.io.files import write_json, write_text
+from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
 from hh_fast.predict.opening import load_classifier
@@ -32,19 +33,19 @@ LABELS, METADATA = "labels.txt", "metadata.json"
 BATCH = 32
 
 
-def _target(config: ExportConfig, name: str) -> Path:
-    """The bundle's folder; raises `UsageError` where something else stands, or what the new bundle would not have."""
+def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
+    """The bundle's folder; raises `UsageError` where it holds what is not ours, or what the new bundle would not have."""
     target = Path(config.export_dir).expanduser() if config.export_dir else Path("exports") / name
-    require(not target.exists() or target.is_dir(), "export_dir", "a folder", f"{target}, a file")
-    takes_place = not target.is_dir() or not any(target.iterdir()) or (target / SUMS).is_file()
-    require(takes_place, "export_dir", "new, empty or an older bundle", f"{target}, which holds other files")
+    names = (*map(file_name, FORMATS), LABELS, METADATA, model_card.README, model_card.EXAMPLES, SUMS)
+    folder = OutputFolder(target, "export_dir", "bundle", names)
+    folder.check()
     dropped = [name for name in FORMATS if name not in config.formats and (target / file_name(name)).exists()]
     if dropped:
         raise UsageError(
             f"`formats` must include those that {target} holds, or they would be lost: add {','.join(dropped)}, or give another"
             f" --export_dir. Received: {','.join(config.formats)}"
         )
-    return target
+    return folder
 
 
 def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray | None:
@@ -198,10 +199,10 @@ def export(config: ExportConfig, given: dict[str, Any]) -> Path:
 
 def write_bundle(config: ExportConfig, trained: TrainedModel) -> Path:
     """As `export`, of a trained model."""
-    target = _target(config, trained.name)
-    with atomic_dir(target) as folder:
+    target = _output_folder(config, trained.name)
+    with target.replaced(METADATA) as folder:
         left_out = _fill(folder, config, trained)
-    logger.info("Exported to %s", target)
+    logger.info("Exported to %s", target.path)
     if left_out:
-        raise CheckError(f"left out of {target}: {'; '.join(left_out)}")
-    return target
+        raise CheckError(f"left out of {target.path}: {'; '.join(left_out)}")
+    return target.path

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hh_fast.config import require
 from hh_fast.errors import DataError
-from hh_fast.io.files import atomic_dir
+from hh_fast.io.output_folder import OutputFolder
 
 PAGE = Path(__file__).parent / "site"
 INDEX, WORKER, MANIFEST, MODEL = "index.html", "sw.js", "manifest.webmanifest", "model.json"
@@ -112,15 +111,14 @@ def build(bundle: Bundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def write(files: Mapping[str, bytes], site_dir: Path) -> None:
-    """Writes the site to a folder, atomically.
+    """Writes the site to a folder, in place of an older one; other files there stay.
 
     Raises:
-        UsageError: the folder holds something else than an older site.
+        UsageError, DataError: as `OutputFolder.replaced`.
         OSError: it cannot be written; what stood there before still does.
     """
-    takes_place = site_dir.is_dir() and ((site_dir / WORKER).is_file() or not any(site_dir.iterdir()))
-    require(takes_place or not site_dir.exists(), "site_dir", "new, empty or an older site", site_dir)
-    with atomic_dir(site_dir) as folder:
+    names = tuple({name.partition("/")[0] for name in files})
+    with OutputFolder(site_dir, "site_dir", "site", names).replaced(INDEX) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)

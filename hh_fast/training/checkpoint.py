@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = 2
 _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
-_NAME = re.compile(r"epoch(\d+)-step(\d+)\.npz")
+PATTERN = f"epoch{'[0-9]' * 6}-step{'[0-9]' * 8}.npz"
 
 
 @dataclasses.dataclass
@@ -59,8 +59,7 @@ def from_text(text: str) -> Progress:
 
 
 def _in_order(folder: Path) -> list[Path]:
-    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("epoch*.npz")]
-    return [path for *_, path in sorted((int(match[1]), int(match[2]), path) for path, match in matches if match)]
+    return sorted(folder.glob(PATTERN))
 
 
 def _names(variables: Sequence[keras.Variable]) -> list[str]:
@@ -79,7 +78,7 @@ def _names(variables: Sequence[keras.Variable]) -> list[str]:
 
 def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> Path:
     """Writes the checkpoint of this position, whole or not at all, and keeps the one before it."""
-    path = folder / f"epoch{progress.epoch:04d}-step{progress.step:06d}.npz"
+    path = folder / f"epoch{progress.epoch:06d}-step{progress.step:08d}.npz"
     arrays: dict[str, Any] = {
         name: variable.numpy() for name, variable in zip(_names(variables), variables, strict=True)
     }
@@ -103,12 +102,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return {name.removesuffix(".npy"): np.load(member, allow_pickle=False) for name, member in members.items()}
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writers left, for a process that holds the run folder."""
-    for left in folder.glob(".epoch*.npz.*"):
-        left.unlink()
-
-
 def _assign(path: Path, arrays: dict[str, np.ndarray], variables: dict[str, keras.Variable]) -> None:
     stored = {name: value.shape for name, value in arrays.items() if name.startswith("variables/")}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -127,9 +120,13 @@ def _assign(path: Path, arrays: dict[str, np.ndarray], variables: dict[str, kera
 def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:
     """Sets `variables` to the newest whole checkpoint and returns its progress; None where there is none.
 
+    What killed writers left is removed: this process holds the run folder.
+
     Raises:
         DataError: checkpoints exist, and all are damaged or of another model.
     """
+    for left in folder.glob(f".{PATTERN}.*.tmp"):
+        left.unlink()
     found = _in_order(folder)
     for path in reversed(found):
         try:

@@ -1,41 +1,44 @@
-"""A run folder: owned by one process, refused where it would lose something, and what a run writes into it."""
+"""A run folder: what a run writes into it, and whether a command may go on with the run that it holds."""
 
-import contextlib
 import csv
 import io
 import logging
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig, require
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig
 from hh_fast.data.load import Split
 from hh_fast.errors import DataError, UsageError
-from hh_fast.io.files import exclusive, remove_leftovers, write_text
+from hh_fast.io.files import write_text
+from hh_fast.io.output_folder import OutputFolder
 from hh_fast.io.text import printable
-from hh_fast.training import checkpoint, run_report
+from hh_fast.training import checkpoint, run_report, saving
 from hh_fast.training.run_record import RunConfig, read_config
 
 logger = logging.getLogger(__name__)
 
-CONFIG, RESULT, HISTORY, LOCK = RUN_CONFIG, RUN_RESULT, "history.csv", ".lock"
+CONFIG, RESULT, HISTORY = RUN_CONFIG, RUN_RESULT, "history.csv"
 BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
 HELD_OUT = "held_out.csv"
 CHECKPOINTS, TENSORBOARD, BAD_IMAGES = "checkpoints", "tensorboard", "bad_images.txt"
 PROFILE = "profile"
-FILES = (
-    RESULT,
-    HISTORY,
-    HELD_OUT,
-    BEST_MODEL,
-    LAST_MODEL,
-    *run_report.FILES,
-    CHECKPOINTS,
-    TENSORBOARD,
-    PROFILE,
-    BAD_IMAGES,
+# What a run writes before and during its training, and what at its end: by name, or by a pattern that is ours alone.
+STARTED = (
     CONFIG,
+    HELD_OUT,
+    BAD_IMAGES,
+    HISTORY,
+    BEST_MODEL,
+    f"{CHECKPOINTS}/{checkpoint.PATTERN}",
+    f"{TENSORBOARD}/{saving.EVENTS}",
+    f"{PROFILE}/{saving.TRACES}",
 )
+FINISHED = (LAST_MODEL, *run_report.FILES, RESULT)
+
+
+def output_folder(run_dir: Path) -> OutputFolder:
+    names = tuple(name.partition("/")[0] for name in (*STARTED, *FINISHED))
+    return OutputFolder(run_dir, "run_dir", "run", names)
 
 
 def write_held_out(run_dir: Path, validation: Split | None, class_names: Sequence[str]) -> None:
@@ -64,40 +67,6 @@ def read_held_out(run_dir: Path) -> list[str]:
     return found
 
 
-def clear(run_dir: Path) -> None:
-    """Removes what a run leaves, and nothing else."""
-    for name in FILES:
-        path = run_dir / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Removes those of a folder and its parents that a refused command left empty."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
-
-
-@contextlib.contextmanager
-def own(run_dir: Path) -> Iterator[None]:
-    """Holds the run folder for this process; the kernel lets go of it when the process ends, however it ends."""
-    require(run_dir.is_dir() or not run_dir.exists(), "run_dir", "a folder", f"{run_dir}, a file")
-    new = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
-    with contextlib.ExitStack() as stack:
-        stack.callback(_remove_empty, new)
-        try:
-            stack.enter_context(exclusive(run_dir / LOCK, None))
-        except BlockingIOError as e:
-            raise DataError(f"another process trains in {run_dir}: wait for it, or give another --run_dir") from e
-        for name in FILES:
-            remove_leftovers(run_dir / name, alone=True)
-        checkpoint.remove_leftovers(run_dir / CHECKPOINTS)
-        yield
-
-
 def find_run(
     run_dir: Path, data_config: DataConfig, config: TrainConfig, starting_model: str | None
 ) -> RunConfig | None:
@@ -106,15 +75,9 @@ def find_run(
     `starting_model`: as of `RunConfig`.
 
     Raises:
-        UsageError: the folder holds other things, or a run with other settings that is not to be overwritten.
+        UsageError: it is a run with other settings, and not to be overwritten.
         DataError: the run's config cannot be read.
     """
-    foreign = [
-        path.name for path in run_dir.iterdir() if path.name not in (*FILES, LOCK) and not path.name.startswith(".")
-    ]
-    known = any((run_dir / name).exists() for name in FILES)
-    if foreign and not known:
-        raise UsageError(f"`run_dir` must be new, empty or a run folder. Received: {run_dir}, which holds {foreign[0]}")
     old = None if config.overwrite else read_config(run_dir)
     differences = old.other_settings(data_config, config, starting_model) if old else []
     if differences:

@@ -1,7 +1,6 @@
 """What training writes as it goes: models in float32, TensorBoard's event files, and a trace of some steps."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,10 @@ from hh_fast.any_model import with_policy
 from hh_fast.io.files import atomic_path
 
 logger = logging.getLogger(__name__)
+
+# Names that nobody else gives, for removing what is ours and nothing else.
+EVENTS_SUFFIX = ".hh_fast"
+EVENTS, TRACES = f"events.out.tfevents.*{EVENTS_SUFFIX}", "plugins/profile/*/*.xplane.pb"
 
 
 def save_portable(model: keras.Model, path: Path) -> None:
@@ -32,9 +35,9 @@ class TensorBoard:
     _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
 
     def __init__(self, folder: Path, history: list[dict[str, float]]) -> None:
-        if folder.exists():
-            shutil.rmtree(folder)
-        self._writer = tf.summary.create_file_writer(str(folder))
+        for old in folder.glob(EVENTS):
+            old.unlink()
+        self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=EVENTS_SUFFIX)
         for row in history:
             self.add(row)
 

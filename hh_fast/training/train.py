@@ -198,7 +198,7 @@ def train_run(
                 starting.require_image_size(given.get("image_size", starting.image_size))
                 data_config = dataclasses.replace(data_config, image_size=starting.image_size)
             if replicas.cluster.is_chief:
-                stack.enter_context(run_folder.own(run_dir))
+                stack.enter_context(run_folder.output_folder(run_dir).held())
                 old = run_folder.find_run(run_dir, data_config, config, starting.sha256 if starting else None)
                 is_done = (run_dir / run_folder.RESULT).exists()
                 finished = old is not None and old.train.epochs >= config.epochs and is_done
@@ -303,8 +303,10 @@ def _class_weights(session: _Session) -> tuple[float, ...]:
 def _restore(session: _Session, trainer: Trainer) -> Progress:
     """Where the run folder stands; a new run's config is written, and which images it holds out."""
     run_dir, data = session.run_dir, session.data
+    folder = run_folder.output_folder(run_dir)
     if session.config.overwrite:
-        run_folder.clear(run_dir)
+        folder.remove(*run_folder.STARTED, *run_folder.FINISHED)
+    folder.record(*run_folder.STARTED)
     progress = checkpoint.restore(run_dir / run_folder.CHECKPOINTS, trainer.variables())
     if progress is None:
         progress = Progress()
@@ -366,6 +368,7 @@ def _train(session: _Session, collect_signals: CollectSignals) -> None:
 
 def _finish(session: _Session, model: keras.Model, progress: Progress, seconds: float) -> None:
     run_dir, data, history = session.run_dir, session.data, progress.history
+    run_folder.output_folder(run_dir).record(*run_folder.FINISHED)
     run_folder.write_history(run_dir, history)
     save_portable(model, run_dir / run_folder.LAST_MODEL)
     chances, accuracy = None, None
