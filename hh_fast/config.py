@@ -339,7 +339,8 @@ class ExportConfig(Config):
         "Largest pixel value that --model was trained on: 255, or 1 where images were scaled before they reached it.",
     )
     export_dir: str | None = option(
-        None, "Folder for the bundle: new, empty, or with an older bundle, which it replaces. Default: exports/ and the run folder's name."
+        None,
+        "Folder for the bundle: new, empty, or with an older bundle, which it replaces. Default: exports/ and the run folder's name.",
     )
     formats: tuple[str, ...] = option(FORMATS, f"Comma-separated list of {', '.join(FORMATS)}.")
     dynamic_batch: bool = option(False, "Let the .tflite files take any number of images at once, not just one.")

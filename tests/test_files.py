@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import filelock
 import pytest
 
 from hh_fast.io.files import (
@@ -78,18 +79,6 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, manage
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_moved_aside_by_a_killed_writer_comes_back(tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    with atomic_dir(place) as temporary:
-        (temporary / "old").write_text("old")
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
-    )
-    place.rename(tmp_path / f".place.{os.uname().nodename}-{ended.stdout.strip()}.old")
-    remove_leftovers(place)
-    assert (place / "old").read_text() == "old"
-
-
 def test_an_error_that_names_no_file_gets_the_name_of_the_place(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -131,7 +120,7 @@ def test_a_lock_goes_with_its_holder_and_one_waits_for_it(tmp_path: Path) -> Non
     thread = threading.Thread(target=second)
     with exclusive(tmp_path / "lock", None):
         thread.start()
-        with pytest.raises(BlockingIOError), exclusive(tmp_path / "lock", None):
+        with pytest.raises(filelock.Timeout), exclusive(tmp_path / "lock", None):
             pass
         time.sleep(0.1)
         order.append("first")
@@ -140,14 +129,34 @@ def test_a_lock_goes_with_its_holder_and_one_waits_for_it(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == []
 
 
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from hh_fast.io.files import exclusive
+with exclusive(Path(sys.argv[1]), None):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock"], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(filelock.Timeout), exclusive(tmp_path / "lock", None):
+            pass
+        holder.kill()
+    with exclusive(tmp_path / "lock", None):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 def test_many_that_take_a_lock_in_turn_hold_it_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stat = Path.stat
+    fstat = os.fstat
 
-    def slow_stat(path: Path, **options: bool) -> os.stat_result:
+    def slow_fstat(file: int) -> os.stat_result:
         time.sleep(0.0005)  # the time in which another holder may remove the file
-        return stat(path, **options)
+        return fstat(file)
 
-    monkeypatch.setattr(Path, "stat", slow_stat)
+    monkeypatch.setattr(os, "fstat", slow_fstat)
     holding: list[int] = []
     most: list[int] = []
 

@@ -4,7 +4,6 @@ A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -15,17 +14,14 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import filelock
 import psutil
 
 logger = logging.getLogger(__name__)
 
-_WRITER = re.compile(r"(?P<host>.+)-(?P<pid>\d+)\.(?P<kind>tmp|old)(\..*)?")
-
-
-def _own_suffix(pid: int) -> str:
-    return f"{socket.gethostname()}-{pid}"
+_WRITER = re.compile(r"(?P<host>.+)-(?P<pid>\d+)\.tmp(\..*)?")
 
 
 def _remove(path: Path) -> None:
@@ -42,7 +38,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_leftovers(path: Path, *, alone: bool = False) -> None:
-    """Removes what killed writers of `path` left beside it; puts an old folder back that one had moved aside.
+    """Removes what killed writers of `path` left beside it.
 
     Only what processes of this machine left that run no more, unless the caller is `alone`: holds a lock without which
     nobody writes `path`. Then also what was left on other machines, or by a process whose number another has now.
@@ -55,11 +51,7 @@ def remove_leftovers(path: Path, *, alone: bool = False) -> None:
         if match is None:
             continue
         pid = int(match["pid"])
-        if not alone and (match["host"] != socket.gethostname() or (pid != os.getpid() and psutil.pid_exists(pid))):
-            continue
-        if match["kind"] == "old" and not path.exists():
-            left.rename(path)
-        else:
+        if alone or (match["host"] == socket.gethostname() and (pid == os.getpid() or not psutil.pid_exists(pid))):
             _remove(left)
 
 
@@ -76,7 +68,7 @@ def sync(path: Path) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{_own_suffix(os.getpid())}.tmp")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
         yield temporary
     except OSError as e:
@@ -109,9 +101,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_dir(path: Path, *, flush: bool = True) -> Iterator[Path]:
-    """Yields a fresh temporary folder; it replaces the folder `path` if the block ends well, and is removed if not.
+    """Yields a fresh temporary folder; it becomes `path` if the block ends well, and is removed if not.
 
-    Without `flush` a power cut may leave the folder with any content: for what is checked before it is used.
+    For caches: a folder that stands there is of no use any more, and is removed with all that it holds. Without `flush` a power cut may leave the folder with any content: for what is checked before it is used.
     """
     with _beside(path) as temporary:
         temporary.mkdir()
@@ -120,13 +112,10 @@ def atomic_dir(path: Path, *, flush: bool = True) -> Iterator[Path]:
             for name in names:
                 sync(Path(folder, name))
             sync(Path(folder))
-        aside = path.with_name(f".{path.name}.{_own_suffix(os.getpid())}.old")
         if path.exists():
-            path.rename(aside)
+            _remove(path)
         temporary.rename(path)
         sync(path.parent)
-        if aside.exists():
-            _remove(aside)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -158,13 +147,6 @@ def read_sealed(path: Path) -> Any:
     return json.loads(text)
 
 
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 @contextlib.contextmanager
 def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
     """Holds the lock file `lock`, and removes it afterwards; where another process holds it, logs `waiting` and waits.
@@ -172,28 +154,22 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
     The kernel frees the lock when its holder dies, so a killed run blocks nobody.
 
     Raises:
-        BlockingIOError: another process holds it, and `waiting` is None.
+        filelock.Timeout: another process holds it, and `waiting` is None.
     """
-    said = False
-    while True:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting is None:
-                    raise
-                if not said:
-                    logger.info("%s", waiting)
-                said = True
-                fcntl.flock(held, fcntl.LOCK_EX)
-            if not _is_at(held, lock):  # removed by the holder before, who was waited for
-                continue
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        if waiting is None:
+            raise
+        logger.info("%s", waiting)
+        held.acquire()
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # while it is held: who waits notices, and makes it anew
+        held.release()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+import filelock
+
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import exclusive, remove_leftovers, scratch_dir, sync, write_json
 
@@ -106,7 +108,7 @@ class OutputFolder:
             stack.callback(_remove_empty, new)
             try:
                 stack.enter_context(exclusive(self.path / LOCK, None))
-            except BlockingIOError as e:
+            except filelock.Timeout as e:
                 raise DataError(
                     f"another process writes to {self.path}: wait for it, or give another --{self.field}"
                 ) from e
