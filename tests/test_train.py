@@ -396,6 +396,7 @@ def test_a_folder_of_other_things_is_left_alone(
     assert (tmp_path / "run" / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_a_run_leaves_other_peoples_files_where_they_are(
     flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
