@@ -38,6 +38,7 @@ def test_it_leaves_results_report_and_chart(measured):
     root, _, code = measured
     assert code == 0
     assert sorted(path.name for path in (root / "out").iterdir()) == [
+        ".hh_fast.json",
         "chart.png",
         "chart.svg",
         "results.json",
