@@ -17,6 +17,7 @@ CACHES = ("auto", "memory", "disk", "none")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 HEADS = ("auto", "sigmoid", "softmax")
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
+BACKBONES = ("efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0")
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Files of a run folder that other commands read.
