@@ -54,12 +54,12 @@ def test_lite0_is_of_stock_layers_and_frozen(lite0: keras.Model) -> None:
     assert all(type(layer).__module__.startswith("keras.") for layer in lite0.layers)
 
 
-def test_features_are_those_of_predict_in_the_order_of_the_images() -> None:
+def test_features_are_those_of_a_call_in_the_order_of_the_images() -> None:
     model = backbone.build("efficientnet_lite0", image_size=(32, 48))
     images = np.random.default_rng(0).integers(0, 256, (37, 32, 48, 3), np.uint8)
     whole = backbone.features(model, images)
     assert whole.dtype == np.float32
-    np.testing.assert_allclose(whole, model.predict(images, verbose=0), atol=2e-5)
+    np.testing.assert_allclose(whole, model(images.astype(np.float32), training=False), atol=2e-5)
     np.testing.assert_allclose(backbone.features(model, iter([images[:30], images[30:]])), whole, atol=2e-5)
     assert backbone.features(model, iter([])).shape == (0, 1280)
 
@@ -83,7 +83,7 @@ def test_applications_take_a_file_of_weights_and_values_0_to_255(name: str, tmp_
     model.save_weights(path)
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     scaled = keras.applications.mobilenet_v2.preprocess_input(images.astype(np.float32))
-    expected = model.predict(scaled if name == "mobilenet_v2" else images, verbose=0)
+    expected = model(scaled if name == "mobilenet_v2" else images.astype(np.float32), training=False)
     built = backbone.build(name, path, (64, 64))
     np.testing.assert_allclose(backbone.features(built, images), expected, atol=1e-5)
     # Nothing in it is random while training, so that what is frozen gives the same for an image every time.
