@@ -8,12 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.bench import baselines, own_loop
-from hh_fast.bench.results import InputFigures, StepFigures
-from hh_fast.bench.statistics import Rate
-from hh_fast.bench.workload import Workload
-from hh_fast.data.decode import path_tensor
-from hh_fast.data.engine import without_autotune
+from benchmarks.harness import Row
+from benchmarks.race import ours, rivals
+from benchmarks.race.workload import Workload
 from hh_fast.io.cores import num_cores
 
 MIN_COPY_S = 0.5
@@ -26,12 +23,19 @@ MIN_PRODUCTS = 3
 DTYPES = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16, "mixed_float16": tf.float16}
 
 
-def decode_bound(paths: Sequence[str]) -> InputFigures:
-    """Reading files and decoding them on every core, and nothing else: no order, resizing or batch.
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same data set without tf.data's autotuner, whose thread can stall the end of a measurement."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def decode_bound(paths: Sequence[str]) -> Row:
+    """Reading files and decoding them by TensorFlow on every core, and nothing else: no order, resizing or batch.
 
     The bytes are read inside: a constant of them in the data set's graph was measured to cost more than the reading.
     """
-    dataset = tf.data.Dataset.from_tensor_slices(path_tensor(paths)).map(
+    dataset = tf.data.Dataset.from_tensor_slices(list(paths)).map(
         lambda path: tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)[0, 0, 0],
         num_parallel_calls=num_cores(),
         deterministic=False,
@@ -39,11 +43,11 @@ def decode_bound(paths: Sequence[str]) -> InputFigures:
     # One number of each image is all that leaves the map, and 32 at a time, so that Python costs nothing.
     dataset = dataset.batch(32)
     start = time.perf_counter()
-    num_images = sum(int(pixels.shape[0]) for pixels in without_autotune(dataset))
-    return InputFigures(first=Rate(num_images, time.perf_counter() - start))
+    num_images = sum(int(pixels.shape[0]) for pixels in untuned(dataset))
+    return {"first_images_per_s": num_images / (time.perf_counter() - start)}
 
 
-def copy_bound(workload: Workload) -> InputFigures:
+def copy_bound(workload: Workload) -> Row:
     """What one core copies, as uint8 and in a shuffled order, into a batch that is there already."""
     num_images, batch_size = len(workload.files), workload.train.batch_size
     rows = np.ones((num_images, math.prod(workload.data.image_size) * 3), np.uint8)
@@ -55,7 +59,7 @@ def copy_bound(workload: Workload) -> InputFigures:
         for i, position in enumerate(order):
             batch[i % batch_size] = rows[position]
         copied += num_images
-    return InputFigures(steady=Rate(copied, seconds))
+    return {"steady_images_per_s": copied / seconds}
 
 
 def resident_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +72,7 @@ def resident_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 def own_step(workload: Workload) -> Callable[[], None]:
     """hh_fast's step on a resident batch."""
     images, labels = map(tf.constant, resident_batch(workload))
-    step = own_loop.make_step(workload)
+    step = ours.make_step(workload)
     return lambda: step(images, labels)
 
 
@@ -76,10 +80,10 @@ def stock_step(workload: Workload) -> Callable[[], None]:
     """Keras' own compiled train step, the one that `fit` runs, on a resident float32 batch."""
     images, labels = resident_batch(workload)
     dtype = workload.train.precision
-    model = workload.model(dtype)
-    baselines.compile_recipe(model, workload.train, dtype=dtype)
+    model = ours.build(workload, dtype)
+    rivals.compile_recipe(model, workload.train, dtype=dtype)
     model.make_train_function()
-    batches = iter(without_autotune(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
+    batches = iter(untuned(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
 
     def step() -> None:
         float(model.train_function(batches)["loss"])
@@ -89,22 +93,20 @@ def stock_step(workload: Workload) -> Callable[[], None]:
 
 def resident_bound(
     make: Callable[[Workload], Callable[[], None]], workload: Workload, min_s: float = MIN_RESIDENT_S
-) -> StepFigures:
+) -> Row:
     """The synthetic bound: a step on one batch that is there already, again and again; the fastest of the steps.
 
     Not their mean or median: of a process' first dozen steps several may touch memory anew, and take twice as long.
     """
-    start = time.perf_counter()
     step = make(workload)
     step()
-    first_step_s = time.perf_counter() - start
     step()
     seconds: list[float] = []
     while sum(seconds) < min_s or len(seconds) < MIN_RESIDENT_STEPS:
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    return StepFigures(Rate(workload.train.batch_size, min(seconds)), first_step_s=first_step_s)
+    return {"steady_images_per_s": workload.train.batch_size / min(seconds)}
 
 
 def flops_per_image(model: keras.Sequential) -> int:
@@ -121,7 +123,7 @@ def flops_per_image(model: keras.Sequential) -> int:
     return total
 
 
-def matrix_bound(workload: Workload, side: int = MATRIX_SIDE) -> StepFigures:
+def matrix_bound(workload: Workload, side: int = MATRIX_SIDE) -> Row:
     """The step's arithmetic at the speed of this machine's own matrix product in the precision's dtype."""
     shape = (side, side)
     left, right = (tf.cast(tf.random.stateless_normal(shape, (0, i)), DTYPES[workload.train.precision]) for i in (0, 1))
@@ -133,6 +135,4 @@ def matrix_bound(workload: Workload, side: int = MATRIX_SIDE) -> StepFigures:
         product(left, right)[0, 0].numpy()  # waits for the device
         fastest = min(fastest, time.perf_counter() - start)
     flops_per_s = 2 * side**3 / fastest
-    batch_size = workload.train.batch_size
-    seconds = batch_size * flops_per_image(workload.model("float32")) / flops_per_s
-    return StepFigures(Rate(batch_size, seconds), flops_per_s=flops_per_s)
+    return {"steady_images_per_s": flops_per_s / flops_per_image(ours.build(workload)), "flops_per_s": flops_per_s}

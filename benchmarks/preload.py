@@ -4,5 +4,5 @@ from hh_fast.io.quiet import enter_command, native_stderr_logged
 
 enter_command()
 with native_stderr_logged():
-    import hh_fast.bench.input_race
-    import hh_fast.bench.training_race  # noqa: F401
+    import benchmarks.race.inputs
+    import benchmarks.race.training  # noqa: F401

@@ -1,29 +1,44 @@
-"""Runs one measurement in a fresh process, so that none inherits memory, threads or compiled graphs from another.
+"""Each measurement in a fresh process, so that none inherits memory, threads or compiled graphs from another.
 
-TensorFlow's allocator keeps what was freed, so a second path in one process would find its memory ready and its peak
-hidden. A server that has TensorFlow imported, and nothing run, forks each process in about 0.1 s.
+TensorFlow's allocator keeps what was freed: a second arm in one process would find its memory ready and its peak hidden.
+A server that has TensorFlow imported, and has run nothing, forks each process in about 0.1 s.
 """
 
 import contextlib
-import functools
+import ctypes
+import gc
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from hh_fast.bench.statistics import MeasurementError, Variant, describe_failure
+import psutil
+
 from hh_fast.errors import HHFastError
 from hh_fast.io.quiet import import_tensorflow
 
-PRELOAD = ("hh_fast.bench.preload",)
+SAMPLING_INTERVAL_S = 0.01
+
+
+class MeasurementError(RuntimeError):
+    """A measurement that ended in an error or in its process' death, described in one line."""
+
+
+def describe_failure(error: BaseException) -> str:
+    """Type and text of an error, on one line of at most 300 characters."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (HHFastError, MeasurementError)):  # these describe themselves
+        return text
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
 def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
+    context.set_forkserver_preload(["benchmarks.preload"])
     return context
 
 
@@ -45,10 +60,8 @@ def import_tensorflow_without_gpu() -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _warm_up(*, use_gpu: bool) -> None:
-    """Imports TensorFlow and starts its thread pools, for which the first operation would otherwise pay."""
-    if not use_gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+def _warm_up() -> None:
+    """Starts TensorFlow's thread pools, for which the first operation would otherwise pay."""
     import_tensorflow()
     import tensorflow as tf
 
@@ -57,17 +70,14 @@ def _warm_up(*, use_gpu: bool) -> None:
 
 
 def _serve(
-    connection: multiprocessing.connection.Connection,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    use_gpu: bool,
+    connection: multiprocessing.connection.Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
     os.setsid()  # so that it can be ended together with the workers that it starts
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What is measured starts its own workers the way it would anywhere else, not through the server that made this one.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     try:
-        _warm_up(use_gpu=use_gpu)
+        _warm_up()
         connection.send((True, function(*arguments)))
     except HHFastError as e:  # a user-facing error keeps its class, and so the command's exit code
         connection.send((False, e))
@@ -92,11 +102,10 @@ def _end(process: Any) -> None:
     process.join()
 
 
-def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Any:
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function(*arguments)` returns, run in a process of its own.
 
-    Function, arguments and result travel by pickle, so the function is one of a module's own. Without `use_gpu`, GPUs are
-    hidden from it.
+    Function, arguments and result travel by pickle, so the function is one of a module's own.
 
     Raises:
         HHFastError: what the function raised, if it was one of those.
@@ -104,7 +113,7 @@ def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = Fa
     """
     context = _context()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(sender, function, arguments, use_gpu))
+    process = context.Process(target=_serve, args=(sender, function, arguments))
     process.start()
     sender.close()
     try:
@@ -125,6 +134,40 @@ def in_process(function: Callable[..., Any], *arguments: Any, use_gpu: bool = Fa
     return result
 
 
-def isolated(name: str, function: Callable[..., Any], *arguments: Any, use_gpu: bool = False) -> Variant:
-    """The variant that runs `function(*arguments)` in a process of its own each time."""
-    return Variant(name, functools.partial(in_process, function, *arguments, use_gpu=use_gpu))
+def read_memory() -> tuple[int, int]:
+    """(own, mapped) bytes resident now: pages that nothing else can take, and pages of mapped files, which the kernel
+    can drop. Where the system does not tell them apart, as only Linux does, all count as own."""
+    info = psutil.Process().memory_info()
+    mapped = getattr(info, "shared", 0)
+    return info.rss - mapped, mapped
+
+
+class PeakMemory:
+    """A context manager: how far resident memory rises over its start, sampled every 10 ms. Worker processes do not count."""
+
+    def __init__(self) -> None:
+        self.own_bytes = self.mapped_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
+
+    def __enter__(self) -> "PeakMemory":
+        gc.collect()
+        with contextlib.suppress(AttributeError, OSError):  # where the C library is not glibc
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not count as ready
+        self._start = read_memory()
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        own, mapped = read_memory()
+        self.own_bytes = max(self.own_bytes, own - self._start[0])
+        self.mapped_bytes = max(self.mapped_bytes, mapped - self._start[1])
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLING_INTERVAL_S):
+            self._look()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()

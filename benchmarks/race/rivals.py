@@ -64,12 +64,6 @@ def generator(
     return iterator
 
 
-def augmented_by_generator(image: np.ndarray, parameters: dict[str, Any]) -> np.ndarray:
-    """`image` (height, width, 3), changed by what `get_random_transform` could have drawn: float32, values 0 to 255."""
-    iterator = tf.keras.preprocessing.image.ImageDataGenerator(**AUGMENTATION)
-    return iterator.apply_transform(image.astype(np.float32), parameters)
-
-
 def generator_batches(iterator: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """One epoch of the generator's batches, made the way that `fit` makes them under the iterator's settings.
 

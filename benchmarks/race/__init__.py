@@ -1,0 +1,1 @@
+"""`bin/bench`: ImageDataGenerator, stock tf.data and hh_fast on the same images."""

@@ -1,0 +1,119 @@
+"""Before anything is timed: all paths must yield the same labels and pixels for the same files."""
+
+import collections
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.process import describe_failure
+from benchmarks.race.inputs import Epochs, InputPath, input_paths
+from benchmarks.race.names import READ_GENERATOR, READ_OWN, READ_STOCK
+from benchmarks.race.workload import Workload
+from hh_fast.errors import CheckError
+
+LOSSLESS = ("PNG", "BMP", "GIF")
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+# JPEG decoders differ in their inverse transforms; a mean difference beyond this, of 255, is no rounding.
+MAX_JPEG_MEAN = 3.0
+# Two bilinear resizers may round differently.
+MAX_RESIZED = 1.0
+TURNED, NEAREST, JPEG = (
+    "does not heed EXIF orientation",
+    "resizes by nearest neighbor",
+    "decodes JPEG by another transform",
+)
+
+
+class _Kind(NamedTuple):
+    """Of a file, what decides whether two readers can give equal pixels."""
+
+    lossless: bool
+    resized: bool
+    turned: bool
+
+    def excuse(self, path: InputPath) -> str | None:
+        """Why the path may give other pixels than hh_fast does; None where it must give the same."""
+        if path.name.startswith("hh_fast"):
+            return None
+        if self.turned:
+            return TURNED
+        if self.resized and path.by_pillow:
+            return NEAREST
+        return None if self.lossless else JPEG
+
+
+def _kind(path: str, image_size: tuple[int, int]) -> _Kind:
+    with Image.open(path) as image:
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        return _Kind(image.format in LOSSLESS, image.size != image_size[::-1], turned)
+
+
+def _images(epochs: Epochs) -> Iterator[tuple[np.ndarray, int]]:
+    """One epoch's images as they are, each with its label, in the files' order."""
+    for images, labels in epochs(0, 1):
+        yield from zip(np.asarray(images), np.asarray(labels).reshape(-1).astype(int), strict=True)
+
+
+def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequence[_Kind]) -> list[str]:
+    """What the path does otherwise by design, as sentences.
+
+    Raises:
+        CheckError: labels differ, or pixels by more than they may.
+        ValueError: another number of images.
+    """
+    excused: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    scale = np.float32(path.to_uint8_scale)  # to 0..1 and back errs by under 1e-4
+    found, expected = (_images(epochs) for epochs in (path.open(workload, shuffle=False), reference))
+    for i, file in enumerate(workload.files):
+        other, own = next(found, None), next(expected)
+        if other is None or other[0].shape != own[0].shape:
+            raise ValueError(f"it yields {i} of the {len(kinds)} images that hh_fast reads (file types it does not know?)")
+        name = Path(file).resolve()
+        if other[1] != own[1]:
+            raise CheckError(f"{name}: {path.name} gives it label {other[1]}, hh_fast {own[1]}")
+        difference = np.abs(np.rint(other[0] * scale) - own[0])
+        if excuse := kinds[i].excuse(path):
+            excused[excuse].append(np.array([difference.mean(), difference.max()]))
+        elif difference.max() > (MAX_RESIZED if kinds[i].resized else 0):
+            raise CheckError(
+                f"{name}: {path.name} reads other pixels than hh_fast (by up to {difference.max():.0f} of 255), so"
+                " their times would not compare; convert the file to 8-bit RGB, or leave it out"
+            )
+    if next(found, None) is not None:
+        raise ValueError(f"it yields more than the {len(kinds)} images that hh_fast reads")
+    remarks = []
+    for excuse, differences in excused.items():
+        mean, largest = np.mean(differences, axis=0)[0], np.max(differences, axis=0)[1]
+        text = f"{len(differences)} images, by {mean:.2f} of 255 on average and {largest:.0f} at most"
+        if excuse == JPEG and mean > MAX_JPEG_MEAN:
+            raise CheckError(f"{path.name} reads other JPEG pixels than hh_fast: {text}; leave out CMYK files")
+        remarks.append(f"{READ_GENERATOR if path.by_pillow else READ_STOCK} {excuse}: {text}")
+    return remarks
+
+
+def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str], list[str]]:
+    """Compares each path with hh_fast's on all files of the workload; called in a measuring process.
+
+    That must not fork any more, so paths by several processes, which read as those by threads do, are left out.
+
+    Returns:
+        Why paths cannot take part, by name; and sentences on pixels that differ by design.
+
+    Raises:
+        CheckError: labels or pixels that must be equal are not; the file is named.
+    """
+    kinds = [_kind(file, workload.data.image_size) for file in workload.files]
+    failed: dict[str, str] = {}
+    remarks: dict[str, None] = {}  # two paths of one reader say the same
+    [reference] = [path.open(workload, shuffle=False) for path in input_paths() if path.name == READ_OWN]
+    for path in (path for path in paths if not path.name.endswith("processes")):
+        try:
+            remarks |= dict.fromkeys(_compare(path, reference, workload, kinds))
+        except CheckError:
+            raise
+        except Exception as e:  # a path that cannot read these files does not take part
+            failed[path.name] = describe_failure(e)
+    return failed, list(remarks)

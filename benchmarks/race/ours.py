@@ -1,0 +1,97 @@
+"""hh_fast's own input, step and loop, as the races need them: the one module that knows how a training is put together."""
+
+import contextlib
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from benchmarks.race.workload import Workload
+from hh_fast.config import TrainConfig
+from hh_fast.data.load import load_data
+from hh_fast.data.pipeline import eval_batches, train_batches
+from hh_fast.model import build_model
+from hh_fast.training import checkpoint
+from hh_fast.training.loop import Loop
+from hh_fast.training.precision import choose
+from hh_fast.training.step import Trainer, make_optimizer
+
+# (images (batch, height, width, 3), labels (batch,)), as arrays or tensors.
+Batch = tuple[Any, Any]
+
+
+def chosen_precision(train: TrainConfig) -> str:
+    """What hh_fast would train in on this machine; called in a measuring process."""
+    return choose(train).precision
+
+
+def build(workload: Workload, dtype: str = "float32") -> keras.Sequential:
+    """The CNN in stock Keras layers, on uint8 or float (batch, height, width, 3) with values 0 to 255."""
+    data = workload.data
+    return build_model(
+        data.image_size, num_classes=workload.num_classes, head=workload.head, seed=data.seed, dtype=dtype
+    )
+
+
+def open_input(
+    workload: Workload, *, shuffle: bool = True, cache: str = "memory", second_run: bool = False
+) -> Callable[[int, int], Iterable[Batch]]:
+    """From (first epoch, number of epochs) to their batches; a `second_run` finds the disk cache that an earlier one left."""
+    around = workload.train_dir.parent
+    kept = contextlib.nullcontext(str(around / "kept"))
+    # What is mapped of a cache stays readable without its name.
+    with kept if second_run else tempfile.TemporaryDirectory(prefix="cache-", dir=around) as cache_dir:
+        changes: dict[str, Any] = {"validation_dir": None, "validation_split": 0.0, "cache": cache, "cache_dir": cache_dir}
+        images = load_data(dataclasses.replace(workload.data, **changes)).train
+    size, seed = workload.train.batch_size, workload.data.seed
+    if not shuffle:
+        return lambda _, num: itertools.chain.from_iterable(eval_batches(images, batch_size=size) for _ in range(num))
+    return lambda first, num: train_batches(images, batch_size=size, seed=seed, first_epoch=first, epochs=first + num)
+
+
+def endless_batches(workload: Workload, cache: str) -> Iterator[Batch]:
+    """Training batches, epoch after epoch, from images kept in `cache`."""
+    images = load_data(dataclasses.replace(workload.data, cache=cache)).train
+    epochs = 1 << 20  # more than are run
+    return iter(train_batches(images, batch_size=workload.train.batch_size, seed=workload.data.seed, epochs=epochs))
+
+
+def _trainer(workload: Workload) -> Trainer:
+    hardware = choose(workload.train)
+    return Trainer(
+        build(workload, hardware.precision),
+        make_optimizer(workload.train, hardware.precision),
+        batch_size=workload.train.batch_size,
+        jit_compile=hardware.jit_compile,
+    )
+
+
+def make_step(workload: Workload) -> Callable[[tf.Tensor, tf.Tensor], None]:
+    """The compiled step on uint8 images and int32 labels of a whole batch, which returns when it is done."""
+    trainer = _trainer(workload)
+
+    def step(images: tf.Tensor, labels: tf.Tensor) -> None:
+        trainer.train_step(images, labels)
+
+    return step
+
+
+def train(workload: Workload, folder: Path, callbacks: Sequence[keras.callbacks.Callback]) -> list[float]:
+    """Trains as `bin/train` does, with its cache and a checkpoint after each epoch in `folder`.
+
+    Returns:
+        Of each epoch, the share of its steps' time that was waited for input.
+    """
+    data = load_data(dataclasses.replace(workload.data, cache_dir=str(folder)))
+    trainer = _trainer(workload)
+
+    def save(progress: checkpoint.Progress) -> None:
+        checkpoint.save(folder / "checkpoints", trainer.variables(), progress)
+
+    loop = Loop(trainer, data, workload.train, seed=workload.data.seed, save=save, callbacks=callbacks)
+    return [row["input_wait"] for row in loop.run().history]
