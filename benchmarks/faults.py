@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from faultlib import bombs, crowd, forged, images, kills, models, names, products, soak, storage, supply
-from faultlib.counts import Counts
-from faultlib.runner import make_set, run
+from benchmarks.faultlib import bombs, crowd, forged, images, kills, models, names, products, soak, storage, supply
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import make_set, run
 
 RESULTS = Path(__file__).with_name("results") / "faults.json"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,6 +182,11 @@ def read_results(path: Path) -> Results:
     return results
 
 
+def command_words(name: str, *arguments: str) -> list[str]:
+    """What runs bin/NAME's code in a process of its own."""
+    return [sys.executable, "-c", f"import sys; from hh_fast.cli.{name} import main; sys.exit(main())", *arguments]
+
+
 def study(name: str, description: str, *, repeats: int) -> argparse.ArgumentParser:
     """The flags that every study has; shows what is being measured on standard error."""
     logging.basicConfig(format="%(message)s")
@@ -199,8 +205,6 @@ def finish_study(
     **about: Any,
 ) -> None:
     """Writes what a study measured, with the command that repeats it."""
-    given = vars(arguments)
-    words = portable([f"--{key}={value}" for key, value in given.items() if value not in (None, False)])
-    command = " ".join([f"python -m benchmarks.studies.{name}", *words])
+    command = " ".join([f"python -m benchmarks.studies.{name}", *portable(sys.argv[1:])])
     write_json(arguments.output, make_results(command, in_process(describe_machine), rows, failures, **about))
     logger.info("Written: %s", arguments.output)

@@ -17,7 +17,6 @@ The way of the data, by package:
   hh_fast.export    weights -> SavedModel and TFLite files, each checked against the model
   hh_fast.predict   any of those files -> class and score
   hh_fast.serve     an int8 file -> a page that runs it on a phone
-  hh_fast.bench     the ImageDataGenerator path beside this one, timed in turn
 
 Importing this package loads no TensorFlow.
 """

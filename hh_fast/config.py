@@ -452,56 +452,6 @@ class ExploreConfig(AugmentationConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchConfig(Config):
-    """What is measured, for how long, and where the results go."""
-
-    epochs: int = option(2, "Epochs of each whole training; the recipe has 15, which take longer.", least=1)
-    repeats: int | None = option(
-        None, "Times that every variant is run, in turn with the others. Default: 3; 1 with --quick.", least=1
-    )
-    quick: bool = option(False, "A first look in under 40 s: one repeat, few images, the shortest list of variants.")
-    budget_s: int | None = option(
-        None,
-        "Seconds that the input and training races may take: as many images are used as fit. 0: all images, however long"
-        " it takes. Default: 140; 22 with --quick.",
-        least=0,
-    )
-    augmented: bool = option(
-        False,
-        "Also race with the original notebook's augmentation: ImageDataGenerator, stock tf.data with Keras' layers, hh_fast.",
-    )
-    cold: bool = option(
-        False,
-        "Drop the image files from the system's page cache before each first epoch (Linux); default: they are in it.",
-    )
-    sweep: bool = option(
-        False, "Also measure precision x XLA x batch size x cache, to find this machine's best settings."
-    )
-    sweep_batch_sizes: tuple[int, ...] = option((64, 128, 256), "Batch sizes that --sweep tries.")
-    write_flags: str | None = option(
-        None, "With --sweep: write the best settings to this flagfile, which bin/train takes."
-    )
-    compare: bool = option(False, "Compare two results.json, given as two arguments, and measure nothing.")
-    output_dir: str | None = option(
-        None, "Folder for results.json, results.md and the chart. Default: bench_results/ and the date and time."
-    )
-
-    def check(self) -> None:
-        require(bool(self.sweep_batch_sizes), "sweep_batch_sizes", "a list of numbers", "nothing")
-        for size in self.sweep_batch_sizes:
-            require(size >= 1, "sweep_batch_sizes", "a list of numbers from 1", size)
-        self.require("write_flags", self.write_flags is None or self.sweep, "given together with --sweep")
-
-    @property
-    def num_repeats(self) -> int:
-        return self.repeats or (1 if self.quick else 3)
-
-    @property
-    def num_seconds(self) -> int:
-        return (22 if self.quick else 140) if self.budget_s is None else self.budget_s
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LaunchConfig(Config):
     """How many workers are started on this machine."""
 

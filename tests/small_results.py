@@ -1,81 +1,97 @@
 """A result of `bin/bench`, for the tests of what reads it."""
 
-from hh_fast.bench.results import (
-    FORMAT,
-    DataSummary,
-    Fairness,
-    InputFigures,
-    Machine,
-    Plan,
-    Results,
-    StepFigures,
-    SweepEntry,
-    TrainingFigures,
-    with_steady_epochs,
-)
-from hh_fast.bench.statistics import Claim, Outcome, Rate, ratios
-from hh_fast.config import BenchConfig, DataConfig, TrainConfig
+from benchmarks.harness import make_results
+from benchmarks.race.training import mark_steady
 
-GENERATOR, OWN = "ImageDataGenerator + fit, float32", "hh_fast, mixed_bfloat16"
+GENERATOR, STOCK = "ImageDataGenerator + fit, float32", "stock tf.data + fit, mixed_bfloat16"
+OWN = "hh_fast, mixed_bfloat16"
+MACHINE = {
+    "cpu": "A CPU",
+    "cpu_flags": [],
+    "num_cores": 2,
+    "memory_bytes": 8_000_000_000,
+    "gpus": [],
+    "system": "Linux",
+    "load_before": 0.1,
+    "versions": {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.15.1"},
+}
 
 
-def trained(wall_s, epoch_s, val_accuracy=(0.5, 0.9), images=100, seed=0):
-    """Figures of a training whose steps take nine tenths of each epoch."""
-    return TrainingFigures(
-        wall_s=wall_s,
-        first_epoch_s=epoch_s[0] + 1,
-        epoch_s=tuple(epoch_s),
-        training_s=tuple(0.9 * seconds for seconds in epoch_s),
-        images=(images,) * len(epoch_s),
-        loss=(0.7,) * len(epoch_s),
-        val_accuracy=tuple(val_accuracy),
-        peak_bytes=1_000_000,
-        seed=seed,
-    )
+def training(arm, *repeats, val_accuracy=(0.5, 0.9)):
+    """Rows of trainings, each given as its wall seconds and those of its epochs; steps take nine tenths of each epoch."""
+    rows = [
+        {
+            "kind": "training",
+            "arm": arm,
+            "repeat": i,
+            "wall_s": wall_s,
+            "first_epoch_s": epoch_s[0] + 1,
+            "epoch_s": list(epoch_s),
+            "training_s": [0.9 * seconds for seconds in epoch_s],
+            "images": [100] * len(epoch_s),
+            "val_accuracy": list(val_accuracy),
+            "peak_bytes": 1_000_000,
+        }
+        for i, (wall_s, epoch_s) in enumerate(repeats)
+    ]
+    mark_steady(rows)
+    return rows
 
 
-def read(first, steady):
-    """Figures of input alone at these images a second."""
-    return InputFigures(Rate(first, 1.0), Rate(steady, 1.0), 0.1, 2_000_000, 0)
+def reading(arm, *repeats):
+    """Rows of input alone, each given as images a second of the first epoch and of steady ones."""
+    return [
+        {"kind": "input", "arm": arm, "repeat": i, "first_images_per_s": first, "steady_images_per_s": steady}
+        for i, (first, steady) in enumerate(repeats)
+    ]
 
 
-def machine():
-    versions = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.15.1"}
-    return Machine("A CPU", (), 2, 8_000_000_000, (), "Linux", 0.1, versions)
-
-
-def training(name, *repeats):
-    return with_steady_epochs(Outcome(name, repeats))
-
-
-def small_results(**changes):
-    generator = training(GENERATOR, *(trained(wall, (20, 19)) for wall in (40.0, 41.0, 42.0)))
-    own = training(OWN, *(trained(wall, (6, 5)) for wall in (10.0, 11.0, 10.5)))
-    claims = [Claim("speedup, training time", GENERATOR, OWN, "wall_s")]
-    values = {
-        "format": FORMAT,
-        "started": "2026-01-02T03:04:05+00:00",
-        "seconds": 100.0,
-        "machine": machine(),
-        "bench": BenchConfig(repeats=3),
-        "data": DataConfig(),
-        "train": TrainConfig(batch_size=128),
-        "images": DataSummary("sample", "f", 1024, 256, (300, 300)),
-        "plan": Plan(1024, 1024, 256),
-        "fairness": Fairness(1024, 1024, {}, ("A remark.",)),
-        "precision": "mixed_bfloat16",
-        "input": (
-            Outcome("ImageDataGenerator", (read(500, 600), read(520, 610), read(510, 605))),
-            Outcome("hh_fast, memory", (read(1200, 45_000), read(1100, 44_000), read(1150, 46_000))),
-        ),
-        "training": (generator, own),
-        "step_bounds": (Outcome("bound: matrix product, float32", (StepFigures(Rate(128, 0.5), flops_per_s=2e11),)),),
-        "ratios": ratios((generator, own), claims),
+def swept(images_per_s, *, precision="float32", batch_size=128, cache="memory"):
+    return {
+        "kind": "sweep",
+        "arm": f"{precision}, no XLA, batch {batch_size}, cache {cache}",
+        "repeat": 0,
+        "precision": precision,
+        "jit_compile": "false",
+        "batch_size": batch_size,
+        "cache": cache,
+        "compile_s": 1.0,
+        "images_per_s": images_per_s,
+        "input_wait": 0.01,
     }
-    return Results(**{**values, **changes})
 
 
-def swept(images_per_s, *, precision="float32", batch_size=128, cache="memory", failure=None):
-    turns = () if failure else (Rate(images_per_s, 1.0),)
-    waits = () if failure else (0.01,)
-    return SweepEntry(precision, False, batch_size, cache, 1.0, turns, waits, failure)
+ROWS = [
+    *reading("ImageDataGenerator", (500, 600), (520, 610), (510, 605)),
+    *reading("hh_fast, memory", (1200, 45_000), (1100, 44_000), (1150, 46_000)),
+    *training(GENERATOR, (40.0, (20, 20)), (41.0, (20, 20)), (42.0, (20, 20))),
+    *training(STOCK, (12.0, (7, 6)), (12.5, (7, 6)), (12.2, (7, 6))),
+    *training(OWN, (10.0, (6, 5)), (11.0, (6, 5)), (10.5, (6, 5))),
+    {
+        "kind": "bound",
+        "arm": "bound: matrix product, float32",
+        "repeat": 0,
+        "steady_images_per_s": 256.0,
+        "flops_per_s": 2e11,
+    },
+]
+
+
+def small_results(rows=None, failures=None, **changes):
+    about = {
+        "data": {
+            "name": "sample",
+            "fingerprint": "f",
+            "image_size": [300, 300],
+            "num_available": 1024,
+            "num_train": 1024,
+            "num_validation": 256,
+        },
+        "precision": "mixed_bfloat16",
+        "epochs": 2,
+        "repeats": 3,
+        "batch_size": 128,
+        "remarks": ["A remark."],
+    }
+    machine = changes.pop("machine", MACHINE)
+    return make_results("bin/bench", machine, ROWS if rows is None else rows, failures, **{**about, **changes})

@@ -31,9 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "training": TRAINED,
     "predict": TRAINED - {"distributed"},
     "export": TRAINED | {"training", "predict"},
-    "bench": TRAINED | {"training", "predict", "export"},
     "serve": GROUND,  # a page needs no TensorFlow
-    "cli": TRAINED | {"training", "predict", "export", "bench", "serve"},
+    "cli": TRAINED | {"training", "predict", "export", "serve"},
 }
 
 

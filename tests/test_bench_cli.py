@@ -1,13 +1,17 @@
 import sys
 
 import pytest
+from small_results import small_results
 
-from hh_fast.bench.results import read_results
-from hh_fast.cli import bench
+from benchmarks.harness import read_results, values
+from benchmarks.race import __main__ as bench
+from benchmarks.race.config import BenchConfig
+from hh_fast.errors import UsageError
+from hh_fast.io.files import write_json
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--image_size=94,94", "--batch_size=4", "--validation_batch_size=4", "--quick", "--epochs=1", "--budget_s=1")
+SMALL = ("--image_size=94,94", "--batch_size=4", "--validation_batch_size=4", "--quick", "--epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +52,14 @@ def test_it_leaves_results_report_and_chart(measured):
 
 def test_nothing_failed_and_every_raw_repeat_is_there(measured):
     results = read_results(measured[0] / "out" / "results.json")
-    assert results.failures == []
-    assert (len(results.input), len(results.training), len(results.step_bounds)) == (5, 3, 2)
-    assert all(len(outcome.repeats) == 1 for outcome in (*results.input, *results.training, *results.step_bounds))
-    assert {outcome.repeats[0].images for outcome in results.training} == {(results.plan.num_train,)}
-    assert results.fairness.num_exact == results.plan.num_input
-    # Four of input, two speedups of an epoch and two of all, and the shares of bounds: two of ours, one of stock tf.data.
-    assert len(results.ratios) >= 4 + 4 + 3
-    assert results.images.fingerprint
+    assert results["failures"] == {}
+    kinds = [row["kind"] for row in results["rows"]]
+    assert [kinds.count(kind) for kind in ("input", "training", "bound")] == [5, 3, 2]
+    trained = [row for row in results["rows"] if row["kind"] == "training"]
+    assert {tuple(row["images"]) for row in trained} == {(results["data"]["num_train"],)} == {(8,)}
+    assert len(values(results["rows"], "hh_fast, memory", "steady_images_per_s")) == 1
+    assert results["data"]["fingerprint"]
+    assert results["command"].startswith("bin/bench")
 
 
 def test_the_work_folder_is_gone(measured):
@@ -101,6 +105,7 @@ def test_two_results_are_compared(measured, capsys):
         ),
         (("--repeats=0",), "bench: `repeats` must be at least 1. Received: 0\n"),
         (("--write_flags=a.flags",), "bench: `write_flags` must be given together with --sweep. Received: a.flags\n"),
+        (("--quick", "--full"), "bench: `full` must be left out with --quick. Received: True\n"),
         (("words",), "bench: this command takes flags only. Received: words; see --help\n"),
     ],
 )
@@ -125,18 +130,44 @@ def test_a_folder_of_other_things_is_not_written_to(capsys, tmp_path):
     )
 
 
-def test_help_lists_its_flags_with_its_own_number_of_epochs(capsys):
+def test_help_lists_its_flags(capsys):
     assert bench.main(["--help"]) == 0
     text = capsys.readouterr().out
-    (epochs,) = text.split("  --epochs: ")[1:]
-    assert "(default: '2')" in epochs.split("  --")[0]
-    for flag in ("--sweep", "--write_flags", "--compare", "--quick", "--dataset", "--batch_size"):
+    for flag in ("--sweep", "--write_flags", "--compare", "--[no]quick", "--[no]full", "--dataset", "--batch_size"):
         assert flag in text
+
+
+@pytest.mark.parametrize(
+    # flags, images, epochs, repeats
+    ("flags", "plan"),
+    [
+        ({"quick": True}, (256, 2, 1)),
+        ({}, (384, 2, 3)),
+        ({"full": True}, (None, 5, 3)),
+        ({"full": True, "epochs": 15, "repeats": 1}, (None, 15, 1)),
+    ],
+)
+def test_the_plans_are_fixed(flags, plan):
+    assert BenchConfig(**flags).plan[1:] == plan
+
+
+def test_only_our_files_are_replaced(tmp_path):
+    write_json(tmp_path / "results.json", small_results())
+    (tmp_path / "notes.txt").write_text("mine")
+    assert bench.prepare_output(BenchConfig(output_dir=str(tmp_path)), overwrite=True) == tmp_path
+    bench.write_all(small_results(), tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_someone_elses_results_json_makes_no_folder_ours(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UsageError, match="must be new, empty or a folder of results"):
+        bench.prepare_output(BenchConfig(output_dir=str(tmp_path)), overwrite=True)
 
 
 def test_it_takes_the_gpu_flagfile():
     from hh_fast.cli import command
-    from hh_fast.config import BenchConfig, DataConfig, TrainConfig
+    from hh_fast.config import DataConfig, TrainConfig
 
     made, free = command.parse((BenchConfig, DataConfig, TrainConfig), ["--flagfile=gpu.flags", "--quick"])
     assert free == []
@@ -147,7 +178,5 @@ def test_it_takes_the_gpu_flagfile():
 def test_importing_the_command_loads_nothing_heavy():
     import subprocess
 
-    code = (
-        "import sys, hh_fast.cli.bench; print([m for m in ('tensorflow', 'numpy', 'matplotlib') if m in sys.modules])"
-    )
+    code = "import sys, benchmarks.race.__main__; print([m for m in ('tensorflow', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -13,7 +13,7 @@ from hh_fast.cli import command
 from hh_fast.config import Config, DataConfig, TrainConfig
 from hh_fast.errors import CheckError, DataError, UsageError
 
-COMMANDS = ("train", "bench", "explore", "export", "predict", "launch")
+COMMANDS = ("train", "explore", "export", "predict", "launch")
 
 
 def parse(*arguments: str) -> tuple[DataConfig, TrainConfig]:

@@ -4,9 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
-from faultlib.counts import Counts
 
+from benchmarks.faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
+from benchmarks.faultlib.counts import Counts
 from hh_fast.data.scan import scan_file
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import zlib
 
 from PIL import Image
 
-from faultlib.mutants import chunk, png
+from benchmarks.faultlib.mutants import chunk, png
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 

@@ -4,9 +4,9 @@ import signal
 import time
 from pathlib import Path
 
-from faultlib.counts import Counts
-from faultlib.kills import outcome
-from faultlib.runner import finish, is_one_line_error, make_set, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.kills import outcome
+from benchmarks.faultlib.runner import finish, is_one_line_error, make_set, start
 
 
 def _flags(work: Path, name: str, epochs: int = 1) -> list[str]:

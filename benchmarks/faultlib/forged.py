@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from faultlib.counts import Counts
-from faultlib.models import judge_models
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.models import judge_models
 
 SIZE = 8
 

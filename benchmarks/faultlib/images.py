@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from faultlib.counts import Counts
-from faultlib.mutants import mutants
-from faultlib.runner import PACKAGE
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.mutants import mutants
+from benchmarks.faultlib.runner import PACKAGE
 
 SIZE = (24, 32)
 LIMIT = 100_000_000
@@ -44,9 +44,9 @@ def judge(paths: Sequence[str]) -> None:
 
 def ask_child(paths: Sequence[str]) -> tuple[list[dict[str, object]], int, str | None]:
     """(answers, peak bytes, how the child failed or None)."""
-    code = "import sys; from faultlib.images import judge; judge(sys.stdin.read().split(chr(0)))"
+    code = "import sys; from benchmarks.faultlib.images import judge; judge(sys.stdin.read().split(chr(0)))"
     environment = os.environ | {
-        "PYTHONPATH": f"{PACKAGE}:{PACKAGE / 'benchmarks'}",
+        "PYTHONPATH": f"{PACKAGE}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONUTF8": "1",
     }

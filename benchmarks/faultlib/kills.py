@@ -13,8 +13,8 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 
-from faultlib.counts import Counts
-from faultlib.runner import finish, make_set, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import finish, make_set, start
 
 MEASURED = ("images_per_second", "input_wait", "seconds")
 MAX_STOP_S = 5.0

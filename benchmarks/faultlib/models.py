@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from faultlib.counts import Counts
-from faultlib.runner import PACKAGE
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import PACKAGE
 
 PATIENCE_S = 60
 
@@ -59,9 +59,9 @@ def judge(paths: Sequence[str]) -> None:
 
 
 def _child(paths: Sequence[str]) -> tuple[list[dict[str, str]], str | None]:
-    code = "import sys; from faultlib.models import judge; judge(sys.stdin.read().split(chr(0)))"
+    code = "import sys; from benchmarks.faultlib.models import judge; judge(sys.stdin.read().split(chr(0)))"
     environment = os.environ | {
-        "PYTHONPATH": f"{PACKAGE}:{PACKAGE / 'benchmarks'}",
+        "PYTHONPATH": f"{PACKAGE}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     with subprocess.Popen(

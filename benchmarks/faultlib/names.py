@@ -4,8 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from faultlib.counts import Counts
-from faultlib.runner import finish, is_one_line_error, make_set, png, run, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import finish, is_one_line_error, make_set, png, run, start
 
 
 def _flags(data: Path, work: Path, *more: str) -> list[str]:

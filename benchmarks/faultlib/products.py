@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from faultlib.counts import Counts
-from faultlib.runner import finish, make_set, run, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import finish, make_set, run, start
 
 
 def _whole_bundle(folder: Path) -> bool:

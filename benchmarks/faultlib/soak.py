@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from faultlib.counts import Counts
-from faultlib.runner import finish, make_set, png, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import finish, make_set, png, start
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 

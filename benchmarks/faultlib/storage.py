@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from faultlib.counts import Counts
-from faultlib.runner import finish, is_one_line_error, make_set, png, run, start
+from benchmarks.faultlib.counts import Counts
+from benchmarks.faultlib.runner import finish, is_one_line_error, make_set, png, run, start
 
 
 def _flags(data: Path, run_dir: Path, cache_dir: Path, *more: str) -> list[str]:

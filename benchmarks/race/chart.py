@@ -51,7 +51,9 @@ def draw(results: Results, png: Path, svg: Path) -> None:
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, height_ratios=[max(2, len(labels)), 5])
     _bars(upper, trained, labels, "steady_epoch_s", "{:,.1f} s")
-    upper.set_title(f"A steady-state epoch of {results['data']['num_train']:,} images: seconds", loc="left", fontsize=11)
+    upper.set_title(
+        f"A steady-state epoch of {results['data']['num_train']:,} images: seconds", loc="left", fontsize=11
+    )
     _bars(lower, of_kind(results, "input"), INPUT_LABELS, "steady_images_per_s", "{:,.0f}")
     lower.xaxis.set_major_formatter("{x:,.0f}")
     lower.set_title("Input alone, after the first epoch: images a second", loc="left", fontsize=11)

@@ -1,6 +1,7 @@
 """Before anything is timed: all paths must yield the same labels and pixels for the same files."""
 
 import collections
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,10 +52,17 @@ def _kind(path: str, image_size: tuple[int, int]) -> _Kind:
         return _Kind(image.format in LOSSLESS, image.size != image_size[::-1], turned)
 
 
-def _images(epochs: Epochs) -> Iterator[tuple[np.ndarray, int]]:
-    """One epoch's images as they are, each with its label, in the files' order."""
-    for images, labels in epochs(0, 1):
-        yield from zip(np.asarray(images), np.asarray(labels).reshape(-1).astype(int), strict=True)
+def _pairs(
+    epochs: Epochs, reference: Epochs, num_images: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.int64, np.int64]]:
+    """Each image of one epoch, the reference's, and the labels of the two, in the files' order."""
+    for batch, own in itertools.zip_longest(epochs(0, 1), reference(0, 1)):
+        if batch is None or own is None or tuple(batch[0].shape) != tuple(own[0].shape):
+            raise ValueError(
+                f"it yields others of the {num_images} images that hh_fast reads (file types it does not know?)"
+            )
+        labels = (np.asarray(one[1]).reshape(-1).astype(np.int64) for one in (batch, own))
+        yield from zip(np.asarray(batch[0]), np.asarray(own[0]), *labels, strict=True)
 
 
 def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequence[_Kind]) -> list[str]:
@@ -66,15 +74,13 @@ def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequ
     """
     excused: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     scale = np.float32(path.to_uint8_scale)  # to 0..1 and back errs by under 1e-4
-    found, expected = (_images(epochs) for epochs in (path.open(workload, shuffle=False), reference))
-    for i, file in enumerate(workload.files):
-        other, own = next(found, None), next(expected)
-        if other is None or other[0].shape != own[0].shape:
-            raise ValueError(f"it yields {i} of the {len(kinds)} images that hh_fast reads (file types it does not know?)")
-        name = Path(file).resolve()
-        if other[1] != own[1]:
-            raise CheckError(f"{name}: {path.name} gives it label {other[1]}, hh_fast {own[1]}")
-        difference = np.abs(np.rint(other[0] * scale) - own[0])
+    files = workload.files
+    pairs = _pairs(path.open(workload, shuffle=False), reference, len(kinds))
+    for i, (image, own, label, own_label) in enumerate(pairs):
+        name = Path(files[i]).resolve()
+        if label != own_label:
+            raise CheckError(f"{name}: {path.name} gives it label {label}, hh_fast {own_label}")
+        difference = np.abs(np.rint(image * scale) - own)
         if excuse := kinds[i].excuse(path):
             excused[excuse].append(np.array([difference.mean(), difference.max()]))
         elif difference.max() > (MAX_RESIZED if kinds[i].resized else 0):
@@ -82,8 +88,6 @@ def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequ
                 f"{name}: {path.name} reads other pixels than hh_fast (by up to {difference.max():.0f} of 255), so"
                 " their times would not compare; convert the file to 8-bit RGB, or leave it out"
             )
-    if next(found, None) is not None:
-        raise ValueError(f"it yields more than the {len(kinds)} images that hh_fast reads")
     remarks = []
     for excuse, differences in excused.items():
         mean, largest = np.mean(differences, axis=0)[0], np.max(differences, axis=0)[1]
@@ -112,7 +116,7 @@ def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str
     for path in (path for path in paths if not path.name.endswith("processes")):
         try:
             remarks |= dict.fromkeys(_compare(path, reference, workload, kinds))
-        except CheckError:
+        except CheckError:  # noqa: PERF203
             raise
         except Exception as e:  # a path that cannot read these files does not take part
             failed[path.name] = describe_failure(e)

@@ -13,8 +13,11 @@ import tensorflow as tf
 
 from benchmarks.race.workload import Workload
 from hh_fast.config import TrainConfig
+from hh_fast.data.image_form import ImageForm
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
+from hh_fast.data.scan import list_images, scan
+from hh_fast.data.store import fill_memory
 from hh_fast.model import build_model
 from hh_fast.training import checkpoint
 from hh_fast.training.loop import Loop
@@ -46,12 +49,27 @@ def open_input(
     kept = contextlib.nullcontext(str(around / "kept"))
     # What is mapped of a cache stays readable without its name.
     with kept if second_run else tempfile.TemporaryDirectory(prefix="cache-", dir=around) as cache_dir:
-        changes: dict[str, Any] = {"validation_dir": None, "validation_split": 0.0, "cache": cache, "cache_dir": cache_dir}
+        changes: dict[str, Any] = {
+            "validation_dir": None,
+            "validation_split": 0.0,
+            "cache": cache,
+            "cache_dir": cache_dir,
+        }
         images = load_data(dataclasses.replace(workload.data, **changes)).train
     size, seed = workload.train.batch_size, workload.data.seed
     if not shuffle:
         return lambda _, num: itertools.chain.from_iterable(eval_batches(images, batch_size=size) for _ in range(num))
     return lambda first, num: train_batches(images, batch_size=size, seed=seed, first_epoch=first, epochs=first + num)
+
+
+def input_stages(workload: Workload) -> Iterator[None]:
+    """Yields after each stage of a first run's input: the files listed, read and hashed, decoded into memory."""
+    paths, _, _ = list_images(workload.train_dir)
+    yield
+    files = scan(paths, max_image_pixels=workload.data.max_image_pixels)
+    yield
+    fill_memory(files, ImageForm(workload.data.image_size))
+    yield
 
 
 def endless_batches(workload: Workload, cache: str) -> Iterator[Batch]:

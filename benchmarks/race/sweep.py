@@ -77,9 +77,7 @@ def measure_step(step: Row, workload: Workload, caches: Sequence[str]) -> list[R
     return rows
 
 
-def run_sweep(
-    workload: Workload, batch_sizes: Sequence[int], *, has_gpu: bool
-) -> tuple[list[Row], dict[str, str]]:
+def run_sweep(workload: Workload, batch_sizes: Sequence[int], *, has_gpu: bool) -> tuple[list[Row], dict[str, str]]:
     """The rows of all steps and caches, and why steps failed, by name."""
     caches = CACHES if workload.data.cache == "auto" else (workload.data.cache,)
     rows: list[Row] = []

@@ -163,4 +163,3 @@ def linked(
             "num_validation": num_validation,
         }
         yield Workload(data, train, len(found["class_names"])), about
-

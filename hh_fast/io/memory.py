@@ -1,22 +1,16 @@
 """Memory: how much this process may still take, and the most that it took. No TensorFlow."""
 
-import ctypes
-import dataclasses
-import gc
 import re
 import resource
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
-INTERVAL_S = 0.01
 
 
 def _group_dirs() -> Iterator[Path]:
@@ -85,55 +79,3 @@ def peak_memory() -> int:
         return int(match[1]) * 1024  # getrusage() carries the peak of the process that started this one over exec()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def read_memory() -> tuple[int, int]:
-    """(own, mapped) bytes resident now: pages that nothing else can take, and pages of mapped files, which the kernel
-    can drop. Where the system does not tell them apart, as only Linux does, all count as own."""
-    info = psutil.Process().memory_info()
-    mapped = getattr(info, "shared", 0)
-    return info.rss - mapped, mapped
-
-
-def release_freed_memory() -> None:
-    """Hands freed memory back to the system, where the C library can, so that it does not count for what runs next."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):  # not glibc
-        return
-
-
-@dataclasses.dataclass
-class PeakMemory:
-    """A context manager: how far resident memory rises over its start, looked at every 10 ms.
-
-    Worker processes are not counted.
-    """
-
-    own_bytes: int = 0
-    mapped_bytes: int = 0
-
-    def __enter__(self) -> "PeakMemory":
-        release_freed_memory()
-        self._start = read_memory()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        own, mapped = read_memory()
-        self.own_bytes = max(self.own_bytes, own - self._start[0])
-        self.mapped_bytes = max(self.mapped_bytes, mapped - self._start[1])
-
-    def _sample(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
-            self._look()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()

@@ -1,13 +1,15 @@
+import collections
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from hh_fast.bench.isolate import in_process
-from hh_fast.bench.statistics import MeasurementError
+from benchmarks import process
+from benchmarks.process import MeasurementError, PeakMemory, in_process, read_memory
 from hh_fast.errors import DataError
 
 pytestmark = pytest.mark.slow
@@ -97,3 +99,31 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux_only
+def test_peak_counts_what_was_freed_again_before_the_end():
+    size = 64_000_000
+    with PeakMemory() as peak:
+        block = bytearray(b"1" * size)
+        time.sleep(5 * process.SAMPLING_INTERVAL_S)
+        del block
+    assert size <= peak.own_bytes < 3 * size
+
+
+@linux_only
+def test_what_ran_before_does_not_count():
+    block = bytearray(b"1" * 64_000_000)
+    del block
+    with PeakMemory() as peak:
+        time.sleep(2 * process.SAMPLING_INTERVAL_S)
+    assert peak.own_bytes < 16_000_000
+
+
+def test_where_mapped_pages_are_not_told_all_of_it_counts(monkeypatch):
+    macos = collections.namedtuple("pmem", "rss vms")(20_000_000, 90_000_000)
+    monkeypatch.setattr(process.psutil.Process, "memory_info", lambda _: macos)
+    assert read_memory() == (20_000_000, 0)

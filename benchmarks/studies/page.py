@@ -1,16 +1,13 @@
 """The page's figures: bytes loaded, start, and milliseconds an image in Chromium, beside LiteRT on the desktop.
 
-    .venv/bin/python benchmarks/serve.py --export_dir=exports/mine
-    .venv/bin/python benchmarks/serve.py --export_dir=exports/mine --photo=horse.png --picture=examples/phone.png
+    .venv/bin/python -m benchmarks.studies.page --export_dir=exports/mine
+    .venv/bin/python -m benchmarks.studies.page --export_dir=exports/mine --photo=horse.png --picture=examples/phone.png
 
-Needs Chromium and npm. The first writes benchmarks/results/serve.json: each format in turn, each time in a fresh browser context
-with an empty cache. The second takes the README's picture, of the page on a phone-sized screen with the class of that photo.
+Needs Chromium and npm. The first measures each format in turn, each time in a fresh browser context with an empty cache. The
+second takes the README's picture, of the page on a phone-sized screen with the class of that photo.
 """
 
-import argparse
 import contextlib
-import datetime
-import shlex
 import sys
 import tempfile
 import threading
@@ -18,19 +15,14 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from published import RESULTS, PageFigures, Published
-
-from hh_fast.bench.machine import describe
-from hh_fast.bench.statistics import Outcome
+from benchmarks.harness import Row, finish_study, run_in_turn, study
 from hh_fast.config import default_cache_dir
 from hh_fast.export.latency import measure_latency
-from hh_fast.io.files import write_json
-from hh_fast.io.typed_json import to_json
 from hh_fast.serve import site
 from hh_fast.serve.runtime import read_runtime
 from hh_fast.serve.server import SiteServer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from browsers import Chromium
 
 FORMATS = ("int8", "float32")
@@ -81,9 +73,10 @@ def files_of(export_dir: Path, number_format: str) -> dict[str, bytes]:
     return site.build(site.read_bundle(export_dir, number_format=number_format), runtime)
 
 
-def measure_page(address: str, runs: int) -> tuple[int, float, float, float]:
+def measure(export_dir: Path, number_format: str, runs: int) -> Row:
     """Bytes loaded, milliseconds until the page is ready, and medians of `runs` frames: to pixels, and through the model."""
-    with tempfile.TemporaryDirectory() as profile:
+    model = export_dir / f"model_{number_format}.tflite"
+    with serving(files_of(export_dir, number_format)) as address, tempfile.TemporaryDirectory() as profile:
         chromium = Chromium(Path(profile))
         try:
             page = chromium.new_page()
@@ -95,20 +88,9 @@ def measure_page(address: str, runs: int) -> tuple[int, float, float, float]:
             pixels_ms, model_ms = page.run(code)
         finally:
             chromium.close()
-    return num_bytes, start_ms, pixels_ms, model_ms
-
-
-def measure(export_dir: Path, repeats: int, runs: int) -> tuple[Outcome[PageFigures], ...]:
-    taken: dict[str, list[PageFigures]] = {name: [] for name in FORMATS}
-    sites = {name: files_of(export_dir, name) for name in FORMATS}
-    for turn in range(repeats):
-        desktop = measure_latency({name: export_dir / f"model_{name}.tflite" for name in FORMATS})
-        for name in FORMATS if turn % 2 == 0 else reversed(FORMATS):
-            with serving(sites[name]) as address:
-                figures = PageFigures(*measure_page(address, runs), desktop[name][0].median_ms)
-            taken[name].append(figures)
-            print(f"{name}: {figures}", file=sys.stderr, flush=True)
-    return tuple(Outcome(name, tuple(figures)) for name, figures in taken.items())
+    desktop_ms = measure_latency({number_format: model})[number_format][0].median_ms
+    page_figures = {"loaded_bytes": num_bytes, "start_ms": start_ms, "pixels_ms": pixels_ms, "model_ms": model_ms}
+    return {**page_figures, "desktop_model_ms": desktop_ms}
 
 
 def take_picture(export_dir: Path, photo: Path, picture: Path) -> None:
@@ -127,30 +109,22 @@ def take_picture(export_dir: Path, photo: Path, picture: Path) -> None:
             chromium.close()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = study("page", __doc__ or "", repeats=5)
     parser.add_argument("--export_dir", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runs", type=int, default=100, help="frames timed in each repeat")
-    parser.add_argument("--output", type=Path, default=RESULTS / "serve.json")
     parser.add_argument("--photo", type=Path)
     parser.add_argument("--picture", type=Path)
-    options = parser.parse_args()
-    if options.picture is not None:
-        take_picture(options.export_dir, options.photo.resolve(), options.picture)
-        return 0
-    results = Published(
-        command=shlex.join(
-            ["python", "benchmarks/serve.py", "--export_dir=exports/mine", f"--repeats={options.repeats}"]
-        ),
-        written=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        machine=describe([]),
-        settings={"runs": options.runs, "camera": "x".join(map(str, CAMERA))},
-        outcomes=measure(options.export_dir, options.repeats, options.runs),
-    )
-    write_json(options.output, to_json(results))
-    return 0
+    arguments = parser.parse_args()
+    if arguments.picture is not None:
+        take_picture(arguments.export_dir, arguments.photo.resolve(), arguments.picture)
+        return
+    arms = {
+        f"`model_{name}.tflite`": lambda _, name=name: measure(arguments.export_dir, name, arguments.runs)
+        for name in FORMATS
+    }
+    finish_study("page", arguments, *run_in_turn(arms, repeats=arguments.repeats))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,110 @@
+"""Export and prediction: sizes, latencies in turn, agreement, the time that bin/export takes, and memory on many images.
+
+    .venv/bin/python -m benchmarks.studies.export --run_dir=RUN
+
+RUN is a finished run folder of bin/train. Takes about three minutes on 2 cores.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.harness import Row, command_words, finish_study, study
+from hh_fast.io.quiet import import_tensorflow, native_stderr_logged
+
+PLAIN = "plain"
+TIMED = ("float32", "int8", "dynamic", "float16")
+
+
+def convert_plainly(model_path: Path, to: Path) -> None:
+    """The same CNN as TensorFlow's own guide converts it."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(model_path)
+    with (
+        native_stderr_logged(),
+        warnings.catch_warnings(),
+        open(os.devnull, "w") as silent,  # noqa: PTH123
+        contextlib.redirect_stdout(silent),
+    ):
+        warnings.simplefilter("ignore")
+        to.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def peak_on_many(model: Path, image: Path, count: int, scratch: Path) -> int:
+    """The most bytes that bin/predict holds on a folder of `count` links to one image."""
+    folder = scratch / str(count)
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i:06d}{image.suffix}").symlink_to(image)
+    peak = 0
+    words = command_words("predict", f"--model={model}", str(folder))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            # A process that has just ended has no such line any more: what was seen before holds.
+            with contextlib.suppress(OSError, IndexError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]) * 1024)
+            time.sleep(0.05)
+    return peak
+
+
+def measure(run_dir: Path, repeats: int, many: int, scratch: Path) -> list[Row]:
+    """A row for each figure and repeat: `value`, with the `target` that it should not exceed, or `at_least` reach."""
+    rows: list[Row] = []
+
+    def add(arm: str, value: float, repeat: int = 0, **target: float) -> None:
+        rows.append({"arm": arm, "repeat": repeat, "value": value, **target})
+
+    bundle = scratch / "bundle"
+    words = command_words("export", f"--run_dir={run_dir}", f"--export_dir={bundle}", "--formats=all", "--verbosity=-1")
+    start = time.perf_counter()
+    subprocess.run(words, check=True)
+    add("export of six formats, s", time.perf_counter() - start, at_most=60)
+    import_tensorflow()
+    from hh_fast.export.latency import measure_latency
+
+    files = json.loads((bundle / "metadata.json").read_text())["files"]
+    drops = [file["check"]["model_accuracy"] - file["check"]["accuracy"] for file in files.values()]
+    add("int8 bytes / float32 bytes", files["int8"]["bytes"] / files["float32"]["bytes"], at_most=0.26)
+    add("largest accuracy drop", max(drops), at_most=0.005)
+    add("least agreement", min(file["check"]["agreement"] for file in files.values()), at_least=0.99)
+    convert_plainly(run_dir / "model.keras", scratch / "plain.tflite")
+    paths = {PLAIN: scratch / "plain.tflite"} | {name: bundle / f"model_{name}.tflite" for name in TIMED}
+    image = scratch / "image.png"
+    Image.effect_noise((300, 300), 64).convert("RGB").save(image)
+    for repeat in range(repeats):
+        took = {name: latencies[-1].median_ms for name, latencies in measure_latency(paths).items()}
+        add("int8 latency / float32 latency", took["int8"] / took["float32"], repeat, at_most=0.6)
+        # Equal but for noise: the two differ by one column of the last layer.
+        add("float32 latency / plain conversion", took["float32"] / took[PLAIN], repeat, at_most=1.02)
+        predict = command_words("predict", f"--model={bundle / 'model_int8.tflite'}", str(image))
+        start = time.perf_counter()
+        subprocess.run(predict, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - start
+        add("bin/predict on one image, s", seconds, repeat, at_most=1.5)
+    few, most = (peak_on_many(bundle / "model_int8.tflite", image, count, scratch) for count in (1000, many))
+    add(f"memory on {many:,} images / on 1,000", most / few, at_most=1.25)
+    return rows
+
+
+def main() -> None:
+    parser = study("export", __doc__ or "", repeats=7)
+    parser.add_argument("--run_dir", type=Path, default=Path("runs/sample"))
+    parser.add_argument("--many", type=int, default=20_000, help="images in the folder for memory")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = measure(arguments.run_dir, arguments.repeats, arguments.many, Path(scratch))
+    finish_study("export", arguments, rows)
+
+
+if __name__ == "__main__":
+    main()
