@@ -7,7 +7,6 @@ from benchmarks.harness import read_results, values
 from benchmarks.race import __main__ as bench
 from benchmarks.race.config import BenchConfig
 from hh_fast.errors import UsageError
-from hh_fast.io.files import write_json
 
 pytestmark = pytest.mark.slow
 
@@ -151,18 +150,16 @@ def test_the_plans_are_fixed(flags, plan):
     assert BenchConfig(**flags).plan[1:] == plan
 
 
-def test_only_our_files_are_replaced(tmp_path):
-    write_json(tmp_path / "results.json", small_results())
-    (tmp_path / "notes.txt").write_text("mine")
-    assert bench.prepare_output(BenchConfig(output_dir=str(tmp_path)), overwrite=True) == tmp_path
-    bench.write_all(small_results(), tmp_path)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_someone_elses_results_json_makes_no_folder_ours(tmp_path):
-    (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(UsageError, match="must be new, empty or a folder of results"):
-        bench.prepare_output(BenchConfig(output_dir=str(tmp_path)), overwrite=True)
+def test_results_are_written_again_only_over_ours(tmp_path):
+    folder = tmp_path / "out"
+    bench.write_all(small_results(), folder)
+    config = BenchConfig(output_dir=str(folder))
+    with pytest.raises(UsageError, match="holds results already; add --overwrite"):
+        bench.prepare_output(config, overwrite=False)
+    (folder / "notes.txt").write_text("mine")
+    assert bench.prepare_output(config, overwrite=True) == folder
+    bench.write_all(small_results(), folder)
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_it_takes_the_gpu_flagfile():

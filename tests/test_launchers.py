@@ -162,7 +162,8 @@ def test_the_lock_has_hashes_and_no_addresses(path: Path) -> None:
 
 
 def test_each_launcher_names_its_command() -> None:
-    names = {path.name for path in (ROOT / "bin").iterdir()} - {"_venv", "_venv.py", "lint", "test"}
+    assert ' -m benchmarks.race "$@"' in (ROOT / "bin" / "bench").read_text()
+    names = {path.name for path in (ROOT / "bin").iterdir()} - {"_venv", "_venv.py", "bench", "lint", "test"}
     for name in names:
         assert f'/bin/hh-{name.replace("_", "-")}" "$@"' in (ROOT / "bin" / name).read_text()
         assert os.access(ROOT / "bin" / name, os.X_OK)

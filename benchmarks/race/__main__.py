@@ -16,7 +16,8 @@ from benchmarks.race.names import GENERATOR, READ_CACHED, READ_GENERATOR, STOCK
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.io.files import atomic_path, write_text
+from hh_fast.io.files import write_text
+from hh_fast.io.output_folder import OutputFolder
 
 logger = logging.getLogger("hh_fast.benchmarks")
 
@@ -28,6 +29,10 @@ bin/bench --compare OLD.json NEW.json: says what got slower or faster between tw
 RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
 # Where the reader of an arm fails the check, so does the arm.
 READERS = {GENERATOR: READ_GENERATOR, STOCK: READ_CACHED}
+
+
+def output_folder(path: Path) -> OutputFolder:
+    return OutputFolder(path, "output_dir", "results", (RESULTS, REPORT, CHART_PNG, CHART_SVG))
 
 
 def prepare_output(bench: BenchConfig, *, overwrite: bool) -> Path:
@@ -43,24 +48,10 @@ def prepare_output(bench: BenchConfig, *, overwrite: bool) -> Path:
     if bench.output_dir is None:
         return Path("bench_results") / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = Path(bench.output_dir).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"`output_dir` must be a folder. Received: {folder}, a file")
-    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if held and not _is_ours(folder / RESULTS):
-        raise UsageError(
-            f"`output_dir` must be new, empty or a folder of results. Received: {folder}, which holds {held[0]}"
-        )
-    if held and not overwrite:
+    output_folder(folder).check()
+    if (folder / RESULTS).exists() and not overwrite:
         raise UsageError(f"`output_dir` holds results already; add --overwrite to replace them. Received: {folder}")
     return folder
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and str(found.get("command", "")).startswith("bin/bench")
 
 
 def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, command_line: str) -> Results:
@@ -113,14 +104,14 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, c
 
 
 def write_all(results: Results, folder: Path) -> str:
-    """Writes the files of the folder, each atomically, and returns the report for the terminal."""
+    """Writes the folder's files and returns the report for the terminal."""
     from benchmarks.race import chart, report  # matplotlib is for the end, not for a refusal
 
     text = report.render(results)
-    with atomic_path(folder / CHART_PNG) as png, atomic_path(folder / CHART_SVG) as svg:
-        chart.draw(results, png, svg)
-    write_text(folder / REPORT, text)
-    write_text(folder / RESULTS, json.dumps(results, indent=1) + "\n")
+    with output_folder(folder).replaced(RESULTS) as temporary:
+        (temporary / RESULTS).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (temporary / REPORT).write_text(text, encoding="utf-8")
+        chart.draw(results, temporary / CHART_PNG, temporary / CHART_SVG)
     return f"{text}\nResults: {folder}"
 
 
