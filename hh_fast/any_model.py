@@ -1,33 +1,40 @@
 """Any Keras image classifier: read from a file without running its code, and rebuilt under another dtype policy."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import re
+import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from hh_fast.config import require
 from hh_fast.errors import DataError
 
 FLOAT_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
 # Pixels are scaled in float32, whatever follows; an input has a dtype, not a policy.
 ALWAYS_FLOAT32 = ("InputLayer", "Rescaling", "Normalization")
+# What TensorFlow takes as a layer's name in a graph, and in a saved one.
+SCOPE_NAME = re.compile(r"^[A-Za-z0-9_./>-]*$")
+ROOT_SCOPE_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_./>-]*$")
 
 
 def load_model(path: Path) -> keras.Model:
-    """The model of a `.keras` file, rebuilt in float32: images (batch, height, width, 3) to scores.
+    """The model of a `.keras` file as Keras loads it: images (batch, height, width, 3) to scores.
 
     Keras' safe mode stays on, so a file that brings code of its own (a Lambda layer) is refused, not run.
 
     Raises:
         DataError: such a file, a damaged one, or a model that is no image classifier.
+        UsageError: as `require_classifier`.
     """
     try:
-        model = with_policy(keras.models.load_model(path, compile=False, safe_mode=True), "float32")
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, zipfile.BadZipFile) as e:
         # Keras puts the reason behind the whole config of the layer.
         reason = str(e).rpartition("Exception encountered:")[2].partition("Full object config")[0]
@@ -39,22 +46,6 @@ def load_model(path: Path) -> keras.Model:
         ) from e
     require_classifier(model, str(path))
     return model
-
-
-def copy_model(model: keras.Model) -> keras.Model:
-    """As `load_model`, of a model in memory, which stays as it is."""
-    name = f"the model {model.name}"
-    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
-        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
-    try:
-        copy = with_policy(model, "float32")
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
-        raise DataError(
-            f"{name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): make it of keras.Input by"
-            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
-        ) from e
-    require_classifier(copy, name)
-    return copy
 
 
 def digest(model: keras.Model) -> str:
@@ -69,9 +60,32 @@ def digest(model: keras.Model) -> str:
     return sha256.hexdigest()
 
 
+def require_keras_defaults() -> None:
+    """Raises `UsageError` where Keras is set to another number format or image layout than TFLite files have."""
+    for setting, found, needed in (
+        ("floatx", keras.config.floatx(), "float32"),
+        ("image_data_format", keras.config.image_data_format(), "channels_last"),
+    ):
+        require(found == needed, f"keras.config.{setting}()", f"{needed} when the model is made and used", found)
+
+
 def require_classifier(model: keras.Model, name: str) -> None:
-    """Raises `DataError` where `model` does not map RGB images of one size to scores."""
-    inputs, outputs = model.inputs, model.outputs
+    """Checks that `model` maps RGB images of one size to scores, by layers that a file can hold.
+
+    Raises:
+        DataError: it does not.
+        UsageError: as `require_keras_defaults`.
+    """
+    require_keras_defaults()
+    try:
+        inputs, outputs = model.inputs, model.outputs
+    except (AttributeError, ValueError):
+        inputs = outputs = None
+    if not inputs or not outputs:
+        raise DataError(
+            f"{name} was made without keras.Input, so the shapes of its images are not known: make it by keras.Sequential or"
+            " keras.Model, with one"
+        )
     fits = (
         len(inputs) == len(outputs) == 1
         and len(inputs[0].shape) == 4
@@ -85,6 +99,10 @@ def require_classifier(model: keras.Model, name: str) -> None:
             f"{name} does not map RGB images (batch, height, width, 3) to scores (batch, classes):"
             f" it maps {[i.shape for i in inputs]} to {[o.shape for o in outputs]}; give an image classifier"
         )
+    if isinstance(getattr(model, "output", None), dict):
+        raise DataError(f"{name} gives its scores in a dict: give keras.Model(model.inputs, model.outputs[0])")
+    if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
+        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
 
 
 def image_size_of(model: keras.Model) -> tuple[int, int]:
@@ -108,28 +126,62 @@ def head_of(model: keras.Model) -> str | None:
     return "sigmoid" if activation is keras.activations.sigmoid and model.outputs[0].shape[1] == 1 else None
 
 
-def _rewritten(config: Any, policy: str, last: str, seeds: Iterator[int] | None) -> Any:
-    """A Keras config, however deep, with `policy` for its layers, and numbers for seeds that it leaves open."""
-    if isinstance(config, (list, tuple)):
-        return type(config)(_rewritten(item, policy, last, seeds) for item in config)
-    if not isinstance(config, dict) or config.get("class_name") == "__keras_tensor__":
-        return config
-    changed = {name: _rewritten(value, policy, last, seeds) for name, value in config.items()}
-    if seeds is not None and "seed" in changed and changed["seed"] is None:
-        changed["seed"] = next(seeds)
-    inner = changed.get("config")
-    if "class_name" in changed and isinstance(inner, dict):
-        dtype = inner.get("dtype")
-        if isinstance(dtype, dict):  # serialized
-            dtype = dtype.get("config", {}).get("name")
-        exact = changed["class_name"] in ALWAYS_FLOAT32 or inner.get("name") == last
-        if dtype in FLOAT_POLICIES:
-            changed["config"] = {**inner, "dtype": "float32" if exact else policy}
-    return changed
+def is_float32(model: keras.Model) -> bool:
+    """Whether all layers compute in float32, weights of fewer bits included that are used so."""
+    return all(layer.compute_dtype == "float32" for layer in model._flatten_layers() if layer.weights)
+
+
+def can_save(model: keras.Model) -> bool:
+    """Whether TensorFlow takes the layers' names in a SavedModel."""
+    return all(ROOT_SCOPE_NAME.match(layer.name) for layer in model._flatten_layers())
+
+
+def can_trace(model: keras.Model) -> bool:
+    """Whether TensorFlow takes the layers' names in a graph, as `tf.function` makes it; eagerly it takes any."""
+    return all(SCOPE_NAME.match(layer.name) for layer in model._flatten_layers())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rewriting:
+    """What becomes of a model's config: `policy` for its layers but that named `last`, and numbers for seeds left open."""
+
+    policy: str
+    last: str
+    seeds: Iterator[int] | None
+    new_names: Mapping[str, str]
+
+    def __call__(self, config: Any) -> Any:
+        """The config, however deep."""
+        if isinstance(config, (list, tuple)):
+            named = len(config) == 3 and isinstance(config[0], str) and type(config[1]) is type(config[2]) is int
+            items = [self.new_names.get(config[0], config[0]), *config[1:]] if named else map(self, config)
+            return type(config)(items)
+        if not isinstance(config, dict):
+            return config
+        changed = {name: self(value) for name, value in config.items()}
+        if self.seeds is not None and "seed" in changed and changed["seed"] is None:
+            changed["seed"] = next(self.seeds)
+        inner = changed.get("config")
+        if "class_name" in changed and isinstance(inner, dict) and changed["class_name"] != "__keras_tensor__":
+            dtype = inner.get("dtype")
+            if isinstance(dtype, dict):  # serialized
+                dtype = dtype.get("config", {}).get("name")
+            exact = changed["class_name"] in ALWAYS_FLOAT32 or inner.get("name") == self.last
+            if dtype in FLOAT_POLICIES:
+                inner["dtype"] = "float32" if exact else self.policy
+            for place in (inner, changed):
+                if place.get("name") in self.new_names:
+                    place["name"] = self.new_names[place["name"]]
+        return changed
 
 
 def with_policy(
-    model: keras.Model, policy: str, *, seed: int | None = None, reset_weights: bool = False
+    model: keras.Model,
+    policy: str,
+    *,
+    seed: int | None = None,
+    reset_weights: bool = False,
+    rename: bool = False,
 ) -> keras.Model:
     """A copy of any functional or sequential model, models nested in it too, that computes under a Keras dtype policy.
 
@@ -139,11 +191,40 @@ def with_policy(
         model: The model; it stays as it is.
         policy: float32, mixed_bfloat16 or mixed_float16.
         seed: What dropout and initializers draw from where they have no seed of their own. Default: chance.
-        reset_weights: Draw fresh weights instead of copying the model's.
+        reset_weights: Draw fresh weights instead of copying the model's. What layers were adapted to (Normalization's mean and
+            variance) is kept.
+        rename: Give layers whose names TensorFlow cannot save another.
+
+    Raises:
+        DataError: the model cannot be made again from its config.
     """
+    names = {layer.name for layer in model._flatten_layers()}
+    new_names = {name: f"layer_{name.encode().hex()}" for name in names if rename and not ROOT_SCOPE_NAME.match(name)}
     seeds = None if seed is None else itertools.count(1000 * seed)
-    whole = {"class_name": type(model).__name__, "config": model.get_config()}
-    copy = type(model).from_config(_rewritten(whole, policy, output_layer(model).name, seeds)["config"])
-    if not reset_weights:
-        copy.set_weights(model.get_weights())
+    rewrite = _Rewriting(policy, output_layer(model).name, seeds, new_names)
+    try:
+        copy = type(model).from_config(
+            rewrite({"class_name": type(model).__name__, "config": model.get_config()})["config"]
+        )
+        _copy_state(model, copy, only_adapted=reset_weights)
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
+        raise DataError(
+            f"the model {model.name} cannot be made again from its config ({' '.join(str(e).split())[:200]}): make it by"
+            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
+        ) from e
     return copy
+
+
+def _copy_state(model: keras.Model, copy: keras.Model, *, only_adapted: bool) -> None:
+    """By Keras' own protocol: the weights alone do not say what a layer makes of them when it is loaded."""
+    if not only_adapted:
+        with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:
+            path = Path(folder) / "state.weights.h5"
+            model.save_weights(path)
+            copy.load_weights(path)
+        return
+    for layer, fresh in zip(model._flatten_layers(), copy._flatten_layers(), strict=True):
+        if hasattr(layer, "adapt"):
+            state: dict[str, Any] = {}
+            layer.save_own_variables(state)
+            fresh.load_own_variables(state)

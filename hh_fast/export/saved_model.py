@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from hh_fast.any_model import head_of, image_size_of
@@ -38,13 +37,15 @@ def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
         )
     if head == "softmax":
         return model
-    last, p = model.outputs[0]._keras_history.operation, model.outputs[0]
-    if not isinstance(last, keras.layers.Dense):
+    p = model.outputs[0]
+    last, node, _ = p._keras_history
+    if type(last) is not keras.layers.Dense or last.quantization_mode is not None:
         other = keras.layers.Rescaling(-1.0, offset=1.0, dtype="float32")(p)
         return keras.Model(model.inputs[0], keras.layers.Concatenate(name=SCORES, dtype="float32")([other, p]))
     both = keras.layers.Dense(2, activation="sigmoid", use_bias=last.use_bias, name=SCORES, dtype="float32")
-    copy = keras.Model(model.inputs[0], both(last.input))
-    both.set_weights([np.concatenate([-weights, weights], axis=-1) for weights in last.get_weights()])
+    copy = keras.Model(model.inputs[0], both(last._inbound_nodes[node].input_tensors[0]))
+    kernel_and_bias = [last.kernel, last.bias] if last.use_bias else [last.kernel]
+    both.set_weights([keras.ops.concatenate([-weights, weights], axis=-1) for weights in kernel_and_bias])
     return copy
 
 

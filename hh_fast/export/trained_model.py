@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from hh_fast.any_model import copy_model, digest, image_size_of, load_model
+from hh_fast.any_model import digest, image_size_of, load_model, require_classifier, with_policy
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, require
 from hh_fast.data.image_dataset import Origin
 from hh_fast.data.image_form import ImageForm
@@ -56,16 +56,16 @@ class TrainedModel:
 
     def reference(self) -> Classifier:
         """The Keras model as it is, against which every exported file is checked."""
-        model = of_pixels(self.model, self.input_max)
-        return keras_model.classifier(model, self.path, self.data.class_names)
+        return keras_model.classifier(self.model, self.path, self.data.class_names, input_max=self.input_max)
 
     def exported(self) -> keras.Model:
-        """The model that is exported: pixels, float32 with values 0 to 255, to one score a class.
+        """A model in float32 to export: pixels, float32 with values 0 to 255, to one score a class.
 
         Raises:
-            DataError: the model gives no probabilities.
+            DataError: the model gives no probabilities, or cannot be made again from its config.
         """
-        return of_pixels(score_per_class_model(self.model, self.path), self.input_max)
+        copy = with_policy(self.model, "float32", rename=True)
+        return of_pixels(score_per_class_model(copy, self.path), self.input_max)
 
 
 def _read_run(run_dir: Path) -> RunConfig:
@@ -189,8 +189,9 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
             f"`validation` must have the classes of `train`, {', '.join(train.class_names)}."
             f" Received: {', '.join(validation.class_names)}"
         )
-    copy = copy_model(model)
-    image_size = image_size_of(copy)
+    name = f"the model {model.name}"
+    require_classifier(model, name)
+    image_size = image_size_of(model)
     if origins[0].split.form != ImageForm(image_size):
         logger.warning(
             "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",
@@ -212,13 +213,12 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
         bad=(),
         copies="",
     )
-    name = f"the model {model.name}"
-    _require_same_classes(None, copy.outputs[0].shape[1], name, data)
+    _require_same_classes(None, model.outputs[0].shape[1], name, data)
     return TrainedModel(
         name=model.name,
         path=Path(name),
         sha256=digest(model),
-        model=copy,
+        model=model,
         input_max=config.input_max,
         data=data,
         validation=sides[1],

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.any_model import can_trace
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.predict.classifier import Classifier, name_classes
 
@@ -19,8 +20,10 @@ def _scales_pixels(layers: Sequence[keras.Layer]) -> bool:
     return any(isinstance(layer, scaling) or _scales_pixels(getattr(layer, "layers", ())) for layer in layers)
 
 
-def classifier(model: keras.Model, path: Path, class_names: Sequence[str] = ()) -> Classifier:
-    """The loaded model as a classifier; it is fed the pixels as they are, 0 to 255, as float32.
+def classifier(
+    model: keras.Model, path: Path, class_names: Sequence[str] = (), *, input_max: float = 255
+) -> Classifier:
+    """The model itself as a classifier; it is fed the pixels as float32, 0 to `input_max`.
 
     Raises:
         DataError: as many class names as the model has no scores for.
@@ -29,9 +32,13 @@ def classifier(model: keras.Model, path: Path, class_names: Sequence[str] = ()) 
         logger.warning("%s has no layer that scales pixels: it is given values 0 to 255 as they are", path)
     height, width = model.inputs[0].shape[1:3]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
     def forward(images: tf.Tensor) -> tf.Tensor:
-        return model(tf.cast(images, tf.float32), training=False)
+        return model(tf.cast(images, tf.float32) * (input_max / 255), training=False)
+
+    if can_trace(model):
+        forward = tf.function(
+            forward, autograph=False, input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)]
+        )
 
     def score(images: np.ndarray) -> np.ndarray:
         return class_probabilities(forward(tf.constant(images)).numpy())

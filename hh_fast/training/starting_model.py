@@ -7,7 +7,16 @@ from pathlib import Path
 
 import keras
 
-from hh_fast.any_model import copy_model, digest, head_of, image_size_of, load_model, output_layer, with_policy
+from hh_fast.any_model import (
+    can_trace,
+    digest,
+    head_of,
+    image_size_of,
+    load_model,
+    output_layer,
+    require_classifier,
+    with_policy,
+)
 from hh_fast.config import require
 from hh_fast.errors import DataError
 from hh_fast.training.run_folder import BEST_MODEL, LAST_MODEL
@@ -68,6 +77,11 @@ def _check(model: keras.Model, name: str, head: str) -> None:
             f' keras.layers.Activation("{activation}")'
         )
     require(head in ("auto", own), "head", f"the model's own, {own}, or left out", head)
+    if not can_trace(model):
+        raise DataError(
+            f"{name} has a layer whose name TensorFlow does not take in a graph, so it cannot be trained: name its layers with"
+            " letters, digits and underscores"
+        )
     if not model.trainable_variables:
         raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 
@@ -88,6 +102,7 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
 
 def take_starting_model(model: keras.Model, head: str) -> StartingModel:
     """The same of a model in memory, which stays as it is."""
-    copy, name = copy_model(model), f"the model {model.name}"
-    _check(copy, name, head)
-    return StartingModel(copy, name, digest(model))
+    name = f"the model {model.name}"
+    require_classifier(model, name)
+    _check(model, name, head)
+    return StartingModel(model, name, digest(model))

@@ -188,7 +188,7 @@ class Trainer:
             scaled = self.optimizer.scale_loss(loss)
         weights = [variable.value for variable in self.model.trainable_variables]
         accuracy = tf.reduce_sum(self._hits(targets, probabilities)) / self._batch_size
-        return loss, accuracy, tape.gradient(scaled, weights)
+        return loss, accuracy, tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def _replica_step(self, images: tf.Tensor, labels: tf.Tensor, pending_signals: tf.Tensor) -> tf.Tensor:
         loss, accuracy, gradients = self._gradients(images, labels)
