@@ -24,6 +24,13 @@ SCOPE_NAME = re.compile(r"^[A-Za-z0-9_./>-]*$")
 ROOT_SCOPE_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_./>-]*$")
 
 
+def _is_keras_file(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):  # a folder, say
+        return False
+    with zipfile.ZipFile(path) as archive:  # a .tflite with metadata is one too
+        return {"config.json", "model.weights.h5"} <= set(archive.namelist())
+
+
 def load_model(path: Path) -> keras.Model:
     """The model of a `.keras` file as Keras loads it: images (batch, height, width, 3) to scores.
 
@@ -33,6 +40,10 @@ def load_model(path: Path) -> keras.Model:
         DataError: such a file, a damaged one, or a model that is no image classifier.
         UsageError: as `require_classifier`.
     """
+    if not path.exists():
+        raise DataError(f"no model {path}: check the path")
+    if not _is_keras_file(path):
+        raise DataError(f"{path} is no .keras file, or it is cut off: give the Keras model, or copy it again")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, zipfile.BadZipFile) as e:
@@ -129,6 +140,12 @@ def head_of(model: keras.Model) -> str | None:
 def is_float32(model: keras.Model) -> bool:
     """Whether all layers compute in float32, weights of fewer bits included that are used so."""
     return all(layer.compute_dtype == "float32" for layer in model._flatten_layers() if layer.weights)
+
+
+def rounding(model: keras.Model) -> float:
+    """By how much a score may move where the same layers compute in float32 instead of the model's own precision."""
+    steps = {"bfloat16": 2**-7, "float16": 2**-10}
+    return 16 * max(steps.get(layer.compute_dtype, 0.0) for layer in model._flatten_layers())
 
 
 def can_save(model: keras.Model) -> bool:

@@ -410,6 +410,9 @@ class PredictConfig(Config):
         None, "A second model of any kind: show where the two differ most, instead of each image's class."
     )
     picture: str = option("compare.png", "File that --compare draws these images to.")
+    held_out: bool = option(
+        False, "Of a run's model: classify only the images that the run held out for validation, by content."
+    )
     top: int = option(1, "Classes to name for each image, best first.", least=1)
     json: bool = option(False, "Write JSON, one object a line.")
     csv: bool = option(False, "Write CSV with a header line.")

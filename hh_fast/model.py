@@ -46,15 +46,18 @@ def build_model(
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
     kernel = lambda: keras.initializers.GlorotUniform(seed=next(seeds))  # noqa: E731
     layers = keras.layers
-    policy = {"dtype": dtype}
-    stack = [keras.Input((*image_size, 3), name="image"), layers.Rescaling(1 / 255, dtype="float32", name="scale")]
+    policy, channels = {"dtype": dtype}, {"data_format": "channels_last"}  # whatever Keras is set to
+    image = keras.Input((*image_size, 3), name="image", dtype="float32")
+    stack = [image, layers.Rescaling(1 / 255, dtype="float32", name="scale")]
     for i, filters in enumerate(FILTERS, 1):
         stack.append(
-            layers.Conv2D(filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy)
+            layers.Conv2D(
+                filters, 3, activation="relu", kernel_initializer=kernel(), name=f"conv{i}", **policy, **channels
+            )
         )
-        stack.append(layers.MaxPooling2D(2, name=f"pool{i}", **policy))
+        stack.append(layers.MaxPooling2D(2, name=f"pool{i}", **policy, **channels))
     stack += [
-        layers.Flatten(name="flatten", **policy),
+        layers.Flatten(name="flatten", **policy, **channels),
         layers.Dense(DENSE_UNITS, activation="relu", kernel_initializer=kernel(), name="dense", **policy),
         # Probabilities near 0 and 1 need float32 whatever the policy.
         layers.Dense(

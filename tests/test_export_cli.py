@@ -88,15 +88,28 @@ def without(run: Run, to: Path, name: str) -> Path:
 def test_an_unfinished_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     run_dir = without(run, tmp_path / "run", "result.json")
     assert main([f"--run_dir={run_dir}"]) == 2
+    command = (
+        f"bin/train --train_dir={run.train_dir} --validation_dir={run.validation_dir} --image_size=96,96 --cache=memory"
+        f" --cache_dir={run.run_dir.parent / 'cache'}"
+    )
     assert last_line(capsys) == (
-        f"export: {run_dir} is not a finished run, it has no result.json: let bin/train --run_dir={run_dir} finish it, or"
+        f"export: {run_dir} is not a finished run, it has no result.json: let `{command}` finish it, or"
         f" export its best model so far by --model={run_dir / 'model.keras'}"
     )
     run_dir = without(run, tmp_path / "other", "model.keras")
     assert main([f"--run_dir={run_dir}"]) == 2
     assert last_line(capsys) == (
-        f"export: {run_dir} is not a finished run, it has no model.keras: let bin/train --run_dir={run_dir} finish it"
+        f"export: {run_dir} is not a finished run, it has no model.keras: let `{command}` finish it"
     )
+
+
+def test_a_bundle_is_no_run(bundle: Path, tmp_path: Path, capsys: Out) -> None:
+    assert main([f"--run_dir={bundle}"]) == 2
+    assert last_line(capsys) == (
+        f"export: {bundle} is a bundle, what bin/export made of a run: give --run_dir the run's own folder"
+    )
+    assert main([f"--run_dir={tmp_path}"]) == 2
+    assert last_line(capsys) == f"export: {tmp_path} is no run folder, it has no config.json: check the path"
 
 
 def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
@@ -112,8 +125,7 @@ def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     (run_dir / "model.keras").write_bytes(run.model.read_bytes()[:1000])
     assert main([f"--run_dir={run_dir}"]) == 2
     assert last_line(capsys) == (
-        f"export: {run_dir / 'model.keras'} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy"
-        " it again"
+        f"export: {run_dir / 'model.keras'} is no .keras file, or it is cut off: give the Keras model, or copy it again"
     )
 
 
@@ -165,7 +177,7 @@ def test_a_file_that_is_no_keras_model(run: Run, bundle: Path, capsys: Out) -> N
     path = bundle / "model_float32.tflite"
     assert main([f"--model={path}", *data_flags(run)]) == 2
     assert last_line(capsys) == (
-        f"export: {path} is no .keras file: export needs the Keras model, not what was made from it"
+        f"export: {path} is no .keras file, or it is cut off: give the Keras model, or copy it again"
     )
 
 

@@ -1,5 +1,6 @@
 """hh_fast.export_model: of a run, and of a model trained by fit."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from small_run import Run
 
 import hh_fast
+from hh_fast.any_model import with_policy
 from hh_fast.errors import DataError, UsageError
 
 pytest_plugins = ["small_run"]
@@ -63,6 +65,54 @@ def test_a_model_trained_by_fit_becomes_a_checked_bundle(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the model mine has no layer that scales pixels")
+def test_what_a_model_of_all_kinds_of_state_predicts_is_what_its_files_say(
+    sides: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(100, 60, (64, 24, 24, 3)).astype(np.float32)
+    normalize = L.Normalization(name="_norm")
+    normalize.adapt(rows)
+    image = keras.Input((24, 24, 3))
+    x = L.RandomFlip(seed=1)(normalize(image))
+    x = L.SpectralNormalization(L.Conv2D(4, 3, strides=2))(x)
+    x = L.GroupNormalization(2)(L.BatchNormalization(name="bn 1")(x))
+    x = L.Reshape((11, 44))(L.EinsumDense("abcd,de->abce", output_shape=(11, 11, 4))(x))
+    x = L.LayerNormalization()(L.MultiHeadAttention(2, 4)(x, x))
+    x = L.Dropout(0.5)(L.Flatten()(x))
+    model = keras.Model(image, L.Dense(2, activation="softmax")(x), name="mine")
+    for weights in model.weights:
+        if weights.trainable or "moving" in weights.name:
+            weights.assign(np.random.default_rng(1).uniform(0.05, 0.3, weights.shape))
+    bundle = hh_fast.export_model(model, tmp_path / "bundle", **sides, formats=("saved_model", "float32"))
+    model.layers[4].name = "bn_1"  # with the space Keras itself predicts nothing
+    paths = sides["validation"].file_paths
+    images = np.stack([np.asarray(keras.utils.load_img(path), np.float32) for path in paths])
+    expected = model.predict(images, verbose=0)
+    assert np.ptp(expected[:, 0]) > 2e-3
+    for path in bundle.files.values():
+        np.testing.assert_allclose(hh_fast.load_classifier(path).score(images.astype(np.uint8)), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_in_mixed_precision_is_its_own_reference(sides: dict[str, Any], tmp_path: Path) -> None:
+    model = with_policy(small_model(), "mixed_bfloat16")
+    bundle = hh_fast.export_model(model, tmp_path / "bundle", **sides, formats=("float32",))
+    check = json.loads((bundle.export_dir / "metadata.json").read_text())["files"]["float32"]["check"]
+    assert 0 < check["largest_difference"] < 0.02
+
+
+@pytest.mark.parametrize("labels", [[0, 2] * 5, [0.0, 0.5] * 5])
+def test_labels_that_are_no_positions(
+    labels: list[Any], sides: dict[str, Any], tmp_path: Path, make_images: Callable[..., Path]
+) -> None:
+    folder = make_images("other", {"horses": 5, "humans": 5})
+    options = {"image_size": (24, 24), "label_mode": "int", "cache_dir": str(tmp_path / "cache"), "verbose": False}
+    other = hh_fast.image_dataset_from_directory(folder, labels=labels, **options)
+    with pytest.raises(UsageError, match="`train` must be labelled by the classes' positions, 0 to 1. Received: 0"):
+        hh_fast.export_model(small_model(), tmp_path / "bundle", train=other, validation=other, formats=("float32",))
+
+
+@pytest.mark.slow
 def test_a_run_or_its_folder(run: Run, tmp_path: Path) -> None:
     bundle = hh_fast.export_model(run.run_dir, tmp_path / "bundle", formats=("float32",), calibration_images=8)
     assert list(bundle.files.values()) == [tmp_path / "bundle" / "model_float32.tflite"]
@@ -82,7 +132,7 @@ def test_what_cannot_be_exported(sides: dict[str, Any], tmp_path: Path) -> None:
         (small_model(), {"format": "int8"}, "`format` must be a flag of bin/export"),
         (small_model(), {"train_dir": "pictures"}, "`train_dir` must be a flag of bin/export"),
         (small_model(activation="linear"), {}, "neither one sigmoid unit nor a softmax"),
-        (keras.Sequential([L.Dense(1)]), {}, "cannot be rebuilt from its config"),
+        (keras.Sequential([L.Dense(1)]), {}, "was made without keras.Input"),
     ]:
         with pytest.raises((DataError, UsageError), match=message):
             hh_fast.export_model(model, tmp_path / "bundle", **(sides | {"formats": ("float32",)} | changed))

@@ -201,7 +201,7 @@ def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
         ("absent", "no model {path}: check the path"),
         ("text", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
         ("empty", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
-        ("a zip", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
+        ("a zip", "{path} is no .keras file, or it is cut off: give the Keras model, or copy it again"),
         ("cut .keras", "Keras cannot load {path}: "),
         (
             "cut .tflite",

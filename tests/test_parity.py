@@ -44,12 +44,31 @@ def test_gates_on_classes() -> None:
     check = check_of("int8", scores, ExportConfig(run_dir="run", max_accuracy_drop=0.01, min_agreement=0.97))
     assert (check.accuracy, check.model_accuracy, check.agreement) == (0.75, 1.0, 0.75)
     assert check.failures == [
-        "accuracy falls by 0.2500, more than --max_accuracy_drop=0.01",
-        "it agrees on 0.7500 of the images, less than --min_agreement=0.97",
+        "accuracy falls by 0.2500, more than --max_accuracy_drop=0.01 (0.25 would let it pass)",
+        "it agrees on 0.7500 of the images, less than --min_agreement=0.97 (0.75 would let it pass)",
     ]
     assert check.confusion == [[1, 1], [0, 2]]
     loose = ExportConfig(run_dir="run", max_accuracy_drop=0.25, min_agreement=0.75)
     assert check_of("int8", scores, loose).passed
+
+
+# by how much the model's two scores of an image differ, whether another class there counts
+@pytest.mark.parametrize(("gap", "counts"), [(1.9 / 256, False), (2.1 / 256, True)])
+def test_scores_that_int8_cannot_tell_apart_are_no_disagreement(gap: float, counts: bool) -> None:
+    reference = REFERENCE.copy()
+    reference[3] = [0.5 + gap / 2, 0.5 - gap / 2]
+    scores = reference.copy()
+    scores[3] = reference[3, ::-1]
+    strict = ExportConfig(run_dir="run", max_accuracy_drop=0, min_agreement=1)
+    check = check_parity("int8", scores, reference, LABELS, PATHS, NAMES, strict)
+    assert (check.agreement, check.accuracy, check.num_ties) == (0.75, 0.75, 0 if counts else 1)
+    assert check.passed is not counts
+    assert not check_parity("dynamic", scores, reference, LABELS, PATHS, NAMES, strict).passed
+
+
+def test_a_model_in_bfloat16_is_as_exact_as_that() -> None:
+    assert check_of("float32", moved(0.05)).failures == ["scores differ by up to 0.05, more than 0.0001"]
+    assert check_parity("float32", moved(0.05), REFERENCE, LABELS, PATHS, NAMES, CONFIG, rounding=0.125).passed
 
 
 def test_scores_that_are_not_numbers_fail() -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,43 @@ def test_a_folder_of_classes_is_scored(bundle: Path, run: Run, capsys: Out) -> N
         "| horses           |     12 |      0 |",
         "| humans           |      0 |     12 |",
     ]
+
+
+def test_images_that_the_run_trained_on_are_told_and_left_out_where_asked(
+    run: Run, tmp_path: Path, capsys: Out
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(run.validation_dir, both)
+    for name in CLASS_NAMES:
+        shutil.copy(run.train_dir / name / "000.png", both / name / "trained.png")
+    assert main([f"--model={run.run_dir}", str(run.train_dir)]) == 0
+    assert (
+        "64 of 64 images were trained on, so the accuracy says little of new ones: --held_out takes only those that the run"
+        " held out" in capsys.readouterr().err.splitlines()
+    )
+    assert main([f"--model={run.model}", "--held_out", str(both)]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 24
+    assert "trained.png" not in captured.out
+    assert "were trained on" not in captured.err
+    assert main([f"--model={run.run_dir}", "--held_out", str(run.train_dir)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "predict: the run held none of these images out for validation: give the folder that it was trained on"
+    )
+
+
+def test_only_a_run_knows_what_it_held_out(bundle: Path, run: Run, capsys: Out) -> None:
+    assert main([f"--model={bundle / 'model_int8.tflite'}", "--held_out", str(run.validation_dir)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "predict: `held_out` must be left out where --model is not of a run folder. Received: True"
+    )
+
+
+def test_a_format_that_the_bundle_does_not_have(bundle: Path, tmp_path: Path, capsys: Out) -> None:
+    shutil.copy(bundle / "model_float32.tflite", tmp_path)
+    path = tmp_path / "model_int8.tflite"
+    assert main([f"--model={path}", "x.png"]) == 2
+    assert capsys.readouterr().err == f"predict: no model {path}: beside it there is model_float32.tflite\n"
 
 
 @pytest.fixture(scope="module")

@@ -116,9 +116,14 @@ def output(*layers: keras.Layer, inputs: Any = (*SIZE, 3)) -> keras.Model:
             "the model mine has a Lambda layer, which no saved model loads again: use a layer of Keras instead",
         ),
         (
+            lambda: output(L.BatchNormalization(name="a b"), L.Dense(1, activation="sigmoid")),
+            "auto",
+            "the model mine has a layer whose name TensorFlow does not take in a graph, so it cannot be trained",
+        ),
+        (
             lambda: keras.Sequential([L.Dense(1)], name="unbuilt"),
             "auto",
-            "the model unbuilt cannot be rebuilt from its config (",
+            "the model unbuilt was made without keras.Input, so the shapes of its images are not known",
         ),
     ],
 )
@@ -242,6 +247,18 @@ def test_the_same_model_made_again_is_the_same_starting_model() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_weights_behind_stop_gradient_stay_under_loss_scaling() -> None:
+    image = keras.Input((*SIZE, 3))
+    frozen = keras.ops.stop_gradient(L.Dense(3, name="front")(L.Flatten()(image)))
+    model = keras.Model(image, L.Dense(2, activation="softmax")(frozen))
+    ours = with_policy(model, "mixed_float16")
+    trainer = Trainer(ours, make_optimizer(TrainConfig(), "mixed_float16"), batch_size=8, jit_compile=False)
+    images, labels = batch()
+    trainer.train_step(tf.constant(images), tf.constant(labels))
+    changed = [not np.array_equal(a, b) for a, b in zip(ours.get_weights(), model.get_weights(), strict=True)]
+    assert changed == [False, False, True, True]
+
+
 def test_a_model_without_convolutions_is_described() -> None:
     model = output(L.Dense(1, activation="sigmoid"))
     trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=4, jit_compile=False)
@@ -326,6 +343,7 @@ def test_an_earlier_run_is_fine_tuned(run: Run, tmp_path: Path, capsys: pytest.C
     )
     differences = [np.abs(a - b).max() for a, b in zip(before, after, strict=True)]
     assert 0 < max(differences) < 1e-4
+    assert main([f"--train_dir={run.train_dir}", f"--model={run.run_dir}", *flags[1:], *more, "--overwrite"]) == 0
     config = tmp_path / "other" / "config.json"
     config.parent.mkdir()
     text = (run.run_dir / "config.json").read_text()

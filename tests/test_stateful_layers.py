@@ -19,10 +19,21 @@ L = keras.layers
 SIZE = (8, 8, 3)
 HOLDS_STATE = re.compile(r"add_weight\(|SeedGenerator\(|load_own_variables\(|EinsumDense\(|finalize_state\(")
 # Of text, of sound or of labels beside images, and programs of other libraries.
-NOT_OF_IMAGES = (
-    "CategoryEncoding FlaxLayer IntegerLookup JaxLayer Layer MaxNumBoundingBoxes MelSpectrogram RNN STFTSpectrogram"
-    " StringLookup TFSMLayer TextVectorization TorchModuleWrapper"
-).split()
+NOT_OF_IMAGES = [
+    "CategoryEncoding",
+    "FlaxLayer",
+    "IntegerLookup",
+    "JaxLayer",
+    "Layer",
+    "MaxNumBoundingBoxes",
+    "MelSpectrogram",
+    "RNN",
+    "STFTSpectrogram",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+]
 Make = Callable[[Any], Any]
 
 
@@ -41,7 +52,9 @@ def frames(x: Any) -> Any:
 
 def numbers(x: Any) -> Any:
     """(batch, 8): integers below 8."""
-    return L.Discretization(bin_boundaries=[0.2, 0.4, 0.6, 0.8])(L.Rescaling(1 / 255)(L.GlobalAveragePooling1D()(rows(x))))
+    return L.Discretization(bin_boundaries=[0.2, 0.4, 0.6, 0.8])(
+        L.Rescaling(1 / 255)(L.GlobalAveragePooling1D()(rows(x)))
+    )
 
 
 def adapted(layer: keras.Layer) -> keras.Layer:

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hh_fast.cli import command
 from hh_fast.config import PredictConfig
-from hh_fast.errors import UsageError
+from hh_fast.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from hh_fast.predict.files import Found
@@ -24,7 +25,39 @@ was unreadable.
 A .tflite needs no TensorFlow."""
 
 
-def _find_images(arguments: Sequence[str], class_names: Sequence[str]) -> "Iterator[Found]":
+class _HeldOut:
+    """Tells which images the run of the model held out, and which of its folders it trained on."""
+
+    def __init__(self, config: PredictConfig) -> None:
+        from hh_fast.training.run_record import read_config, read_held_out, run_of
+
+        self.only = config.held_out
+        self.num_trained_on = 0
+        self._hashes: frozenset[str] = frozenset()
+        self._folder: Path | None = None
+        run_dir = run_of(Path(str(config.model)).expanduser())
+        run = None if run_dir is None else read_config(run_dir)
+        config.require("held_out", run is not None or not self.only, "left out where --model is not of a run folder")
+        if run_dir is not None and run is not None:
+            self._hashes = frozenset(read_held_out(run_dir))
+            self._folder = Path(run.data.train_dir).resolve() if run.data.train_dir else None
+
+    def pick(self, images: "Iterable[Found]") -> "Iterator[Found]":
+        for image in images:
+            path = Path(image.path)
+            is_known = self._folder is not None and path.resolve().is_relative_to(self._folder)
+            if self.only or is_known:
+                try:
+                    is_held_out = hashlib.sha256(path.read_bytes()).hexdigest() in self._hashes
+                except OSError:  # whoever reads its pixels says so
+                    is_held_out = self.only
+                if self.only and not is_held_out:
+                    continue
+                self.num_trained_on += not is_held_out
+            yield image
+
+
+def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out: _HeldOut) -> "Iterator[Found]":
     """The images, counted on a terminal that shows nothing else; at the end it tells which files were left out."""
     from tqdm import tqdm
 
@@ -32,7 +65,7 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str]) -> "Itera
     from hh_fast.predict.files import find_images
 
     left_out: collections.Counter[str] = collections.Counter()
-    images = find_images(arguments, class_names, sys.stdin.buffer, left_out)
+    images = held_out.pick(find_images(arguments, class_names, sys.stdin.buffer, left_out))
     shown = tqdm(images, unit=" images", disable=not sys.stderr.isatty() or sys.stdout.isatty())
     count = 0
     for image in shown:
@@ -40,6 +73,14 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str]) -> "Itera
         yield image
     if left_out:
         print(f"Left out {left_out.total()} files: {describe_left_out(left_out)}", file=sys.stderr)
+    if held_out.num_trained_on:
+        print(
+            f"{held_out.num_trained_on} of {count} images were trained on, so the accuracy says little of new ones: --held_out"
+            " takes only those that the run held out",
+            file=sys.stderr,
+        )
+    if not count and held_out.only:
+        raise DataError("the run held none of these images out for validation: give the folder that it was trained on")
     if not count:
         raise UsageError(
             "`image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
@@ -77,7 +118,7 @@ def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
     from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
     classifier = load_classifier(str(config.model))
-    found = _find_images(arguments, classifier.class_names)
+    found = _find_images(arguments, classifier.class_names, _HeldOut(config))
     if config.signature == "bytes":
         predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
     else:
@@ -94,7 +135,7 @@ def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
 
     one, other = load_classifier(str(config.model)), load_classifier(str(config.compare))
     read = image_reader(one.image_size, max_image_pixels=config.max_image_pixels)
-    found = _find_images(arguments, one.class_names)
+    found = _find_images(arguments, one.class_names, _HeldOut(config))
     comparison = compare(one, other, found, read, batch_size=config.batch_size)
     for fault in comparison.unreadable:
         _report_fault(fault)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 import hh_fast
-from hh_fast.any_model import image_size_of
+from hh_fast.any_model import image_size_of, rounding
 from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
 from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
 from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
-from hh_fast.export.trained_model import TrainedModel, load_trained_model
+from hh_fast.export.trained_model import METADATA, TrainedModel, load_trained_model
 from hh_fast.io.files import write_json, write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.classifier import Classifier
@@ -29,7 +29,7 @@ from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
 logger = logging.getLogger(__name__)
 
-LABELS, METADATA = "labels.txt", "metadata.json"
+LABELS = "labels.txt"
 BATCH = 32
 
 
@@ -148,7 +148,14 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
         if name == SAVED_MODEL:  # both signatures must pass
             scores[name] = _farther(classifiers[name], paths, split.by_pillow, scores[name], reference[rows])
         checks[name] = check_parity(
-            name, scores[name], reference[rows], split.labels[rows], paths, trained.data.class_names, config
+            name,
+            scores[name],
+            reference[rows],
+            split.labels[rows],
+            paths,
+            trained.data.class_names,
+            config,
+            rounding=rounding(trained.model),
         )
     return checks, reference
 

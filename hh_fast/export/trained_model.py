@@ -9,7 +9,15 @@ from typing import Any
 
 import keras
 
-from hh_fast.any_model import digest, image_size_of, load_model, require_classifier, with_policy
+from hh_fast.any_model import (
+    can_save,
+    digest,
+    image_size_of,
+    is_float32,
+    load_model,
+    require_classifier,
+    with_policy,
+)
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, require
 from hh_fast.data.image_dataset import Origin
 from hh_fast.data.image_form import ImageForm
@@ -19,11 +27,12 @@ from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
-from hh_fast.predict.opening import kind_of
-from hh_fast.training.run_folder import HELD_OUT, read_held_out
-from hh_fast.training.run_record import RunConfig, read_config
+from hh_fast.training.run_record import HELD_OUT, RunConfig, read_config, read_held_out
+from hh_fast.training.run_report import training_command
 
 logger = logging.getLogger(__name__)
+
+METADATA = "metadata.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,24 +68,29 @@ class TrainedModel:
         return keras_model.classifier(self.model, self.path, self.data.class_names, input_max=self.input_max)
 
     def exported(self) -> keras.Model:
-        """A model in float32 to export: pixels, float32 with values 0 to 255, to one score a class.
+        """What is exported, in float32: pixels, float32 with values 0 to 255, to one score a class.
 
         Raises:
             DataError: the model gives no probabilities, or cannot be made again from its config.
         """
-        copy = with_policy(self.model, "float32", rename=True)
-        return of_pixels(score_per_class_model(copy, self.path), self.input_max)
+        fits = is_float32(self.model) and can_save(self.model)
+        model = self.model if fits else with_policy(self.model, "float32", rename=True)
+        return of_pixels(score_per_class_model(model, self.path), self.input_max)
 
 
 def _read_run(run_dir: Path) -> RunConfig:
     if not run_dir.is_dir():
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
-    missing = [name for name in (RUN_CONFIG, HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
-    config = None if missing else read_config(run_dir)
+    if (run_dir / METADATA).is_file():
+        raise DataError(f"{run_dir} is a bundle, what bin/export made of a run: give --run_dir the run's own folder")
+    config = read_config(run_dir)
     if config is None:
+        raise DataError(f"{run_dir} is no run folder, it has no {RUN_CONFIG}: check the path")
+    missing = [name for name in (HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
+    if missing:
+        best = f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else ""
         raise DataError(
-            f"{run_dir} is not a finished run, it has no {(missing or [RUN_CONFIG])[0]}: let bin/train --run_dir={run_dir} finish it"
-            + (f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else "")
+            f"{run_dir} is not a finished run, it has no {missing[0]}: let `{training_command(config)}` finish it{best}"
         )
     return config
 
@@ -140,8 +154,6 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     run = None if run_dir is None else _read_run(run_dir)
     path = Path(str(config.model)).expanduser() if run_dir is None else run_dir / RUN_MODEL
     data_config = _data_config(run.data, given) if run else DataConfig(**given)
-    if kind_of(path) != "keras":
-        raise DataError(f"{path} is no .keras file: export needs the Keras model, not what was made from it")
     model = load_model(path)
     image_size = image_size_of(model)
     asked = given.get("image_size", image_size)
@@ -189,6 +201,10 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
             f"`validation` must have the classes of `train`, {', '.join(train.class_names)}."
             f" Received: {', '.join(validation.class_names)}"
         )
+    for name, origin in (("train", origins[0]), ("validation", origins[1])):
+        labels, count = set(origin.split.labels.tolist()), len(train.class_names)
+        rule = f"labelled by the classes' positions, 0 to {count - 1}"
+        require(labels <= set(range(count)), name, rule, tuple(sorted(labels)))
     name = f"the model {model.name}"
     require_classifier(model, name)
     image_size = image_size_of(model)

@@ -23,7 +23,9 @@ def kind_of(path: Path) -> str:
         DataError: nothing there, or something else.
     """
     if not path.exists():
-        raise DataError(f"no model {path}: check the path")
+        beside = sorted(entry.name for entry in path.parent.glob("*") if entry.name.endswith(".tflite"))
+        hint = f"beside it there is {', '.join(beside)}" if beside else "check the path"
+        raise DataError(f"no model {path}: {hint}")
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
@@ -38,9 +40,7 @@ def kind_of(path: Path) -> str:
         if file.read(8)[4:] == MODEL_IDENTIFIER:
             return "tflite"
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if {"config.json", "model.weights.h5"} <= set(archive.namelist()):
-                return "keras"
+        return "keras"
     raise DataError(f"{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again")
 
 

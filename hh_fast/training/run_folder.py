@@ -13,13 +13,12 @@ from hh_fast.io.files import write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.io.text import printable
 from hh_fast.training import checkpoint, run_report, saving
-from hh_fast.training.run_record import RunConfig, read_config
+from hh_fast.training.run_record import HELD_OUT, LAST_MODEL, RunConfig, read_config
 
 logger = logging.getLogger(__name__)
 
 CONFIG, RESULT, HISTORY = RUN_CONFIG, RUN_RESULT, "history.csv"
-BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
-HELD_OUT = "held_out.csv"
+BEST_MODEL = RUN_MODEL
 CHECKPOINTS, TENSORBOARD, BAD_IMAGES = "checkpoints", "tensorboard", "bad_images.txt"
 PROFILE = "profile"
 # What a run writes before and during its training, and what at its end: by name, or by a pattern that is ours alone.
@@ -50,21 +49,6 @@ def write_held_out(run_dir: Path, validation: Split | None, class_names: Sequenc
         names = [printable(class_names[label]) for label in validation.labels]
         writer.writerows(zip(validation.sha256, names, map(printable, validation.paths), strict=True))
     write_text(run_dir / HELD_OUT, text.getvalue())
-
-
-def read_held_out(run_dir: Path) -> list[str]:
-    """The hashes of the images that the run validated on.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    path = run_dir / HELD_OUT
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            found = [row["sha256"] for row in csv.DictReader(file, strict=True)]
-    except (csv.Error, KeyError, ValueError) as e:
-        raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
-    return found
 
 
 def find_run(

@@ -1,14 +1,16 @@
 """What config.json and result.json of a run folder hold."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-from hh_fast.config import RUN_CONFIG, Config, DataConfig, TrainConfig
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, Config, DataConfig, TrainConfig
 from hh_fast.errors import DataError
 from hh_fast.io.typed_json import from_json
 
+LAST_MODEL, HELD_OUT = "last.keras", "held_out.csv"
 # What may differ between the parts of one run: it decides where things are and when, not what comes out.
 FREE_FIELDS = frozenset(
     {
@@ -114,3 +116,25 @@ def read_config(run_dir: Path) -> RunConfig | None:
         raise DataError(
             f"{path} is damaged, or of another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
         ) from e
+
+
+def read_held_out(run_dir: Path) -> list[str]:
+    """The hashes of the images that the run validated on.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = run_dir / HELD_OUT
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found = [row["sha256"] for row in csv.DictReader(file, strict=True)]
+    except (csv.Error, KeyError, ValueError) as e:
+        raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
+    return found
+
+
+def run_of(path: Path) -> Path | None:
+    """The run folder that `path` is, or is a model of."""
+    run_dir = path if path.is_dir() else path.parent
+    is_model = path.is_dir() or path.name in (RUN_MODEL, LAST_MODEL)
+    return run_dir if is_model and all((run_dir / name).is_file() for name in (RUN_CONFIG, HELD_OUT)) else None

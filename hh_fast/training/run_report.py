@@ -27,7 +27,7 @@ FILES = (CURVES, CONFUSION, WORST, README)
 EVAL_BATCH = 32
 
 
-def _command(run: RunConfig) -> str:
+def training_command(run: RunConfig) -> str:
     """The command that asks for this run: the flags that are not the default."""
     words = ["bin/train"]
     for config in (run.data, run.train):
@@ -121,7 +121,7 @@ def write_report(
         f"{data.train.num_images} training images ({data.source.name}), {run.num_validation} validation images,"
         f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
         "",
-        f"    {_command(run)}",
+        f"    {training_command(run)}",
         "",
         *(
             _validation_part(run_dir, data.validation, data.class_names, result.best_epoch, chances)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hh_fast.any_model import with_policy
+from hh_fast.any_model import is_float32, with_policy
 from hh_fast.io.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ EVENTS, TRACES = f"events.out.tfevents.*{EVENTS_SUFFIX}", "plugins/profile/*/*.x
 
 def save_portable(model: keras.Model, path: Path) -> None:
     """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
-    portable = with_policy(model, "float32")
+    portable = model if is_float32(model) else with_policy(model, "float32")
     with atomic_path(path) as temporary:
         named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
         try:

@@ -17,10 +17,9 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.config import require
+from hh_fast.config import RUN_MODEL, require
 from hh_fast.errors import DataError
-from hh_fast.training.run_folder import BEST_MODEL, LAST_MODEL
-from hh_fast.training.run_record import read_config
+from hh_fast.training.run_record import LAST_MODEL, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +85,12 @@ def _check(model: keras.Model, name: str, head: str) -> None:
         raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 
 
+def starting_model_path(given: str) -> Path:
+    """The `.keras` file that `--model` names, itself or by the run folder that it is in."""
+    path = Path(given).expanduser()
+    return path / RUN_MODEL if (path / RUN_MODEL).is_file() else path
+
+
 def read_starting_model(path: Path, head: str) -> StartingModel:
     """The model of a `.keras` file; `head` is `auto`, or what it must end with.
 
@@ -93,10 +98,10 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
         DataError: a file that cannot be read or that brings code of its own, or a model that cannot be trained as it is.
         UsageError: another head.
     """
-    content = path.read_bytes()
     model = load_model(path)
+    content = path.read_bytes()
     _check(model, str(path), head)
-    run = read_config(path.parent) if path.name in (BEST_MODEL, LAST_MODEL) else None
+    run = read_config(path.parent) if path.name in (RUN_MODEL, LAST_MODEL) else None
     return StartingModel(model, str(path), hashlib.sha256(content).hexdigest(), run.class_names if run else None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hh_fast.any_model import require_keras_defaults
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import Data, load_data, write_bad_images
@@ -34,7 +35,12 @@ from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.precision import Hardware, choose
 from hh_fast.training.run_record import RunConfig, RunResult, read_config
 from hh_fast.training.saving import Profiler, TensorBoard, save_portable
-from hh_fast.training.starting_model import StartingModel, read_starting_model, take_starting_model
+from hh_fast.training.starting_model import (
+    StartingModel,
+    read_starting_model,
+    starting_model_path,
+    take_starting_model,
+)
 from hh_fast.training.step import Trainer, balanced_weights, make_optimizer
 
 logger = logging.getLogger(__name__)
@@ -161,7 +167,7 @@ def _starting_model(config: TrainConfig, model: keras.Model | None, run_dir: Pat
         return take_starting_model(model, config.head)
     if config.model is None:
         return None
-    path = Path(config.model).expanduser()
+    path = starting_model_path(config.model)
     if path.resolve().parent == run_dir.resolve():
         raise UsageError(f"`run_dir` must not be the folder of --model, which it writes to. Received: {run_dir}")
     return read_starting_model(path, config.head)
@@ -181,6 +187,7 @@ def train_run(
     Raises:
         as `train`, and ClusterError: another worker is missing, failed, or was started otherwise.
     """
+    require_keras_defaults()
     data_config = DataConfig(**given).absolute()
     if config.model is None:
         require_model_size(data_config.image_size)
