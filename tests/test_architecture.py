@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": GROUND,
     "model": GROUND,
     "any_model": GROUND,
-    "backbone": GROUND,
+    "backbone": GROUND | {"any_model"},
     "data": FIRST,
     "distributed": FIRST | {"data"},
     "training": TRAINED,

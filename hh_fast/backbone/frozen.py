@@ -1,0 +1,78 @@
+"""A model in two parts: the frozen front, whose output for an image never changes, and the rest, which trains."""
+
+from typing import Any, TypeAlias
+
+import keras
+from keras.src.models.functional import Functional
+
+Call: TypeAlias = tuple[Any, Any, Any]  # a layer, its arguments (positional, by name), its outputs
+
+
+def _tensors(structure: Any) -> list[keras.KerasTensor]:
+    return [value for value in keras.tree.flatten(structure) if isinstance(value, keras.KerasTensor)]
+
+
+def _call_layers(model: keras.Model, inputs: Any, calls: list[Call]) -> Any:
+    """The outputs of `model` for symbolic `inputs`, where the layers of models nested in it are called one by one too."""
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(layer) in (keras.Sequential, Functional):
+            return _call_layers(layer, args[0], calls)
+        outputs = layer(*args, **kwargs)
+        calls.append((layer, (args, kwargs), outputs))
+        return outputs
+
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph._run_through_graph(inputs, call_fn=call)
+
+
+def _changes(layer: Any) -> bool:
+    """Whether training steps change what `layer` gives for an input, by weights, running statistics or chance.
+
+    A model that trains calls all its layers for training, also those of a graph that says `training=False` (Keras 3.15).
+    """
+    if not isinstance(layer, keras.Layer) or isinstance(layer, keras.layers.Normalization):
+        return False  # an operation of keras.ops, or statistics that only `adapt` changes
+    draws = any(
+        isinstance(value, keras.random.SeedGenerator) and getattr(part, "rate", 1) > 0
+        for part in layer._flatten_layers()
+        for value in vars(part).values()
+    )
+    states = [variable for variable in layer.variables if "seed_generator" not in variable.path]
+    return draws or bool(layer.trainable_variables or (layer.trainable and states))
+
+
+def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
+    """(front, rest), of the same layers and weights as `model`, with rest(front(x)) equal to model(x); None without a front.
+
+    The front is all layers up to the last single tensor that everything passes through and that training never changes: of
+    layers that do not train, that are not random while training, and whose running statistics stand still (batch
+    normalisation that is frozen). Models nested in `model` are cut where the front ends in them. Layers without weights alone
+    are no front.
+
+    Args:
+        model: A functional or sequential model of one input and one output.
+    """
+    image = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype, name="image")
+    calls: list[Call] = []
+    (output,) = _tensors(_call_layers(model, image, calls))
+    last_use = {id(tensor): i for i, call in enumerate(calls) for tensor in _tensors(call[1])} | {
+        id(output): len(calls)
+    }
+    cut, num_in_front, has_weights = image, 0, False
+    still_used = last_use.get(id(image), 0)  # the last call that takes a tensor made so far
+    for i, (layer, _, made) in enumerate(calls):
+        if _changes(layer):
+            break
+        has_weights = has_weights or bool(getattr(layer, "weights", ()))
+        if has_weights and still_used <= i and isinstance(made, keras.KerasTensor):
+            cut, num_in_front = made, i + 1
+        still_used = max(still_used, *(last_use.get(id(tensor), 0) for tensor in _tensors(made)))
+    if num_in_front == 0:
+        return None
+    features = keras.Input(batch_shape=cut.shape, dtype=cut.dtype, name="features")
+    remade = {id(cut): features}
+    for layer, arguments, made in calls[num_in_front:]:
+        args, kwargs = keras.tree.map_structure(lambda value: remade.get(id(value), value), arguments)
+        remade.update(zip(map(id, _tensors(made)), _tensors(layer(*args, **kwargs)), strict=True))
+    return keras.Model(image, cut, name="front"), keras.Model(features, remade[id(output)], name="rest")
