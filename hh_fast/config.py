@@ -485,13 +485,20 @@ class ServeConfig(Config):
     key: str | None = option(None, "The private key of --cert (PEM).")
     host: str = option(
         "0.0.0.0",
-        "Address to listen at: 0.0.0.0 for all of this machine's, 127.0.0.1 for this machine alone, or the one of several that"
-        " the phone reaches.",
+        "Address to listen at: 0.0.0.0 for all of this machine's (:: with IPv6), 127.0.0.1 for this machine alone, or the one of"
+        " several that the phone reaches.",
     )
-    port: int = option(8443, "Port to listen at; 0: a free one.", least=0, most=65535)
+    port: int = option(8443, "Port for the phone; 0: a free one.", least=0, most=65535)
+    http_port: int = option(
+        8442,
+        "Port of plain http for this machine's own browser, where --port is https; 0: a free one.",
+        least=0,
+        most=65535,
+    )
     qr: bool = option(True, "Print the address as a QR code too.")
 
     def check(self) -> None:
         self.require("export_dir", bool(self.export_dir), "a folder that bin/export wrote")
         self.require("cert", (self.cert is None) == (self.key is None), "given together with --key")
         self.require("cert", self.https == "auto" or self.cert is None, "left out with --https=off")
+        self.require("host", bool(self.host), "an address of this machine, or 0.0.0.0 for all of them")

@@ -7,7 +7,6 @@ import itertools
 import json
 import shutil
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,14 +62,8 @@ def serving(
     if cert is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert)
-    with SiteServer((host, port), files, context) as served:
-        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield served.port
-        finally:
-            served.shutdown()
-            thread.join()
+    with SiteServer(host, port, files, context) as served, served.running():
+        yield served.port
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +152,38 @@ def test_the_next_camera_is_taken(address: str, chromium: Chromium, tmp_path: Pa
         two.close()
 
 
+def test_where_the_next_camera_was_unplugged_another_starts(page: Page, address: str) -> None:
+    permit_camera(page, address, "granted")
+    page.open(address).until(f"{BEST} !== ''")
+    page.run("""
+        const gone = { kind: "videoinput", deviceId: "gone" };
+        const current = document.querySelector("#video").srcObject.getVideoTracks()[0].getSettings().deviceId;
+        navigator.mediaDevices.enumerateDevices = async () => [{ kind: "videoinput", deviceId: current }, gone];
+        globalThis.before = document.querySelector("#video").srcObject;
+        return document.querySelector("#flip").click();
+    """)
+    page.until(
+        "document.querySelector('#video').srcObject !== before && document.querySelector('#camera').textContent === 'Pause'"
+    )
+    assert page.run(ERROR) == ""
+
+
+def test_a_picture_of_none_of_the_classes_is_told_so(
+    page: Page, bundle: Path, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    runtime = {name.removeprefix("litert/"): content for name, content in files.items() if name.startswith("litert/")}
+    seen = site.read_bundle(bundle)
+    model = dict(seen.model) | {"class_names": ["horses", "unknown"], "unknown_class": "unknown"}
+    with serving(site.build(site.Bundle("Horses?", model, seen.content), runtime)) as port:
+        page.open(f"http://localhost:{port}/").until(READY)
+        for label, name in enumerate(("horses", "none of these")):
+            picture(label).save(tmp_path / f"{label}.png")
+            scores_of(page, tmp_path / f"{label}.png")
+            assert page.run(BEST) == name
+            assert page.run("document.querySelector('#best').classList.contains('none')") == bool(label)
+        assert page.run("document.querySelector('#bars .none').textContent").startswith("none of these")
+
+
 GIVE = """
 const bytes = Uint8Array.from(atob("{data}"), (c) => c.charCodeAt(0));
 const transfer = new DataTransfer();
@@ -202,6 +227,11 @@ def test_a_refused_camera_and_a_file_that_is_no_image(page: Page, address: str, 
     picture(1).save(tmp_path / "photo.png")
     scores_of(page, tmp_path / "photo.png")
     assert page.run("document.querySelector('#error').hidden")
+    visible = "['result', 'photo', 'empty'].filter((id) => !document.getElementById(id).hidden)"
+    assert page.run(visible) == ["result", "photo"]
+    page.choose(tmp_path / "notes.txt")
+    page.until(ERROR)
+    assert page.run(visible) == ["empty"]  # no picture and score of another photo
 
 
 START_ERRORS = [

@@ -10,7 +10,6 @@ second takes the README's picture, of the page on a phone-sized screen with the 
 import contextlib
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,19 +57,13 @@ return [median(pixels), median(run)];
 
 @contextlib.contextmanager
 def serving(files: Mapping[str, bytes]) -> Iterator[str]:
-    with SiteServer(("127.0.0.1", 0), files, None) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://localhost:{server.port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with SiteServer("127.0.0.1", 0, files) as server, server.running():
+        yield f"http://localhost:{server.port}/"
 
 
 def files_of(export_dir: Path, number_format: str) -> dict[str, bytes]:
     runtime = read_runtime(None, Path(default_cache_dir()) / "serve")
-    return site.build(site.read_bundle(export_dir, number_format=number_format), runtime)
+    return site.build(site.read_bundle(export_dir, (number_format,)), runtime)
 
 
 def measure(export_dir: Path, number_format: str, runs: int) -> Row:

@@ -16,6 +16,8 @@ from hh_fast.serve.server import SiteServer
 
 logger = logging.getLogger(__name__)
 
+LOCALHOST, EVERYWHERE = "127.0.0.1", ("0.0.0.0", "::")
+
 
 def _is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
@@ -23,49 +25,41 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def _context(config: ServeConfig, cache_dir: Path) -> ssl.SSLContext | None:
-    if config.https == "off" or (config.cert is None and _is_loopback(config.host)):
-        return None
+def _context(cert: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    path = Path(config.cert) if config.cert else certificate.own_certificate(cache_dir)
+    for path in (cert, key or cert):
+        path.open("rb").close()  # its error names the file; that of load_cert_chain does not
     try:
-        context.load_cert_chain(path, config.key)
+        context.load_cert_chain(cert, key)
     except ssl.SSLError as e:
         raise UsageError(
-            f"`cert` and `key` must be PEM files that belong together ({e}). Received: {path}, {config.key}"
+            f"`cert` and `key` must be PEM files that belong together ({e}). Received: {cert}, {key}"
         ) from e
     return context
 
 
-def _phone_host(config: ServeConfig) -> str | None:
-    """The name or address for other devices; None where there is none."""
-    if config.cert is not None:
-        return certificate.names_in(Path(config.cert))[0].replace("*.", "www.")
-    if config.host != "0.0.0.0":
-        return None if _is_loopback(config.host) else config.host
-    return certificate.lan_address()
+def _address(scheme: str, host: str, port: int) -> str:
+    name = "localhost" if host == LOCALHOST else f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{port}/"
 
 
-def _addresses(config: ServeConfig, server: SiteServer) -> str:
-    lines = []
-    if config.host == "0.0.0.0" or _is_loopback(config.host):
-        lines.append(f"On this machine:   http://localhost:{server.port}/  (camera, offline, install)")
-    host = _phone_host(config)
-    if host is not None:
-        scheme = "http" if server.context is None else "https"
-        address = f"{scheme}://{host}:{server.port}/"
-        if server.context is None:
-            what = "photos; for the live camera leave --https=off out"
-        elif config.cert is None:
-            what = "camera; the browser warns once of this machine's own certificate: go on"
-        else:
-            what = "camera, offline, install"
-        lines.append(f"On a phone nearby: {address}  ({what})")
-        if config.qr:
-            lines.append(f"\n{qr_code(address)}\n")
-    elif config.host == "0.0.0.0":
-        lines.append("No phone reaches this machine: it is in no network.")
-    return "\n".join(lines)
+def _for_phones(config: ServeConfig, cert: Path | None, scheme: str, port: int) -> str:
+    """The lines about the address for other devices."""
+    if cert is not None:
+        host: str | None = certificate.names_in(cert)[0].replace("*.", "www.")
+    else:
+        host = certificate.lan_address() if config.host in EVERYWHERE else config.host
+    if host is None:
+        return "No phone reaches this machine: it is in no network."
+    if scheme == "http":
+        what = "photos; for the live camera leave --https=off out"
+    elif cert is None:
+        what = "camera; the browser warns once of this machine's own certificate: go on"
+    else:
+        what = "camera, offline, install"
+    address = _address(scheme, host, port)
+    line = f"On a phone nearby: {address}  ({what})"
+    return f"{line}\n\n{qr_code(address)}\n" if config.qr else line
 
 
 def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
@@ -88,7 +82,23 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         site.write(files, Path(config.site_dir).expanduser())
         logger.info("Wrote the page, %s, to %s: hand that folder out by any https host", size, config.site_dir)
         return
-    with SiteServer((config.host, config.port), files, _context(config, cache_dir)) as server:
+    cert, key = (Path(path).expanduser() if path else None for path in (config.cert, config.key))
+    is_local = _is_loopback(config.host) and cert is None
+    context = None
+    if config.https == "auto" and not is_local:
+        context = _context(cert or certificate.own_certificate(cache_dir), key)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(SiteServer(config.host, config.port, files, context))
+        local_host, local_port = LOCALHOST if config.host in EVERYWHERE else config.host, server.port
+        if context is not None:  # browsers trust http on this machine as they trust https
+            local = stack.enter_context(SiteServer(LOCALHOST, config.http_port, files))
+            stack.enter_context(local.running())
+            local_host, local_port = LOCALHOST, local.port
+        lines = []
+        if _is_loopback(local_host):
+            lines.append(f"On this machine:   {_address('http', local_host, local_port)}  (camera, offline, install)")
+        if not is_local:
+            lines.append(_for_phones(config, cert, "https" if context else "http", server.port))
         logger.info("Serving %s, %s, until Ctrl-C", config.export_dir, size)
-        say(_addresses(config, server))
+        say("\n".join(lines))
         server.serve_forever(poll_interval=0.2)

@@ -5,16 +5,20 @@ import dataclasses
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hh_fast.errors import DataError
 from hh_fast.io.output_folder import OutputFolder
 
+logger = logging.getLogger(__name__)
+
 PAGE = Path(__file__).parent / "site"
 INDEX, WORKER, MANIFEST, MODEL = "index.html", "sw.js", "manifest.webmanifest", "model.json"
 ASPECTS = ("stretch", "crop", "pad")
+FORMATS = ("int8", "float32", "dynamic", "float16")  # by preference: int8 is the smallest and the fastest in a browser
 MAX_NAMES_IN_TITLE = 4
 
 
@@ -28,18 +32,30 @@ def _read_metadata(export_dir: Path) -> dict[str, Any]:
 
 
 def _title(metadata: Mapping[str, Any]) -> str:
-    names = metadata["class_names"]
+    names = [name for name in metadata["class_names"] if name != metadata.get("unknown_class")]
     title = metadata["name"] if len(names) > MAX_NAMES_IN_TITLE else f"{', '.join(names[:-1])} or {names[-1]}?"
     return str(title[:1].upper() + title[1:])
 
 
-def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Path) -> dict[str, Any]:
-    """What the page needs to know of the model, and nothing else: no path, nothing of the machine that exported."""
-    if number_format not in metadata["files"]:
+def _choose_file(metadata: Mapping[str, Any], formats: Sequence[str], export_dir: Path) -> Mapping[str, Any]:
+    files, left_out = metadata["files"], metadata["left_out"]
+    chosen = next((name for name in formats if name in files), None)
+    if chosen is None:
         raise DataError(
-            f"{export_dir} has no {number_format} file for the page: export it with --formats=saved_model,{number_format}"
+            f"{export_dir} has no file that the page can run: export it with one of --formats={','.join(formats)}"
         )
-    image, file = metadata["input"], metadata["files"][number_format]
+    if chosen != formats[0]:
+        why = f" ({left_out[formats[0]]})" if formats[0] in left_out else ""
+        logger.warning(
+            "The bundle has no %s file%s, so the page runs %s: larger, and slower on phones",
+            *(formats[0], why, files[chosen]["file"]),
+        )
+    return dict(files[chosen])
+
+
+def _model_json(metadata: Mapping[str, Any], file: Mapping[str, Any], export_dir: Path) -> dict[str, Any]:
+    """What the page needs to know of the model, and nothing else: no path, nothing of the machine that exported."""
+    image = metadata["input"]
     stored = file["input"]["quantization"] or {"scale": 1, "zero_point": 0}
     resize = image["resize"]
     takes_bilinear = resize["interpolation"] == "bilinear" and resize["aspect"] in ASPECTS
@@ -51,6 +67,7 @@ def _model_json(metadata: Mapping[str, Any], number_format: str, export_dir: Pat
     return {
         "file": Path(file["file"]).name,
         "class_names": metadata["class_names"],
+        "unknown_class": metadata.get("unknown_class"),
         "height": image["height"],
         "width": image["width"],
         "aspect": resize["aspect"],
@@ -79,16 +96,17 @@ class Bundle:
     content: bytes
 
 
-def read_bundle(export_dir: Path, *, number_format: str = "int8") -> Bundle:
-    """The page's part of a bundle of bin/export; `number_format` says which of its `.tflite` files the page runs.
+def read_bundle(export_dir: Path, formats: Sequence[str] = FORMATS) -> Bundle:
+    """The page's part of a bundle of bin/export, with the first of `formats` that it has.
 
     Raises:
-        DataError: `export_dir` is no bundle, has no such file, or one that is cut off.
+        DataError: `export_dir` is no bundle, has no file that the page runs, or one that is cut off.
     """
     metadata = _read_metadata(export_dir)
     try:
-        model = _model_json(metadata, number_format, export_dir)
-        num_bytes, title = metadata["files"][number_format]["bytes"], _title(metadata)
+        file = _choose_file(metadata, formats, export_dir)
+        model = _model_json(metadata, file, export_dir)
+        num_bytes, title = file["bytes"], _title(metadata)
     except (KeyError, TypeError) as e:
         raise DataError(f"{export_dir} is a bundle of an older hh_fast (metadata.json: {e}): export again") from e
     path = export_dir / model["file"]

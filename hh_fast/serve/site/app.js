@@ -7,6 +7,8 @@ import { withoutProfile } from "./profile.js";
 const $ = (id) => document.getElementById(id);
 const MAX_BARS = 8;
 const PREVIEW_PIXELS = 1024;
+const NONE = "none of these"; // the class of a picture that shows none of the others
+const ANY_CAMERA = { facingMode: "environment" }; // the one at the back, where there is one
 const HOW = { stretch: "stretched to", crop: "cropped to", pad: "padded to" };
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused: allow it for this page in the browser's settings, or choose a photo.",
@@ -17,7 +19,7 @@ const CAMERA_ERRORS = {
 
 let classifier;
 let stream = null; // of the camera, also while paused
-let wanted = { facingMode: "environment" }; // which camera
+let wanted = ANY_CAMERA;
 let paused = false;
 let turn = 0; // counts what was begun; whoever finds it changed has been overtaken
 
@@ -42,6 +44,14 @@ function asked(action) {
   };
 }
 
+// Nothing to show: whatever stood there belongs to another picture.
+function clear() {
+  for (const id of ["video", "photo", "crop", "result"]) $(id).hidden = true;
+  $("empty").hidden = false;
+  $("stage").style.setProperty("--ratio", 1);
+  $("spoken").textContent = "";
+}
+
 function stage(shown, width, height) {
   for (const id of ["video", "photo", "empty"]) $(id).hidden = id !== shown;
   $("stage").style.setProperty("--ratio", width / height);
@@ -51,6 +61,11 @@ function stage(shown, width, height) {
   Object.assign($("crop").style, { width: `${(100 * part.width) / width}%`, height: `${(100 * part.height) / height}%` });
 }
 
+function nameOf(i) {
+  const { class_names: names, unknown_class: unknown } = classifier.model;
+  return names[i] === unknown ? NONE : names[i];
+}
+
 function showResult(pixels, scores, milliseconds) {
   const { model } = classifier;
   const image = new ImageData(model.width, model.height);
@@ -58,18 +73,21 @@ function showResult(pixels, scores, milliseconds) {
   $("seen").getContext("2d").putImageData(image, 0, 0);
   const percent = (i) => `${(100 * scores[i]).toFixed(1)}%`;
   const ranked = scores.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
-  $("name").textContent = model.class_names[ranked[0]];
+  const best = nameOf(ranked[0]);
+  $("name").textContent = best;
+  $("best").classList.toggle("none", best === NONE);
   $("score").textContent = percent(ranked[0]);
   const rows = scores.length > MAX_BARS ? ranked.slice(0, MAX_BARS) : scores.keys();
   for (const [place, i] of [...rows].entries()) {
     const row = $("bars").children[place];
-    row.children[0].textContent = model.class_names[i];
+    row.children[0].textContent = nameOf(i);
+    row.classList.toggle("none", nameOf(i) === NONE);
     row.children[1].textContent = percent(i);
     row.style.setProperty("--share", scores[i]);
   }
   $("time").textContent = `${Math.round(milliseconds)} ms an image`;
   $("result").hidden = false;
-  speak(`${model.class_names[ranked[0]]}, ${Math.round(100 * scores[ranked[0]])}%`);
+  speak(`${best}, ${Math.round(100 * scores[ranked[0]])}%`);
 }
 
 // A screen reader hears of a new class, at most every two seconds, and not of every frame.
@@ -132,9 +150,14 @@ async function startCamera() {
   stopCamera();
   const mine = turn;
   let opened;
-  const video = { ...wanted, width: { ideal: 640 }, height: { ideal: 480 }, resizeMode: "none" }; // the whole frame
+  const frame = { width: { ideal: 640 }, height: { ideal: 480 }, resizeMode: "none" }; // the whole frame
+  const open = () => navigator.mediaDevices.getUserMedia({ video: { ...wanted, ...frame } });
   try {
-    opened = await navigator.mediaDevices.getUserMedia({ video });
+    opened = await open().catch((error) => {
+      if (!wanted.deviceId) throw error;
+      wanted = ANY_CAMERA; // the one that was chosen may be unplugged
+      return open();
+    });
   } catch (error) {
     throw new PageError(CAMERA_ERRORS[error.name] ?? `The camera did not start: try again, or choose a photo. (${error.message})`);
   }
@@ -147,6 +170,7 @@ async function startCamera() {
   const [track] = stream.getVideoTracks();
   track.addEventListener("ended", () => {
     stopCamera();
+    clear();
     showError("The camera stopped: start it again, or choose a photo.");
   });
   $("video").srcObject = stream;
@@ -190,6 +214,7 @@ async function classifyFile(file) {
   try {
     bitmap = await createImageBitmap(await withoutProfile(file), { colorSpaceConversion: "none" }); // upright by its EXIF
   } catch {
+    clear();
     throw new PageError(`${file.name || "This"} is no picture that this browser can read: choose a JPEG, PNG, WebP or GIF.`);
   }
   const { width, height } = bitmap;
