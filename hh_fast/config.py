@@ -466,7 +466,9 @@ class LaunchConfig(Config):
 class ServeConfig(Config):
     """Which bundle becomes a page, and how the page reaches a phone."""
 
-    export_dir: str | None = option(None, "Bundle of bin/export whose int8 file the page runs.")
+    export_dir: str | None = option(
+        None, "Bundle of bin/export. The page runs its int8 file, or where that is missing float32, dynamic or float16."
+    )
     site_dir: str | None = option(
         None, "Instead of serving: write the page as a static site for any https host to this folder, and end."
     )

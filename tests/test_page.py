@@ -278,7 +278,9 @@ def test_past_the_warning_of_a_self_signed_certificate_there_is_a_camera(
     page: Page, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     with serving(files, cert=certificate.own_certificate(tmp_path)) as port:
-        page.open(f"https://127.0.0.1:{port}/").until("document.title === 'Privacy error'")
+        page.open(f"https://127.0.0.1:{port}/").until(
+            "document.title === 'Privacy error' && document.readyState === 'complete'"
+        )
         for key in "thisisunsafe":  # what Chromium takes for a click through its warning
             page.send("Input.dispatchKeyEvent", type="char", text=key)
         page.until(READY)

@@ -6,7 +6,7 @@ from hh_fast.cli import command
 from hh_fast.config import ServeConfig
 
 SYNOPSIS = """\
-bin/serve --export_dir=BUNDLE [flags]: hands out a page that runs the bundle's int8 file on the phone itself, on its camera or on
+bin/serve --export_dir=BUNDLE [flags]: hands out a page that runs the bundle's model on the phone itself, on its camera or on
 photos; prints an address and a QR code to scan. With --site_dir=FOLDER it writes the page as a static site, and ends."""
 
 

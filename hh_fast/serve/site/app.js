@@ -5,7 +5,8 @@ import { readPixels, region } from "./pixels.js";
 import { withoutProfile } from "./profile.js";
 
 const $ = (id) => document.getElementById(id);
-const MAX_BARS = 8;
+const MAX_BARS = 6;
+const LONG = 12; // letters of a name
 const PREVIEW_PIXELS = 1024;
 const NONE = "none of these"; // the class of a picture that shows none of the others
 const ANY_CAMERA = { facingMode: "environment" }; // the one at the back, where there is one
@@ -75,6 +76,7 @@ function showResult(pixels, scores, milliseconds) {
   const ranked = scores.map((_, i) => i).sort((a, b) => scores[b] - scores[a]);
   const best = nameOf(ranked[0]);
   $("name").textContent = best;
+  $("name").classList.toggle("long", best.length >= LONG);
   $("best").classList.toggle("none", best === NONE);
   $("score").textContent = percent(ranked[0]);
   const rows = scores.length > MAX_BARS ? ranked.slice(0, MAX_BARS) : scores.keys();
