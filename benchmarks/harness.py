@@ -127,7 +127,7 @@ def describe_machine() -> dict[str, Any]:
     """What a result must say of the machine and its software; called in a measuring process, since it starts GPU drivers."""
     import tensorflow as tf
 
-    from hh_fast.training.precision import cpu_flags, cpu_name
+    from hh_fast.training.hardware import cpu_flags, cpu_name
 
     gpus = tf.config.list_physical_devices("GPU")
     return {

@@ -5,9 +5,12 @@ Each field is also a flag: its name, default, type, help text and allowed values
 """
 
 import dataclasses
+import functools
 import math
+import operator
 import os
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Files of a run folder that other commands read.
 RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
+IMAGE_SIZE = (300, 300)
 # The recipe's; fewer images make smaller batches, so that an epoch keeps its steps.
 BATCH_SIZE, STEPS_PER_EPOCH = 128, 8
 # Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
@@ -42,7 +46,7 @@ def option(
 
 def require(holds: bool, name: str, rule: str, received: object) -> None:
     if not holds:
-        shown = ",".join(map(str, received)) if isinstance(received, tuple) else received
+        shown = ",".join(map(str, received)) if isinstance(received, (tuple, list)) else received
         raise UsageError(f"`{name}` must be {rule}. Received: {shown}")
 
 
@@ -52,12 +56,80 @@ def is_address(text: str) -> bool:
     return bool(host) and port.isdigit() and 0 < int(port) < 65536
 
 
+def _number(value: Any) -> int | float:
+    """An int where it is given or written as one: for a range of pixels that makes a difference."""
+    if isinstance(value, str):
+        return int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+    return operator.index(value) if hasattr(value, "__index__") else float(value)
+
+
+def _bool(value: Any) -> bool:
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's too
+        raise TypeError
+    return bool(value)
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or int(number := _number(value)) != number:
+        raise TypeError
+    return int(number)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or math.isnan(number := float(value)):
+        raise TypeError
+    return number
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    """The items of a list, or of text with commas; anything else alone."""
+    if isinstance(value, str):
+        return value.split(",")
+    return tuple(value) if hasattr(value, "__iter__") else (value,)
+
+
+def _range(value: Any) -> float | tuple[float, ...]:
+    numbers = tuple(map(_number, _parts(value)))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    numbers = tuple(map(_int, _parts(value)))
+    return numbers if len(numbers) > 1 else 2 * numbers
+
+
+# What a field of each type takes, and what makes it of flags' text, lists, NumPy's numbers, paths and whole floats.
+KINDS: dict[Any, tuple[str, Callable[[Any], Any]]] = {
+    str: ("text", os.fspath),
+    bool: ("true or false", _bool),
+    int: ("a whole number", _int),
+    float: ("a number", _float),
+    int | float | tuple[int | float, ...]: ("a number, or numbers with commas", _range),
+    tuple[int, int]: ("whole numbers with commas", _pair),
+    tuple[int, ...]: ("whole numbers with commas", lambda value: tuple(map(_int, _parts(value)))),
+    tuple[str, ...]: ("words with commas", lambda value: tuple(map(os.fspath, _parts(value)))),
+}
+NEVER_NONE = frozenset(KINDS)
+KINDS |= {kind | None: kept for kind, kept in KINDS.items()}
+type_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 class Config:
-    """Checks for the dataclasses below."""
+    """Takes values as flags and callers write them, and checks them: for the dataclasses below."""
 
     def __post_init__(self) -> None:
+        hints = type_hints(type(self))
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value, choices = getattr(self, field.name), field.metadata["choices"]
+            rule, convert = KINDS[hints[field.name]]
+            if choices and isinstance(value, bool):
+                value = str(value).lower()
+            if value is not None or hints[field.name] in NEVER_NONE:
+                try:
+                    value = convert(value)
+                except (TypeError, ValueError, OverflowError, IndexError):
+                    self.require(field.name, False, rule)
+            object.__setattr__(self, field.name, value)
             least, most = field.metadata["range"]
             if choices:
                 self.require(field.name, value in choices, f"one of {', '.join(choices)}")
@@ -99,7 +171,10 @@ class DataConfig(Config):
     tfds_manual_dir: str | None = option(
         None, "Folder that holds the archives of a TFDS set, under their own names, for use without a network."
     )
-    image_size: tuple[int, int] = option((300, 300), "Height,width in pixels that every image is resized to.")
+    image_size: tuple[int, int] | None = option(
+        None,
+        "Height,width in pixels that every image is resized to. Default: the model's own, 300,300 for the recipe's CNN.",
+    )
     cache: str = option(
         "auto",
         "Where decoded images are kept: memory (decoded once a run), disk (once a machine), none (each epoch),"
@@ -154,7 +229,7 @@ class DataConfig(Config):
             self.tfds_manual_dir is None or self.dataset.startswith("tfds:"),
             "given together with --dataset=tfds:NAME",
         )
-        self.require("image_size", len(self.image_size) == 2 and min(self.image_size) >= 1, "two numbers, height,width")
+        self.require("image_size", len(self.size) == 2 and min(self.size) >= 1, "two numbers, height,width")
 
     def absolute(self) -> "DataConfig":
         """The same with paths that hold in every working directory."""
@@ -164,6 +239,11 @@ class DataConfig(Config):
             if (path := getattr(self, name)) is not None
         }
         return dataclasses.replace(self, **changed)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`image_size`, where it is left open the recipe's."""
+        return self.image_size or IMAGE_SIZE
 
     @property
     def cache_root(self) -> Path:
@@ -195,19 +275,21 @@ class AugmentationConfig(Config):
         " zoom_range 0.1, horizontal_flip. One of these flags beside it overrules that range; without it, it turns on only itself.",
     )
     rotation_range: float | None = option(None, "Rotate by up to so many degrees, either way.")
-    width_shift_range: float | tuple[float, ...] | None = option(
+    width_shift_range: int | float | tuple[int | float, ...] | None = option(
         None,
         "Shift sideways, either way, by up to a share of the width (0.2) or up to so many pixels (20.0), by fewer than so many"
         " whole pixels (20), or by one of a list (4,8).",
     )
-    height_shift_range: float | tuple[float, ...] | None = option(None, "As --width_shift_range, up and down.")
+    height_shift_range: int | float | tuple[int | float, ...] | None = option(
+        None, "As --width_shift_range, up and down."
+    )
     shear_range: float | None = option(None, "Shear by an angle of up to so many degrees, either way.")
-    zoom_range: float | tuple[float, ...] | None = option(
+    zoom_range: int | float | tuple[int | float, ...] | None = option(
         None, "Scale width and height, each on its own, by 1 / a number from lower,upper; 0.2 is 0.8,1.2."
     )
     horizontal_flip: bool | None = option(None, "Mirror left and right, half of the time.")
     vertical_flip: bool | None = option(None, "Mirror top and bottom, half of the time.")
-    brightness_range: float | tuple[float, ...] | None = option(
+    brightness_range: int | float | tuple[int | float, ...] | None = option(
         None, "Multiply all values by a number from lower,upper."
     )
     channel_shift_range: float | None = option(None, "Add a number up to so many of 255 levels, either way.")
@@ -231,8 +313,8 @@ class TrainConfig(AugmentationConfig):
 
     model: str | None = option(
         None,
-        "A .keras file to train, instead of the recipe's CNN with fresh weights: an earlier run's, or any of one input (height,"
-        " width, 3), values 0 to 255, and a sigmoid or softmax; frozen layers stay frozen. Default --image_size: its own.",
+        "A .keras file to train, instead of the recipe's CNN with fresh weights, or an earlier run's folder: any of one input (height,"
+        " width, 3), values 0 to 255, and a sigmoid or softmax; frozen layers stay frozen.",
     )
     reset_weights: bool = option(False, "Draw fresh weights for --model, instead of going on from its own.")
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
@@ -255,13 +337,14 @@ class TrainConfig(AugmentationConfig):
     warmup_steps: int = option(0, "Steps over which the learning rate first rises to --learning_rate.", least=0)
     early_stopping_patience: int | None = option(
         None,
-        "End the run after so many epochs without a better one, by what decides the best epoch: validation accuracy, then loss"
-        " (training's without validation images). Default: all epochs.",
+        "End the run after so many epochs without a better one, by what decides the best epoch: the lowest validation loss of those"
+        " whose validation accuracy is within the best one's 95% interval (training's without validation images). Default: all epochs.",
         least=1,
     )
     class_weight: str = option(
         "none",
-        "balanced: an image counts in the loss the more, the rarer its class, so that all classes count alike.",
+        "balanced: an image counts in the loss the more, the rarer its class, so that all classes count alike; the best epoch is"
+        " then chosen by balanced accuracy.",
         ("none", "balanced"),
     )
     head: str = option(

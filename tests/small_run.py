@@ -65,8 +65,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from hh_fast.data.pipeline import train_batches
     from hh_fast.io.typed_json import to_json
     from hh_fast.model import build_model
-    from hh_fast.training.run_folder import write_held_out
-    from hh_fast.training.run_record import RunConfig
+    from hh_fast.training.run import Run as RunFolder
+    from hh_fast.training.run import RunConfig
 
     root = tmp_path_factory.mktemp("small")
     data_config = DataConfig(
@@ -86,12 +86,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     model.save(run_dir / "model.keras")
     config = RunConfig(
         data=data_config,
-        train=TrainConfig(),
+        train=TrainConfig(batch_size=16),
         class_names=CLASS_NAMES,
         head="sigmoid",
         precision="float32",
         jit_compile=False,
-        batch_size=16,
         fingerprint=data.fingerprint,
         num_train=64,
         num_validation=24,
@@ -105,7 +104,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     (run_dir / "config.json").write_text(json.dumps(to_json(config)))
     (run_dir / "result.json").write_text("{}")
-    write_held_out(run_dir, data.validation, data.class_names)
+    RunFolder(run_dir).write_held_out(data.validation, data.class_names)
     return Run(run_dir, root / "train", root / "validation")
 
 

@@ -1,5 +1,6 @@
 """A checkpoint is written atomically, and a damaged one gives way to the one before it."""
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from hh_fast.errors import DataError
-from hh_fast.training.checkpoint import Progress, restore, save
+from hh_fast.training.checkpoint import Progress, best_epoch, restore, save
 
 
 def variables(value: float) -> list[keras.Variable]:
@@ -25,16 +26,38 @@ def progress(epoch: int, step: int) -> Progress:
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "loss", "best_epoch"),
-    [((), (), 0), ((0.5, 0.7, 0.6), (1, 2, 0), 2), ((0.5, 0.7, 0.7, 0.7), (0, 2, 1, 1), 3)],
+    ("accuracies", "losses", "num_images", "best"),
+    [
+        ((), (), 100, 0),
+        ((0.5, 0.7, 0.6), (1, 2, 3), 10**6, 2),  # accuracies that differ for sure
+        ((0.5, 0.7, 0.6), (1, 2, 3), 10, 1),  # all within the interval of 7 of 10
+        ((0.5, 0.7, 0.7, 0.7), (0, 2, 1, 1), 10**6, 3),  # equal ones, and equal losses: the first
+        ((0.38, 0.3, 0.37), (1.61, 1.5, 1.1), 100, 3),  # a model at chance, and a later one that is surer
+        ((0.5, 0.47, 0.6, 0.55), (1.0, 0.5, 2.0, 1.5), 50, 2),  # 0.47 is within that of 0.6, 0.46 to 0.72
+        ((0.5, 0.45, 0.7, 0.6), (1.0, 0.5, 2.0, 1.5), 50, 4),  # 0.45 is not within that of 0.7
+    ],
 )
 @pytest.mark.parametrize("prefix", ["", "val_"])
-def test_the_best_epoch_is_the_first_of_best_accuracy_then_loss(
-    accuracy: tuple[float, ...], loss: tuple[float, ...], best_epoch: int, prefix: str
+def test_the_best_epoch_has_the_lowest_loss_of_the_accuracies_that_cannot_be_told_apart(
+    accuracies: tuple[float, ...], losses: tuple[float, ...], num_images: int, best: int, prefix: str
 ) -> None:
     trained = {"accuracy": 0.0, "loss": 0.0}
-    rows = [trained | {f"{prefix}accuracy": a, f"{prefix}loss": b} for a, b in zip(accuracy, loss, strict=True)]
-    assert Progress(len(rows), 0, rows).best_epoch == best_epoch
+    rows = [trained | {f"{prefix}accuracy": a, f"{prefix}loss": b} for a, b in zip(accuracies, losses, strict=True)]
+    assert best_epoch(rows, num_images) == best
+
+
+def test_the_best_epoch_never_goes_back_to_one_whose_weights_are_gone() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        rows = [{"accuracy": a, "loss": b} for a, b in rng.random((12, 2))]
+        kept = [best_epoch(rows[:n], 40) for n in range(1, 13)]
+        assert all(now in (before, n) for n, (before, now) in enumerate(itertools.pairwise(kept), start=2))
+
+
+def test_weighted_classes_are_judged_by_the_balanced_accuracy() -> None:
+    figures = [(0.9, 0.5, 0.3), (0.8, 0.8, 0.5)]
+    rows = [{"val_accuracy": a, "val_balanced_accuracy": b, "val_loss": c} for a, b, c in figures]
+    assert best_epoch(rows, 500) == 2
 
 
 def test_there_and_back(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_flags_behind_the_flagfile_overrule_it(tmp_path: Path) -> None:
     [
         ("--nope=1", "Unknown command line flag 'nope'; see --help"),
         ("--epochs=x", "flag --epochs=x: invalid literal for int() with base 10: 'x'; see --help"),
-        ("--image_size=a,b", "`image_size` must be a list of int with commas. Received: a,b"),
+        ("--image_size=a,b", "`image_size` must be whole numbers with commas. Received: a,b"),
         ("--zoom_range=0.8-1.2", "`zoom_range` must be a number, or numbers with commas. Received: 0.8-1.2"),
         ("--precision=half", "`precision` must be one of auto, float32, mixed_bfloat16, mixed_float16. Received: half"),
     ],
@@ -137,7 +137,7 @@ def test_help_of_train_names_every_field() -> None:
     for config in (DataConfig, TrainConfig):
         for name in config.__dataclass_fields__:
             assert f"--{name}: " in text or f"--[no]{name}: " in text
-    assert "(default: '300,300')" in text
+    assert "(default: '32')" in text
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

@@ -1,9 +1,11 @@
 """Configs check themselves."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hh_fast.augmentation import BORDERS, Augmentation
@@ -54,6 +56,68 @@ from hh_fast.errors import UsageError
 def test_values_that_cannot_be_used(kind: Any, values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         kind(**values)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("image_size", [94, 96], (94, 96)),
+        ("image_size", np.asarray([94, 96]), (94, 96)),
+        ("image_size", 96, (96, 96)),
+        ("image_size", "94,96", (94, 96)),
+        ("image_size", (94.0, np.int64(96)), (94, 96)),
+        ("seed", "3", 3),
+        ("seed", 2.0, 2),
+        ("seed", np.int32(2), 2),
+        ("seed", np.float64(2), 2),
+        ("train_dir", Path("pictures"), "pictures"),
+        ("epochs", "3", 3),
+        ("learning_rate", 1, 1.0),
+        ("learning_rate", np.float32(0.5), 0.5),
+        ("learning_rate", "1e-3", 0.001),
+        ("augment", np.bool_(True), True),
+        ("jit_compile", True, "true"),
+        ("width_shift_range", np.int64(20), 20),
+        ("width_shift_range", 20.0, 20.0),
+        ("width_shift_range", [4, 8], (4, 8)),
+        ("zoom_range", "0.8,1.2", (0.8, 1.2)),
+        ("profile_steps", [1, 2], (1, 2)),
+        ("run_dir", None, None),
+        ("formats", "int8", ("int8",)),
+        ("formats", ["int8", "float32"], ("int8", "float32")),
+    ],
+)
+def test_what_is_meant_is_taken(name: str, given: Any, meant: Any) -> None:
+    kinds: tuple[Any, ...] = (DataConfig, TrainConfig, functools.partial(ExportConfig, model="m"))
+    fields = [{field.name for field in dataclasses.fields(kind)} for kind in (DataConfig, TrainConfig, ExportConfig)]
+    made = getattr(
+        next(kind for kind, names in zip(kinds, fields, strict=True) if name in names)(**{name: given}), name
+    )
+    assert repr(made) == repr(meant)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("epochs", "three", "`epochs` must be a whole number. Received: three"),
+        ("epochs", 2.5, "`epochs` must be a whole number. Received: 2.5"),
+        ("epochs", True, "`epochs` must be a whole number. Received: True"),
+        ("epochs", None, "`epochs` must be a whole number. Received: None"),
+        ("epochs", float("inf"), "`epochs` must be a whole number. Received: inf"),
+        ("learning_rate", float("nan"), "`learning_rate` must be a number. Received: nan"),
+        ("learning_rate", [0.1], "`learning_rate` must be a number. Received: 0.1"),
+        ("augment", "yes", "`augment` must be true or false. Received: yes"),
+        ("augment", 1, "`augment` must be true or false. Received: 1"),
+        ("run_dir", 3, "`run_dir` must be text. Received: 3"),
+        ("zoom_range", [], "`zoom_range` must be a number, or numbers with commas. Received: "),
+        ("profile_steps", ["a", 2], "`profile_steps` must be whole numbers with commas. Received: a,2"),
+        ("batch_size", {}, "`batch_size` must be a whole number. Received: {}"),
+    ],
+)
+def test_what_means_nothing_is_refused(name: str, given: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainConfig(**{name: given})
     assert str(caught.value) == message
 
 

@@ -129,8 +129,8 @@ def test_what_cannot_be_exported(sides: dict[str, Any], tmp_path: Path) -> None:
             "`train` must be a labelled data set as hh_fast.image_dataset_from_directory",
         ),
         (small_model(), {"validation": None}, "`validation` must be a labelled data set as"),
-        (small_model(), {"format": "int8"}, "`format` must be a flag of bin/export"),
-        (small_model(), {"train_dir": "pictures"}, "`train_dir` must be a flag of bin/export"),
+        (small_model(), {"format": "int8"}, "unknown setting `format`; choose from"),
+        (small_model(), {"train_dir": "pictures"}, "unknown setting `train_dir`; choose from"),
         (small_model(activation="linear"), {}, "neither one sigmoid unit nor a softmax"),
         (keras.Sequential([L.Dense(1)]), {}, "was made without keras.Input"),
     ]:

@@ -164,6 +164,6 @@ def test_a_class_that_cannot_be_split_is_a_problem(make_images: MakeImages) -> N
     report = look(train)
     assert report.held_out is None
     assert report.problems == [
-        f"one image in {train / 'cats'}, and none is left to train on when one is held out for validation: add images, or"
-        " give --validation_split=0"
+        f"one image in {train / 'cats'}: one would be held out for validation, and none left to train on. Add images, or give --validation_dir (nothing is held out"
+        " with --validation_split=0, but bin/export then asks for validation images)"
     ]

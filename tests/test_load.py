@@ -162,13 +162,23 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 1}), {}),
-            "one image in {root}/y, and none is left to train on when one is held out for validation: add images, or give"
-            " --validation_split=0",
+            "one image in {root}/y: one would be held out for validation, and none left to train on. Add images, or give --validation_dir (nothing is held out"
+            " with --validation_split=0, but bin/export then asks for validation images)",
         ),
         (
             lambda make: (copied(make("train", {"x": 3, "y": 1})), {}),
-            "3 copies of one image in {root}/y, and none is left to train on when one is held out for validation: add images,"
-            " or give --validation_split=0",
+            "3 copies of one image in {root}/y: one would be held out for validation, and none left to train on. Add images, or give --validation_dir (nothing is held out"
+            " with --validation_split=0, but bin/export then asks for validation images)",
+        ),
+        (
+            lambda make: (make("train", {"x": 1, "y": 3, "z": 1}), {}),
+            "one image in {root}/x; one image in {root}/z: one would be held out for validation, and none left to train on. Add images, or give --validation_dir (nothing is held out"
+            " with --validation_split=0, but bin/export then asks for validation images)",
+        ),
+        (
+            lambda make: (make("train", {"x": 3, "y": 0, "z": 0}), {}),
+            "no images in {root}/y: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder; no images in {root}/z:"
+            " put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
         ),
         (
             lambda make: two_folders(make, {"x": 2, "y": 2}, {"x": 2, "z": 2}),

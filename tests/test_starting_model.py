@@ -154,6 +154,8 @@ def test_a_file_brings_no_code(layer: Callable[[], keras.Layer], tmp_path: Path)
 
 
 def test_what_contradicts_the_model(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "mine.keras").mkdir()  # a folder, and no run
+    (tmp_path / "x.tflite").write_bytes(b"TFL3")
     for changed, message in [
         ({"image_size": (300, 300)}, "`image_size` must be the model's own, 32,32, or left out. Received: 300,300"),
         (
@@ -161,6 +163,8 @@ def test_what_contradicts_the_model(settings: dict[str, Any], tmp_path: Path) ->
             "the model with_statistics tells 3 classes apart, and the images are",
         ),
         ({"run_dir": str(tmp_path), "model": str(tmp_path / "a.keras")}, "`run_dir` must not be the folder of --model"),
+        ({"model": tmp_path / "x.tflite"}, f"{tmp_path / 'x.tflite'} is no .keras file, or it is cut off"),
+        ({"model": tmp_path / "mine.keras"}, f"{tmp_path / 'mine.keras'} is no .keras file"),
     ]:
         with pytest.raises((DataError, UsageError), match=message):
             train(**(settings | {"model": with_statistics()} | changed))
@@ -335,7 +339,7 @@ def test_a_frozen_backbone_under_a_new_head(settings: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_an_earlier_run_is_fine_tuned(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [f"--model={run.model}", f"--validation_dir={run.validation_dir}", f"--run_dir={tmp_path / 'tuned'}"]
+    flags = [f"--model={run.run_dir}", f"--validation_dir={run.validation_dir}", f"--run_dir={tmp_path / 'tuned'}"]
     more = ["--epochs=1", "--learning_rate=1e-6", "--batch_size=16", f"--cache_dir={tmp_path / 'cache'}"]
     assert main([f"--train_dir={run.train_dir}", *flags, *more]) == 0
     before, after = (

@@ -22,8 +22,8 @@ from PIL import Image
 from hh_fast.cli.train import main
 from hh_fast.errors import UsageError
 from hh_fast.io.output_folder import MARKER
-from hh_fast.training import checkpoint
-from hh_fast.training import run_folder as run_dirs
+from hh_fast.training import checkpoint, report
+from hh_fast.training import run as run_files
 from hh_fast.training import train as train_module
 from hh_fast.training.loop import Loop, StoppedError
 from hh_fast.training.step import Result, Trainer
@@ -87,8 +87,9 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert "Images: 26 to train on, 10 to validate on; classes horses, humans" in log
     assert "Precision float32 (as asked by --precision); XLA off (on a CPU it is slower" in log
     assert "The step as built: convolutions in float32, no XLA; 8 images a step, 3 steps an epoch" in log
-    assert "So few steps an epoch train little: try a smaller --batch_size, or more --epochs" in log
+    assert "Few steps per epoch: the model may underfit; try a smaller --batch_size, or more --epochs" in log
     assert "Epoch 3/3: loss " in log
+    assert log.splitlines()[-1] == f"Next: bin/export --run_dir={run_dir}"
     assert " images/s, input wait " in log
     expected = {
         "README.md", "config.json", "confusion.png", "curves.png", "held_out.csv", "history.csv", "last.keras", "model.keras",
@@ -104,8 +105,9 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
         with Image.open(run_dir / name) as picture:
             assert min(picture.size) > 200
     card = (run_dir / "README.md").read_text()
-    best = max(float(row["val_accuracy"]) for row in history)
-    assert f"**{best:.4f}**" in card
+    result = json.loads((run_dir / "result.json").read_text())
+    assert float(history[result["best_epoch"] - 1]["val_accuracy"]) == result["val_accuracy"]
+    assert f"**{result['val_accuracy']:.4f}**" in card
     assert "bin/train --train_dir=" in card
     assert len(list((run_dir / "tensorboard").iterdir())) == 1
 
@@ -149,7 +151,11 @@ def test_what_is_told_of_the_model_is_measured_on_its_file(
 
     monkeypatch.setattr(train_module, "save_portable", save_other)
     assert main([*flags, "--epochs=2"]) == 0
-    assert "(val_accuracy 0.5000, of the saved file)" in last_line(capsys)
+    log = capsys.readouterr().err
+    best = json.loads((tmp_path / "run" / "result.json").read_text())["best"]["val_accuracy"]
+    assert f"(val_accuracy 0.5000, of the saved file; {best:.4f} as trained, in " in log
+    assert "1 of 2 classes are never predicted: horses" in log
+    assert "An accuracy of 0.500 is hardly better than guessing" in log
     assert "**0.5000**, 5 of 10 images" in (tmp_path / "run" / "README.md").read_text()
 
 
@@ -260,7 +266,8 @@ def test_a_finished_run_is_kept_until_told_otherwise(
     assert main([*flags, "--epochs=1"]) == 0
     assert (
         last_line(capsys)
-        == f"The run in {run_dir} is finished, nothing to do; more --epochs go on with it, --overwrite trains anew"
+        == f"The run in {run_dir} is finished, nothing to do; more --epochs (or another --early_stopping_patience) go on with it,"
+        " --overwrite trains anew"
     )
     assert main([*flags, "--epochs=1", "--seed=3", "--learning_rate=0.01"]) == 1
     message = f"train: `run_dir` {run_dir} holds a run with other settings: seed was 0 and is 3; learning_rate was 0.001 and is"
@@ -282,7 +289,7 @@ def test_a_finished_run_is_kept_until_told_otherwise(
 def test_a_refused_command_overwrites_nothing_and_leaves_nothing(
     flags: list[str], tmp_path: Path, extra: list[str], code: int
 ) -> None:
-    run = run_dirs.output_folder(tmp_path / "run")
+    run = run_files.output_folder(tmp_path / "run")
     run.path.mkdir()
     run.record("model.keras", "result.json", "config.json")
     for name in ("model.keras", "result.json", "config.json"):
@@ -326,8 +333,98 @@ def test_a_run_without_a_better_epoch_ends_early_and_ends_alike_when_it_goes_on(
     assert main([*flags, "--epochs=9"]) == 0
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
     assert "No better epoch in 2: the run ends here (--early_stopping_patience)" in capsys.readouterr().err
-    assert main([*flags, "--epochs=10"]) == 0
+    config = (tmp_path / "run" / "config.json").read_bytes()
+    for same in (flags, [*flags, "--early_stopping_patience=1"]):
+        assert main([*same, "--epochs=9"]) == 0
+        assert "is finished, nothing to do" in last_line(capsys)
+    assert (tmp_path / "run" / "config.json").read_bytes() == config
+    assert main([*flags, "--early_stopping_patience=3", "--epochs=9"]) == 0
+    assert len(rows(tmp_path / "run")) == 4
+    assert main([*flags, "--epochs=10"]) == 0  # more epochs: as much patience again
+    assert len(rows(tmp_path / "run")) == 6
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["epochs"] == 10
+    assert main([flag for flag in flags if "patience" not in flag] + ["--epochs=7"]) == 1
+    assert main([flag for flag in flags if "patience" not in flag] + ["--epochs=10"]) == 0
+    assert len(rows(tmp_path / "run")) == 10
+
+
+@pytest.mark.slow
+def test_a_run_that_went_on_after_an_early_end_and_was_cut_off_goes_on_again(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*flags, "--optimizer=sgd", "--learning_rate=1e-30", "--early_stopping_patience=1"]
+    assert main([*flags, "--epochs=5"]) == 0
+    assert len(rows(tmp_path / "run")) == 2
+
+    def cut_off(_: Loop) -> None:
+        raise Interrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", cut_off)
+        with pytest.raises(Interrupt):
+            main([*flags, "--epochs=6"])
+    assert main([*flags, "--epochs=6"]) == 0
     assert len(rows(tmp_path / "run")) == 3
+
+
+def test_a_report_that_fails_costs_no_result(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise MemoryError("no room for a picture")
+
+    monkeypatch.setattr(report, "draw_confusion", fails)
+    assert main([*flags, "--epochs=1"]) == 0
+    text = f"The report in {tmp_path / 'run'} is not complete (MemoryError: no room for a picture)"
+    assert text in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["best_epoch"] == 1
+
+
+@pytest.mark.slow
+def test_many_classes_leave_a_report_of_bounded_size(
+    make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = make_images("many", {f"class {i}": 3 for i in range(60)})
+    flags = [f"--train_dir={train}", f"--run_dir={tmp_path / 'run'}", "--image_size=96,96", "--epochs=1"]
+    assert main([*flags, "--steps_per_epoch=1"]) == 0
+    log = capsys.readouterr().err
+    assert "classes class 0, class 1, class 10, " in log
+    assert " and 50 more" in log
+    assert max(map(len, log.splitlines())) < 400
+    assert (tmp_path / "run" / "README.md").stat().st_size < 8_000
+    with Image.open(tmp_path / "run" / "confusion.png") as picture:
+        assert max(picture.size) < 2000
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_as_it_validated_says_so(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = Trainer.evaluate
+
+    def stopped(self: Trainer, rounds: Any, pending: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not pending:
+            time.sleep(0.01)
+        return real(self, rounds, pending)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "evaluate", stopped)
+        assert main([*flags, "--epochs=1"]) == 143
+    capsys.readouterr()
+    assert main([*flags, "--epochs=1"]) == 0
+    log = capsys.readouterr().err
+    assert "at epoch 1, its validation" in log
+    (epoch,) = (line for line in log.splitlines() if line.startswith("Epoch 1/1"))
+    assert "val_accuracy" in epoch
+    assert "images/s" not in epoch
+
+
+@pytest.mark.slow
+def test_weighted_classes_are_validated_by_the_balanced_accuracy(flags: list[str], tmp_path: Path) -> None:
+    assert main([*flags, "--epochs=2", "--class_weight=balanced"]) == 0
+    for row in rows(tmp_path / "run"):  # as many of each class: both are one
+        assert float(row["val_balanced_accuracy"]) == pytest.approx(float(row["val_accuracy"]))
 
 
 @pytest.mark.slow
@@ -361,7 +458,7 @@ def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
     assert (run.run_dir, run.class_names) == (tmp_path / "run", ("horses", "humans"))
     assert [row["epoch"] for row in run.history] == [1, 2]
     assert run.model(np.zeros((2, 96, 96, 3), np.float32)).shape == (2, 1)
-    with pytest.raises(UsageError, match="`epoch` must be one of augment, "):
+    with pytest.raises(UsageError, match="unknown setting `epoch`; choose from augment, "):
         train(epoch=3)
 
 
@@ -377,7 +474,7 @@ def test_other_images_cannot_go_on_with_a_run(
 
 
 def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with run_dirs.output_folder(tmp_path / "run").held():
+    with run_files.output_folder(tmp_path / "run").held():
         assert main(flags) == 2
     assert (
         last_line(capsys)

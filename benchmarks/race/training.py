@@ -140,7 +140,7 @@ def _fit(make_feed: Callable[[Workload, bool], Feed], arm: Arm, workload: Worklo
     """A training by Keras' own `compile` and `fit`; counts its images."""
     feed = make_feed(workload, arm.augment)
     model = rivals.recipe_model(
-        workload.data.image_size,
+        workload.data.size,
         num_classes=workload.num_classes,
         softmax=workload.head == "softmax",
         dtype=arm.precision,

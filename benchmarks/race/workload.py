@@ -39,7 +39,7 @@ class Workload:
     @property
     def train_reader(self) -> dict[str, Any]:
         """What every reader of the images to train on is told."""
-        size, seed = self.data.image_size, self.data.seed
+        size, seed = self.data.size, self.data.seed
         return {"directory": self.train_dir, "image_size": size, "batch_size": self.train.batch_size, "seed": seed}
 
     @property
@@ -133,7 +133,7 @@ def linked(
         UsageError: fewer images than a batch. DataError: images that cannot be used.
     """
     refuse_unequal_work(train)
-    require_model_size(config.image_size)
+    require_model_size(config.size)
     found = in_process(list_images, config)
     paths, labels = found["train"]
     train = train.for_images(len(paths))
@@ -157,7 +157,7 @@ def linked(
         about = {
             "name": found["name"],
             "fingerprint": found["fingerprint"],
-            "image_size": list(config.image_size),
+            "image_size": list(config.size),
             "num_available": len(paths),
             "num_train": num_train,
             "num_validation": num_validation,

@@ -69,7 +69,7 @@ def measure(workload: Workload) -> list[Row]:
         import_seconds(),
         *in_process(stage_seconds, workload),
         num_images / in_process(decode_bound, workload.files)["first_images_per_s"],
-        in_process(touch_seconds, num_images * math.prod(workload.data.image_size) * 3),
+        in_process(touch_seconds, num_images * math.prod(workload.data.size) * 3),
     ]
     return [{"arm": stage, "s": taken} for stage, taken in zip(STAGES, seconds, strict=True)]
 

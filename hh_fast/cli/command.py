@@ -76,27 +76,6 @@ def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
     return flag_values
 
 
-def _number(text: str) -> float:
-    """An int where it is written as one: for a range of pixels that makes a difference."""
-    return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
-
-
-def _value(name: str, value: Any, hint: Any) -> Any:
-    if isinstance(value, str) and float in typing.get_args(hint):
-        try:
-            numbers = tuple(map(_number, value.split(",")))
-        except ValueError as e:
-            raise UsageError(f"`{name}` must be a number, or numbers with commas. Received: {value}") from e
-        return numbers if len(numbers) > 1 else numbers[0]
-    if typing.get_origin(hint) is not tuple:
-        return value
-    kind = typing.get_args(hint)[0]
-    try:
-        return tuple(kind(part) for part in value)
-    except ValueError as e:
-        raise UsageError(f"`{name}` must be a list of {kind.__name__} with commas. Received: {','.join(value)}") from e
-
-
 def parse(
     configs: Sequence[type[Config]], arguments: Sequence[str], as_given: Sequence[type[Config]] = ()
 ) -> tuple[list[Any], list[str]]:
@@ -114,9 +93,8 @@ def parse(
         raise UsageError(f"{' '.join(str(e).split())}; {remedy}") from e
     made = []
     for config in configs:
-        hints = typing.get_type_hints(config)
         values = {
-            field.name: _value(field.name, flag_values[field.name].value, hints[field.name])
+            field.name: flag_values[field.name].value
             for field in dataclasses.fields(config)  # type: ignore[arg-type]
             if flag_values[field.name].present
         }

@@ -33,7 +33,7 @@ def body(data: DataConfig, explore: ExploreConfig) -> int:
     rows, columns = explore.grid_size
     if rows:
         path = Path(explore.grid or f"runs/{source.name}-{'augmented' if augmentation else 'grid'}.png").expanduser()
-        variants = Variants(augmentation, data.seed, data.image_size) if augmentation else None
+        variants = Variants(augmentation, data.seed, data.size) if augmentation else None
         images = grid_images(source, report, rows if variants else rows * columns)
         shown = save_grid(path, images, explore.grid_size, variants)
         logger.info("Drew %d images to %s; augmentation: %s", shown, path, augmentation)

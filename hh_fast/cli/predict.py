@@ -29,18 +29,18 @@ class _HeldOut:
     """Tells which images the run of the model held out, and which of its folders it trained on."""
 
     def __init__(self, config: PredictConfig) -> None:
-        from hh_fast.training.run_record import read_config, read_held_out, run_of
+        from hh_fast.training.run import run_of
 
         self.only = config.held_out
         self.num_trained_on = 0
         self._hashes: frozenset[str] = frozenset()
         self._folder: Path | None = None
-        run_dir = run_of(Path(str(config.model)).expanduser())
-        run = None if run_dir is None else read_config(run_dir)
-        config.require("held_out", run is not None or not self.only, "left out where --model is not of a run folder")
-        if run_dir is not None and run is not None:
-            self._hashes = frozenset(read_held_out(run_dir))
-            self._folder = Path(run.data.train_dir).resolve() if run.data.train_dir else None
+        run = run_of(Path(str(config.model)).expanduser())
+        record = run.read_config() if run else None
+        config.require("held_out", record is not None or not self.only, "left out where --model is not of a run folder")
+        if run is not None and record is not None:
+            self._hashes = frozenset(run.held_out)
+            self._folder = Path(record.data.train_dir).resolve() if record.data.train_dir else None
 
     def pick(self, images: "Iterable[Found]") -> "Iterator[Found]":
         for image in images:

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-from typing import Any
 
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
@@ -19,8 +18,7 @@ def _name_worker(worker: int) -> None:
         handler.setFormatter(logging.Formatter(f"[worker {worker}] %(message)s"))
 
 
-def body(data: dict[str, Any], train: TrainConfig) -> None:
-    DataConfig(**data)  # refused before TensorFlow loads
+def body(data: DataConfig, train: TrainConfig) -> None:
     cluster = find_cluster(train.strategy, os.environ)
     if cluster is not None:
         _name_worker(cluster.worker)
@@ -33,6 +31,4 @@ def body(data: dict[str, Any], train: TrainConfig) -> None:
     train_run(data, train, pending_signals)
 
 
-main = functools.partial(
-    command.run, body, name="train", synopsis=SYNOPSIS, configs=(DataConfig, TrainConfig), as_given=(DataConfig,)
-)
+main = functools.partial(command.run, body, name="train", synopsis=SYNOPSIS, configs=(DataConfig, TrainConfig))

@@ -10,6 +10,7 @@ from hh_fast.data.scan import ImageFile, list_images
 from hh_fast.data.sources import Source
 from hh_fast.data.split import hold_out
 from hh_fast.errors import DataError
+from hh_fast.io.text import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +89,16 @@ def hold_out_share(train: Listing, share: float, seed: int) -> list[Listing]:
     """
     if share == 0:
         return [train]
-    contents = train.contents()
+    contents, found = train.contents(), []
     for label, name in enumerate(train.class_names):
         of_class = [contents[i] for i in np.flatnonzero(train.labels == label)]
         if len(set(of_class)) < 2:
             what = "one image" if len(of_class) == 1 else f"{len(of_class)} copies of one image"
-            raise DataError(
-                f"{what} in {train.directory / name}, and none is left to train on when one is held out for validation:"
-                " add images, or give --validation_split=0"
-            )
+            found.append(f"{what} in {train.directory / name}")
+    if found:
+        raise DataError(
+            f"{listed(found, separator='; ')}: one would be held out for validation, and none left to train on. Add images, or give"
+            " --validation_dir (nothing is held out with --validation_split=0, but bin/export then asks for validation images)"
+        )
     kept, held = hold_out(train.labels, contents, share, seed)
     return [train.part("train", kept), train.part("validation", held)]

@@ -23,7 +23,7 @@ from hh_fast.data.split import find_again
 from hh_fast.data.store import Store, fill
 from hh_fast.errors import DataError
 from hh_fast.io.files import write_text
-from hh_fast.io.text import printable
+from hh_fast.io.text import listed, printable
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def _listings(
     """The splits with what their files say, and the digest of the training images' list."""
     listings = list_source(source)
     if unfit := why_unfit(listings):
-        raise DataError(unfit[0])
+        raise DataError(listed(unfit, MAX_BAD_SHOWN, "; "))
     index = index_path(config.cache_root, source.train_dir, shard)
     if shard is None:
         listings = _scan(listings, config, index)
@@ -264,7 +264,7 @@ def load_data(
     copies = _describe_copies(listings, source, sharded=shard is not None)
     splits, bad, home, reason = decode_listings(
         listings,
-        ImageForm(config.image_size),
+        ImageForm(config.size),
         source.name,
         cache=config.cache,
         cache_root=config.cache_root,
@@ -273,7 +273,7 @@ def load_data(
     )
     for listing in listings[: 1 if recorded else None]:
         if unusable := listing.unusable_classes({path for path, _ in bad}):
-            raise DataError(unusable[0])
+            raise DataError(listed(unusable, MAX_BAD_SHOWN, "; "))
     return Data(
         source=source,
         class_names=tuple(listings[0].class_names),

@@ -12,17 +12,11 @@ def class_probabilities(outputs: np.ndarray) -> np.ndarray:
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
 
 
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts, int64 (num_classes, num_classes): rows are the true classes, columns the predicted ones."""
-    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def wilson_interval(num_right: int, num_images: int) -> tuple[float, float]:
-    """The 95% interval of an accuracy (Wilson 1927, the score interval)."""
+def wilson_interval(share: float, number: float) -> tuple[float, float]:
+    """The 95% interval of a share of `number` images that are right (Wilson 1927, the score interval)."""
     z = 1.959964
-    share = num_right / num_images
-    center = (share + z * z / (2 * num_images)) / (1 + z * z / num_images)
-    half = z / (1 + z * z / num_images) * math.sqrt(share * (1 - share) / num_images + z * z / (4 * num_images**2))
+    center = (share + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number**2))
     return center - half, center + half
 
 

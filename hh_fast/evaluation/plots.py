@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from hh_fast.evaluation.confusion import Confusion
 from hh_fast.io.files import atomic_path
 from hh_fast.io.text import drawable
 
@@ -19,6 +21,8 @@ TRAIN_COLOR, VALIDATION_COLOR = "#1f77b4", "#d95f02"
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    if isinstance(layout := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        layout.set(w_pad=0.12, h_pad=0.12)  # inches to the edge
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)
 
@@ -53,12 +57,13 @@ def _label(text: str) -> str:
     return drawable(text, lambda c: any(has_glyph(c, path) for path in paths)).replace("$", r"\$")
 
 
-def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
+def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str, best_epoch: int) -> None:
     epochs = [int(row["epoch"]) for row in history]
     for prefix, label, color in (("", "training", TRAIN_COLOR), ("val_", "validation", VALIDATION_COLOR)):
         if prefix + name in history[0]:
             values = [row[prefix + name] for row in history]
             axes.plot(epochs, values, marker="o", markersize=3.5, color=color, label=f"{label} (last {values[-1]:.3f})")
+    axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
     axes.set_xlabel("epoch")
     axes.set_title(name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -67,34 +72,40 @@ def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str) -> None:
     axes.legend(frameon=False)
 
 
-def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
+def draw_curves(history: Sequence[dict[str, float]], path: Path, *, best_epoch: int) -> None:
     """Loss and accuracy by epoch, training and validation, as a PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _curve(left, history, "loss")
-    _curve(right, history, "accuracy")
+    _curve(left, history, "loss", best_epoch)
+    _curve(right, history, "accuracy", best_epoch)
     save_figure(figure, path)
 
 
-def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
-    """A confusion matrix with its counts, as a PNG. `matrix` as of `metrics.confusion_matrix`."""
-    fonts = list(fonts_for("".join(class_names)))
-    class_names = [_label(name) for name in class_names]
-    side = max(4.0, 0.6 * len(class_names) + 2.5)
+def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
+    """The confusion matrix with its counts, of many classes the part with the most errors, as a PNG."""
+    shown = confusion.classes_shown()
+    names = [shortened(confusion.class_names[i], start=True) for i in shown]
+    fonts = list(fonts_for("".join(names)))
+    matrix, num_classes = confusion.matrix(shown), len(confusion.class_names)
+    side = max(4.0, 0.6 * len(shown) + 2.5)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(confusion.counts[shown, np.newaxis], 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(class_names) <= 30:
-        for row, column in np.ndindex(*matrix.shape):
+    for row, column in np.ndindex(*matrix.shape):
+        if count := matrix[row, column]:
             color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=12)
-    rotation = 0 if len(class_names) <= 4 else 90
-    axes.set_xticks(range(len(class_names)), class_names, rotation=rotation, fontfamily=fonts)
-    axes.set_yticks(range(len(class_names)), class_names, fontfamily=fonts)
-    axes.set_xlabel("predicted")
+            axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=12)
+    rotation = 0 if max(map(len, names)) * len(names) <= 40 else 90
+    labels = list(map(_label, names))
+    axes.set_xticks(range(len(shown)), labels, rotation=rotation, fontfamily=fonts)
+    axes.set_yticks(range(len(shown)), labels, fontfamily=fonts)
+    axes.set_xlabel("predicted\n(shade: share of the true class, a row)")
     axes.set_ylabel("true")
-    axes.set_title(_label(title), fontfamily=list(fonts_for(title)))
+    lines = [title, f"accuracy {confusion.accuracy:.3f}: {confusion.num_right:,} of {confusion.num_images:,} images"]
+    if len(shown) < num_classes:
+        lines.append(f"the {len(shown)} of {num_classes:,} classes with the most errors")
+    axes.set_title("\n".join(map(_label, lines)), fontfamily=list(fonts_for(title)))
     save_figure(figure, path)
 
 
@@ -121,6 +132,8 @@ def draw_images(
     save_figure(figure, path)
 
 
-def shortened(name: str) -> str:
-    """The end of a file name, as much as fits over an image."""
-    return name if len(name) <= 30 else f"…{name[-29:]}"
+def shortened(name: str, *, start: bool = False) -> str:
+    """The end of a file name, or the start of a class's, as much as fits beside an image."""
+    if len(name) <= 30:
+        return name
+    return f"{name[:29]}…" if start else f"…{name[-29:]}"

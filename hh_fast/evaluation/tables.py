@@ -1,6 +1,6 @@
 """Tables in Markdown that read well as plain text too. Standard library only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 
 def _is_number(cell: str) -> bool:
@@ -22,9 +22,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     rule = ["-" * (width - 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (aligned[0], rule, *aligned[1:]))
-
-
-def confusion_table(matrix: Iterable[Iterable[object]], class_names: Sequence[str]) -> str:
-    """`matrix` of `metrics.confusion_matrix`, a row for each true class."""
-    rows = [[name, *map(str, counts)] for name, counts in zip(class_names, matrix, strict=True)]
-    return markdown_table(["true \\ predicted", *class_names], rows)

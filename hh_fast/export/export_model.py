@@ -12,7 +12,7 @@ from hh_fast.errors import UsageError
 from hh_fast.export.bundle import export, write_bundle
 from hh_fast.export.bundle_metadata import file_name
 from hh_fast.export.trained_model import take_trained_model
-from hh_fast.training.train import Run
+from hh_fast.training.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def export_model(
         - (set() if isinstance(run_or_model, keras.Model) else data_names)
     )
     if unknown:
-        raise UsageError(f"`{unknown[0]}` must be a flag of bin/export. Received: it as a setting")
+        raise UsageError(f"unknown setting `{unknown[0]}`; choose from the flags of bin/export (bin/export --help)")
     options = {name: value for name, value in settings.items() if name in names} | {"export_dir": os.fspath(export_dir)}
     if isinstance(run_or_model, keras.Model):
         config = ExportConfig(model=f"<keras.Model {run_or_model.name}>", **options)

@@ -10,13 +10,14 @@ import numpy as np
 import hh_fast
 from hh_fast.config import ExportConfig
 from hh_fast.data.pipeline import images_at
-from hh_fast.evaluation.metrics import confusion_matrix, wilson_interval
+from hh_fast.evaluation.confusion import Confusion
 from hh_fast.evaluation.plots import draw_images
-from hh_fast.evaluation.tables import confusion_table, markdown_table
+from hh_fast.evaluation.tables import markdown_table
 from hh_fast.export.bundle_metadata import ExportedFile
 from hh_fast.export.parity import SLOW_FORMATS, balanced
 from hh_fast.export.trained_model import TrainedModel
 from hh_fast.io.files import write_text
+from hh_fast.io.text import listed
 
 README, EXAMPLES = "README.md", "examples.png"
 CARD = Path(__file__).parent / "card"
@@ -85,7 +86,8 @@ def _which_images(trained: TrainedModel) -> str:
 
 def _training(trained: TrainedModel) -> str:
     data = trained.data
-    classes = ", ".join(f"{int((data.train.labels == i).sum())} {name}" for i, name in enumerate(data.class_names))
+    counts = np.bincount(data.train.labels, minlength=len(data.class_names))
+    classes = listed([f"{count} {name}" for count, name in zip(counts, data.class_names, strict=True)])
     unchanged = trained.fingerprint == data.fingerprint
     lines = [
         f"{trained.num_train} images of `{data.source.name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
@@ -97,7 +99,7 @@ def _training(trained: TrainedModel) -> str:
         )
     if run := trained.run:
         lines.append(
-            f"Trained for {'up to ' if run.train.early_stopping_patience else ''}{run.train.epochs} epochs in batches of {run.batch_size} with {run.train.optimizer} at"
+            f"Trained for {'up to ' if run.train.early_stopping_patience else ''}{run.train.epochs} epochs in batches of {run.train.batch_size} with {run.train.optimizer} at"
             f" {run.train.learning_rate}, seed {run.data.seed}, precision {run.precision}."
         )
     return " ".join(lines)
@@ -142,9 +144,8 @@ def text(
     """The card. `reference`: the Keras model's scores on all validation images."""
     names, labels = trained.data.class_names, trained.validation.labels
     height, width = trained.data.train.image_size
-    confusion = confusion_matrix(labels, reference.argmax(axis=1), len(names))
-    num_right = int(np.trace(confusion))
-    low, high = wilson_interval(num_right, len(labels))
+    confusion = Confusion(labels, reference.argmax(axis=1), names)
+    low, high = confusion.interval()
     return _filled(
         "card",
         {
@@ -153,9 +154,9 @@ def text(
             "quoted_name": json.dumps(trained.name),
             "quoted_data": json.dumps(trained.data.source.name),
             "name": trained.name,
-            "classes": ", ".join(names),
-            "classes_and": " and ".join(names),
-            "classes_or": " or ".join(names),
+            "classes": listed(names),
+            "classes_and": " and ".join(names) if len(names) <= 10 else listed(names),
+            "classes_or": " or ".join(names) if len(names) <= 10 else f"one of {listed(names)}",
             "hh_fast_version": hh_fast.__version__,
             "examples": EXAMPLES,
             "version": config.model_version,
@@ -168,13 +169,13 @@ def text(
             "formats_notes": _formats_notes(files, left_out),
             "how_to_use": _how_to_use(files, (height, width)),
             "training": _training(trained),
-            "num_right": num_right,
+            "num_right": confusion.num_right,
             "num_validation": len(labels),
-            "accuracy": f"{num_right / len(labels):.4f}",
+            "accuracy": f"{confusion.accuracy:.4f}",
             "low": f"{low:.4f}",
             "high": f"{high:.4f}",
             "which_images": _which_images(trained),
-            "confusion": confusion_table(confusion, names),
+            "confusion": confusion.to_markdown(),
             "chance": f"{1 / len(names):.2f}",
         },
     )

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hh_fast.config import ExportConfig
-from hh_fast.evaluation.metrics import Agreement, compare_scores, confusion_matrix, largest_disagreements
+from hh_fast.evaluation.confusion import Confusion
+from hh_fast.evaluation.metrics import Agreement, compare_scores, largest_disagreements
 from hh_fast.predict.classifier import Classifier
 
 NUM_WORST = 5
@@ -44,7 +45,7 @@ class ParityCheck(Agreement):
 
     Accuracies are 0 to 1. `num_ties` counts the images that get another class only because the model's scores of the two
     are closer than the file can tell them apart; the gates let them pass. `failures` says by how much the file misses its gates; it passes if there are none.
-    `confusion[i][j]` counts the images of class i that the file gives class j.
+    `confusion` has (true class, class that the file gives, images) of each pair that occurs.
     """
 
     accuracy: float
@@ -147,7 +148,7 @@ def check_parity(
         accuracy=accuracy,
         model_accuracy=model_accuracy,
         num_ties=int((passes & (predicted != expected)).sum()),
-        confusion=confusion_matrix(labels, predicted, len(class_names)).tolist(),
+        confusion=Confusion(labels, predicted, class_names).pairs().tolist(),
         worst=worst,
         failures=failures,
         passed=not failures,

@@ -27,8 +27,8 @@ from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
-from hh_fast.training.run_record import HELD_OUT, RunConfig, read_config, read_held_out
-from hh_fast.training.run_report import training_command
+from hh_fast.training.report import training_command
+from hh_fast.training.run import HELD_OUT, Run, RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _read_run(run_dir: Path) -> RunConfig:
         raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
     if (run_dir / METADATA).is_file():
         raise DataError(f"{run_dir} is a bundle, what bin/export made of a run: give --run_dir the run's own folder")
-    config = read_config(run_dir)
+    config = Run(run_dir).read_config()
     if config is None:
         raise DataError(f"{run_dir} is no run folder, it has no {RUN_CONFIG}: check the path")
     missing = [name for name in (HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
@@ -111,7 +111,7 @@ def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tupl
     """The run's data with the images that it held out to check on, and how many of these are not there any more."""
     rule = "left out where --run_dir is given, for the run knows which images it held out"
     require("validation_split" not in given, "validation_split", rule, given.get("validation_split"))
-    recorded = read_held_out(run_dir)
+    recorded = Run(run_dir).held_out
     if recorded:
         data = load_data(data_config, recorded=recorded)
         num_missing = len(recorded) - (data.validation.num_images if data.validation else 0)
@@ -156,7 +156,7 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     data_config = _data_config(run.data, given) if run else DataConfig(**given)
     model = load_model(path)
     image_size = image_size_of(model)
-    asked = given.get("image_size", image_size)
+    asked = data_config.image_size or image_size
     require(asked == image_size, "image_size", f"the model's own, {image_size[0]},{image_size[1]}, or left out", asked)
     data_config = dataclasses.replace(data_config, image_size=image_size)
     data, num_missing = (load_data(data_config), 0) if run_dir is None else _load(run_dir, data_config, given)

@@ -14,6 +14,7 @@ import filelock
 
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import exclusive, remove_leftovers, scratch_dir, sync, write_json
+from hh_fast.io.text import listed
 
 MARKER, LOCK, SCRATCH = ".hh_fast.json", ".hh_fast.lock", "hh_fast"
 MAX_NAMES = 5
@@ -29,11 +30,6 @@ def _remove_empty(folders: Collection[Path]) -> None:
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:MAX_NAMES]) + (f" and {len(shown) - MAX_NAMES} more" if len(shown) > MAX_NAMES else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +79,7 @@ class OutputFolder:
         if held and self._marked() is None:
             raise UsageError(
                 f"`{self.field}` must be new, empty or a {self.kind} folder of hh_fast. Received: {self.path}, which holds"
-                f" {_listed(held)}: give another folder, or move these elsewhere"
+                f" {listed(sorted(held), MAX_NAMES)}: give another folder, or move these elsewhere"
             )
         self._refuse(self._foreign(self.names))
 
@@ -91,7 +87,7 @@ class OutputFolder:
         if foreign:
             raise UsageError(
                 f"`{self.field}` must hold no files of yours under the names that a {self.kind} writes. Received: {self.path},"
-                f" which holds {_listed(foreign)}: move or rename that, or give another --{self.field}"
+                f" which holds {listed(sorted(foreign), MAX_NAMES)}: move or rename that, or give another --{self.field}"
             )
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Text that a terminal, a picture and a reader can take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def printable(name: str) -> str:
@@ -15,3 +15,9 @@ def drawable(text: str, has_glyph: Callable[[str], bool]) -> str:
     """`text` with its code point, such as U+99AC, for each character that a font would draw as a box."""
     parts = (c if c in "\n" or has_glyph(c) else f" U+{ord(c):04X} " for c in text)
     return "\n".join(" ".join(line.split()) for line in "".join(parts).split("\n"))
+
+
+def listed(items: Sequence[str], most: int = 10, separator: str = ", ") -> str:
+    """`a, b, c`; of many items the first, and how many more there are."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more

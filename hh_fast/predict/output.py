@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hh_fast.evaluation.tables import confusion_table
+from hh_fast.evaluation.confusion import Confusion
 from hh_fast.predict.stream import Prediction
 
 
@@ -66,24 +66,26 @@ Line = Callable[[Prediction, Sequence[str], int], str]
 
 
 class Summary:
-    """Counts predictions as they go by. `confusion[i, j]`: the number of images of class i that were given class j."""
+    """Counts predictions as they go by."""
 
     def __init__(self, class_names: Sequence[str]):
-        self.class_names = tuple(class_names)
-        self.confusion = np.zeros((len(self.class_names),) * 2, np.int64)
+        self.class_names = class_names
         self.num_images = 0
         self.num_unreadable = 0
+        self._labels: list[int] = []
+        self._predicted: list[int] = []
 
     def add(self, prediction: Prediction) -> None:
         self.num_images += 1
         if prediction.scores is None:
             self.num_unreadable += 1
         elif prediction.label is not None:
-            self.confusion[prediction.label, prediction.ranked()[0]] += 1
+            self._labels.append(prediction.label)
+            self._predicted.append(int(prediction.ranked()[0]))
 
     def to_text(self) -> str:
         """Accuracy and the confusion matrix of the images whose class is known; empty where there are none."""
-        right, total = int(np.trace(self.confusion)), int(self.confusion.sum())
-        if not total:
+        if not self._labels:
             return ""
-        return f"accuracy {right / total:.4f} ({right} of {total})\n{confusion_table(self.confusion, self.class_names)}"
+        confusion = Confusion(np.asarray(self._labels), np.asarray(self._predicted), self.class_names)
+        return f"accuracy {confusion.accuracy:.4f} ({confusion.num_right} of {confusion.num_images})\n{confusion.to_markdown()}"

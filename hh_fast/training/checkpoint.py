@@ -20,33 +20,58 @@ import keras
 import numpy as np
 
 from hh_fast.errors import DataError
+from hh_fast.evaluation.metrics import wilson_interval
 from hh_fast.io.files import atomic_path
+from hh_fast.training.run import CHECKPOINT_FILES
 
 logger = logging.getLogger(__name__)
 
 KEPT = 2
 _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
-PATTERN = f"epoch{'[0-9]' * 6}-step{'[0-9]' * 8}.npz"
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands: the next step is `step` of `epoch`, both from 0; `history` holds one row a finished epoch."""
+    """Where a run stands: the next step is `step` of `epoch`, both from 0; `history` holds one row a finished epoch.
+
+    `best_epoch`, from 1, is the one whose model is kept (0: none yet), and early stopping counts epochs since then, or since
+    the later `patience_from`, where a run that it ended was asked for more.
+    """
 
     epoch: int = 0
     step: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    patience_from: int = 0
 
     @property
-    def best_epoch(self) -> int:
-        """The epoch, from 1, of the best validation accuracy, then loss (training's, where there is no validation); 0: none yet."""
+    def waited(self) -> int:
+        """Epochs without a better one."""
+        return self.epoch - max(self.best_epoch, self.patience_from)
 
-        def score(epoch: int) -> tuple[float, float]:
-            row = self.history[epoch - 1]
-            prefix = "val_" if "val_loss" in row else ""
-            return row[f"{prefix}accuracy"], -row[f"{prefix}loss"]
+    def has_waited(self, patience: int | None) -> bool:
+        """Whether early stopping ends the run here; None: it never does."""
+        return patience is not None and self.waited >= patience
 
-        return max(range(1, len(self.history) + 1), key=score, default=0)
+
+def best_epoch(history: Sequence[dict[str, float]], num_images: float) -> int:
+    """The epoch, from 1, whose model is kept: of the accuracies within the best one's 95% interval the lowest loss; 0: none.
+
+    Accuracy is that of validation where there is any, balanced where the run weighs its classes, and of `num_images`. An epoch
+    that was passed over stays so, for its weights are gone.
+    """
+    if not history:
+        return 0
+    prefix = "val_" if "val_loss" in history[0] else ""
+    balanced = f"{prefix}balanced_accuracy"
+    accuracies = [row.get(balanced, row[f"{prefix}accuracy"]) for row in history]
+    losses = [row[f"{prefix}loss"] for row in history]
+    best = 0
+    for epoch in range(1, len(history)):
+        tied = wilson_interval(max(accuracies[: epoch + 1]), num_images)[0]
+        if accuracies[best] < tied or (accuracies[epoch] >= tied and losses[epoch] < losses[best]):
+            best = epoch
+    return best + 1
 
 
 def to_text(progress: Progress) -> str:
@@ -59,7 +84,7 @@ def from_text(text: str) -> Progress:
 
 
 def _in_order(folder: Path) -> list[Path]:
-    return sorted(folder.glob(PATTERN))
+    return sorted(folder.glob(CHECKPOINT_FILES))
 
 
 def _names(variables: Sequence[keras.Variable]) -> list[str]:
@@ -125,7 +150,7 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
     Raises:
         DataError: checkpoints exist, and all are damaged or of another model.
     """
-    for left in folder.glob(f".{PATTERN}.*.tmp"):
+    for left in folder.glob(f".{CHECKPOINT_FILES}.*.tmp"):
         left.unlink()
     found = _in_order(folder)
     for path in reversed(found):

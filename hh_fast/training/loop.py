@@ -23,8 +23,10 @@ from hh_fast.data.load import Data
 from hh_fast.distributed.inputs import EvaluationRounds, train_input
 from hh_fast.distributed.shards import Shards, whole
 from hh_fast.errors import DataError, HHFastError
-from hh_fast.training.checkpoint import Progress
-from hh_fast.training.step import Batch, Result, Trainer
+from hh_fast.evaluation.confusion import Confusion, balanced_size
+from hh_fast.evaluation.metrics import class_probabilities
+from hh_fast.training.checkpoint import Progress, best_epoch
+from hh_fast.training.step import Batch, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +136,11 @@ class Loop:
         self.steps = self._shards.steps_per_epoch(config)
         size = config.validation_batch_size
         self._rounds = EvaluationRounds(trainer.replicas, data.validation, size) if data.validation else None
+        self._is_balanced = config.class_weight == "balanced"
+        self._num_scored: float = self.steps * config.batch_size
+        if data.validation:
+            counts = np.bincount(data.validation.labels)
+            self._num_scored = balanced_size(counts) if self._is_balanced else counts.sum()
         self._started: collections.deque[tuple[int, tf.Tensor]] = collections.deque()
         self._pending_signals: Sequence[int] = ()
         self._save = save or (lambda _: None)
@@ -156,115 +163,97 @@ class Loop:
             StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
             DataError: an image that is decoded each epoch has gone or changed; the last checkpoint stays.
         """
+        progress = self.progress
         try:
-            return self._run()
+            batches = train_input(
+                self.trainer.replicas,
+                self._shards,
+                self.data.train,
+                self.config,
+                seed=self.seed,
+                epochs=self.config.epochs,
+                first_epoch=progress.epoch,
+                first_step=progress.step,
+                steps_per_epoch=self.steps,
+                augmentation=self._augmentation,
+            )
+            with self._collect_signals() as self._pending_signals, _old_objects_set_aside():
+                self._callbacks.on_train_begin()
+                while not self._is_done():
+                    self._run_epoch(batches)
+                    gc.collect()  # a saved model is a cycle that holds megabytes until then
+                if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
+                    self._stop(number)
+                self._callbacks.on_train_end()
         except tf.errors.OpError as e:
-            lost = self._lost_image()
+            splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
+            found = (first_undecodable(split.paths, split.form, split.by_pillow) for split in splits)
+            lost = next((image for image in found if image), None)
             if lost is None:
                 raise
             raise DataError(
                 f"an image cannot be read any more: {lost}. Put it back, and the same command goes on from the last"
                 " checkpoint; or keep decoded images, by --cache=disk"
             ) from e
-
-    def _lost_image(self) -> str | None:
-        splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
-        found = (first_undecodable(split.paths, split.form, split.by_pillow) for split in splits)
-        return next((lost for lost in found if lost), None)
-
-    def _slowest_stage(self) -> str:
-        return "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
-
-    def _run(self) -> Progress:
-        progress = self.progress
-        batches = train_input(
-            self.trainer.replicas,
-            self._shards,
-            self.data.train,
-            self.config,
-            seed=self.seed,
-            epochs=self.config.epochs,
-            first_epoch=progress.epoch,
-            first_step=progress.step,
-            steps_per_epoch=self.steps,
-            augmentation=self._augmentation,
-        )
-        with self._collect_signals() as self._pending_signals, _old_objects_set_aside():
-            self._callbacks.on_train_begin()
-            while not self._is_done():
-                self._run_epoch(batches)
-                gc.collect()  # a saved model is a cycle that holds megabytes until then
-            if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
-                self._stop(number)
-            self._callbacks.on_train_end()
         return progress
 
     def _is_done(self) -> bool:
-        return self.progress.epoch >= self.config.epochs or self._waited() >= (
-            self.config.early_stopping_patience or math.inf
-        )
-
-    def _waited(self) -> int:
-        """Epochs since the best one."""
-        return self.progress.epoch - (self.progress.best_epoch or self.progress.epoch)
-
-    def _run_epoch(self, batches: Iterator[Batch]) -> None:
-        self._callbacks.on_epoch_begin(self.progress.epoch)
-        start = time.perf_counter()
-        try:
-            timing = self._run_steps(batches)
-            validated = self._validate()
-        except KeyboardInterrupt:
-            # No handler has collected it, so it came anywhere: what the device has done tells how far the run is.
-            self._started.clear()
-            self.progress.step = self.trainer.num_steps
-            self._stop(signal.SIGINT)
-        timing, number = self._together(timing)
-        if number:
-            self._stop(number)
-        self._finish_epoch(timing, time.perf_counter() - start, validated)
-
-    def _run_steps(self, batches: Iterator[Batch]) -> Timing:
-        progress, every = self.progress, self.config.checkpoint_every_steps
-        timing = Timing()
-        while progress.step < self.steps:
-            self._run_step(batches, timing)
-            if every and progress.step % every == 0:
-                self._finish_steps()
-                self._save_sound()
-        return timing
-
-    def _validate(self) -> Result | None:
-        evaluated = self.trainer.evaluate(self._rounds, self._pending_signals) if self._rounds else None
-        if evaluated is None:
-            return None
-        result, _ = evaluated
-        if not math.isfinite(result.loss):
-            raise self._diverged(f"the validation loss is {result.loss} after")
-        return result
+        progress, config = self.progress, self.config
+        return progress.epoch >= config.epochs or progress.has_waited(config.early_stopping_patience)
 
     def _pending_signal(self) -> int:
         return self._pending_signals[0] if self._pending_signals else 0
 
-    def _together(self, timing: Timing) -> tuple[Timing, int]:
-        """The timing of the worker that waited longest for input, and so stalled all; and a signal that any of them got."""
+    def _run_epoch(self, batches: Iterator[Batch]) -> None:
+        progress, every = self.progress, self.config.checkpoint_every_steps
+        self._callbacks.on_epoch_begin(progress.epoch)
+        start, timing = time.perf_counter(), Timing()
+        try:
+            while progress.step < self.steps:
+                self._run_step(batches, timing)
+                if every and progress.step % every == 0:
+                    self._finish_steps()
+                    self._save_sound()
+            validated = self._validate()
+        except KeyboardInterrupt:
+            # No handler has collected it, so it came anywhere: what the device has done tells how far the run is.
+            self._started.clear()
+            progress.step = self.trainer.num_steps
+            self._stop(signal.SIGINT)
+        # The timing of the worker that waited longest for input, and so stalled all; and a signal that any of them got.
         figures = self.trainer.replicas.gather_figures([timing.steps, timing.wait, self._pending_signal()])
-        slowest = int(figures[:, 1].argmax())
-        steps, wait = figures[slowest, :2].tolist()
-        return Timing(steps, wait, timing.num_images), int(figures[:, 2].max())
+        timing.steps, timing.wait = figures[int(figures[:, 1].argmax()), :2].tolist()
+        if number := int(figures[:, 2].max()):
+            self._stop(number)
+        self._finish_epoch(timing, time.perf_counter() - start, validated)
 
     def _run_step(self, batches: Iterator[Batch], timing: Timing) -> None:
         progress = self.progress
         self._callbacks.on_train_batch_begin(progress.step)
         start = time.perf_counter()
-        images, labels = next(batches)
+        rows, labels = next(batches)
         arrived = time.perf_counter()
-        self._started.append((progress.step, self.trainer.start_step(images, labels, self._pending_signals)))
+        self._started.append((progress.step, self.trainer.start_step(rows, labels, self._pending_signals)))
         progress.step += 1
         self._finish_steps(running=int(progress.step < self.steps))
         timing.wait += arrived - start
         timing.steps += time.perf_counter() - start
         timing.num_images += self.config.batch_size
+
+    def _validate(self) -> dict[str, float]:
+        """Loss and accuracies of the validation images, by their names in the history; empty where there are none."""
+        evaluated = self.trainer.evaluate(self._rounds, self._pending_signals) if self._rounds else None
+        if evaluated is None:
+            return {}
+        result, outputs = evaluated
+        if not math.isfinite(result.loss):
+            raise self._diverged(f"the validation loss is {result.loss} after")
+        validated = {"val_loss": result.loss, "val_accuracy": result.accuracy}
+        if self._is_balanced and self.data.validation:
+            predicted = class_probabilities(outputs).argmax(axis=1)
+            confusion = Confusion(self.data.validation.labels, predicted, self.data.class_names)
+            validated["val_balanced_accuracy"] = confusion.balanced_accuracy
+        return validated
 
     def _finish_steps(self, running: int = 0) -> None:
         """Looks at the losses of all steps but the last `running`, which a GPU shall compute while the next is prepared."""
@@ -287,30 +276,25 @@ class Loop:
             f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
         )
 
-    def _finish_epoch(self, timing: Timing, seconds: float, validated: Result | None) -> None:
+    def _finish_epoch(self, timing: Timing, seconds: float, validated: dict[str, float]) -> None:
         progress = self.progress
-        logs = dataclasses.asdict(self.trainer.train_result())
-        if validated:
-            logs |= {f"val_{name}": value for name, value in dataclasses.asdict(validated).items()}
-        measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}
-        row = {"epoch": progress.epoch + 1, **logs, **measured}
+        logs = dataclasses.asdict(self.trainer.train_result()) | validated
         self._callbacks.on_epoch_end(progress.epoch, logs)
-        logger.info(
-            "Epoch %d/%d: %s, %.0f images/s, input wait %.1f%% (%s)",
-            progress.epoch + 1,
-            self.config.epochs,
-            ", ".join(f"{name} {value:.4f}" for name, value in logs.items()),
-            timing.images_per_second,
-            100 * timing.wait_share,
-            input_verdict(timing.wait_share, self._slowest_stage()),
-        )
+        told = [f"{name} {value:.4f}" for name, value in logs.items()]
+        if timing.num_images:  # none where all steps were taken before the run was stopped
+            slowest = "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
+            verdict = input_verdict(timing.wait_share, slowest)
+            told += [f"{timing.images_per_second:.0f} images/s, input wait {100 * timing.wait_share:.1f}% ({verdict})"]
+        logger.info("Epoch %d/%d: %s", progress.epoch + 1, self.config.epochs, ", ".join(told))
         self._require_finite_weights()
-        progress.history.append(row)
+        measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}
+        progress.history.append({"epoch": progress.epoch + 1, **logs, **measured})
+        progress.best_epoch = best_epoch(progress.history, self._num_scored)
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.trainer.reset_train_result()
         self._save(progress)
         if progress.epoch < self.config.epochs and self._is_done():
-            logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", self._waited())
+            logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", progress.waited)
 
     def _save_sound(self) -> None:
         self._require_finite_weights()

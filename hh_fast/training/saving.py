@@ -9,12 +9,9 @@ import tensorflow as tf
 
 from hh_fast.any_model import is_float32, with_policy
 from hh_fast.io.files import atomic_path
+from hh_fast.training.run import EVENT_FILES, EVENTS_SUFFIX
 
 logger = logging.getLogger(__name__)
-
-# Names that nobody else gives, for removing what is ours and nothing else.
-EVENTS_SUFFIX = ".hh_fast"
-EVENTS, TRACES = f"events.out.tfevents.*{EVENTS_SUFFIX}", "plugins/profile/*/*.xplane.pb"
 
 
 def save_portable(model: keras.Model, path: Path) -> None:
@@ -35,7 +32,7 @@ class TensorBoard:
     _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
 
     def __init__(self, folder: Path, history: list[dict[str, float]]) -> None:
-        for old in folder.glob(EVENTS):
+        for old in folder.glob(EVENT_FILES):
             old.unlink()
         self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=EVENTS_SUFFIX)
         for row in history:

@@ -17,9 +17,10 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.config import RUN_MODEL, require
+from hh_fast.config import require
 from hh_fast.errors import DataError
-from hh_fast.training.run_record import LAST_MODEL, read_config
+from hh_fast.io.text import listed
+from hh_fast.training.run import BEST_MODEL, LAST_MODEL, Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +47,9 @@ class StartingModel:
         """A copy for the training step to change."""
         return with_policy(self.model, precision, seed=seed, reset_weights=reset_weights)
 
-    def require_image_size(self, image_size: tuple[int, int]) -> None:
-        rule = f"the model's own, {','.join(map(str, self.image_size))}, or left out"
-        require(image_size == self.image_size, "image_size", rule, image_size)
-
     def require_classes(self, class_names: Sequence[str]) -> None:
         """Raises `DataError` where the outputs are not those of these classes."""
-        count, found = max(self.model.outputs[0].shape[1], 2), ", ".join(class_names)
+        count, found = max(self.model.outputs[0].shape[1], 2), listed(class_names)
         if count != len(class_names):
             raise DataError(
                 f"{self.name} tells {count} classes apart, and the images are of {len(class_names)}, {found}: give it an"
@@ -61,7 +58,7 @@ class StartingModel:
         own = self.class_names
         if own is not None and own != tuple(class_names) and sorted(own) == sorted(class_names):
             raise DataError(
-                f"{self.name} has its classes in the order {', '.join(own)}, and the images theirs as {found}: train on images"
+                f"{self.name} has its classes in the order {listed(own)}, and the images theirs as {found}: train on images"
                 " with the classes in its order"
             )
 
@@ -85,10 +82,9 @@ def _check(model: keras.Model, name: str, head: str) -> None:
         raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 
 
-def starting_model_path(given: str) -> Path:
-    """The `.keras` file that `--model` names, itself or by the run folder that it is in."""
-    path = Path(given).expanduser()
-    return path / RUN_MODEL if (path / RUN_MODEL).is_file() else path
+def model_file(path: Path) -> Path:
+    """The `.keras` file that --model names, itself or by the run folder that it is in."""
+    return path / BEST_MODEL if (path / BEST_MODEL).is_file() else path
 
 
 def read_starting_model(path: Path, head: str) -> StartingModel:
@@ -101,7 +97,7 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
     model = load_model(path)
     content = path.read_bytes()
     _check(model, str(path), head)
-    run = read_config(path.parent) if path.name in (RUN_MODEL, LAST_MODEL) else None
+    run = Run(path.parent).read_config() if path.name in (BEST_MODEL, LAST_MODEL) else None
     return StartingModel(model, str(path), hashlib.sha256(content).hexdigest(), run.class_names if run else None)
 
 

@@ -129,8 +129,10 @@ class Trainer:
     """A model with its optimizer, its running metrics, and the compiled functions that use them.
 
     All replicas take each step together, each on its part of the batch. Model and optimizer are made in the scope of
-    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class. Images are uint8
-    (n, height, width, 3) with values 0 to 255, labels int32 (n,).
+    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class.
+
+    A batch is rows (n, *row.shape) of the model's input with labels int32 (n,); by default images, uint8 (n, height, width, 3) with
+    values 0 to 255.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class Trainer:
         *,
         batch_size: int,
         jit_compile: bool,
+        row: tf.TensorSpec | None = None,
         class_weights: Sequence[float] = (),
     ) -> None:
         self.model = model
@@ -148,6 +151,7 @@ class Trainer:
         self.optimizer = optimizer
         self.replicas = replicas = replicas or Replicas()
         self._batch_size = batch_size
+        row = row or tf.TensorSpec(model.inputs[0].shape[1:], tf.uint8)
         binary = model.output_shape[-1] == 1
         self._losses = keras.losses.binary_crossentropy if binary else keras.losses.sparse_categorical_crossentropy
         self._hits = keras.metrics.binary_accuracy if binary else keras.metrics.sparse_categorical_accuracy
@@ -162,15 +166,14 @@ class Trainer:
         if jit_compile:
             self._gradients = tf.function(self._loss_and_gradients, autograph=False, jit_compile=True)
         self._step = tf.function(self._step_of_all, autograph=False).get_concrete_function(
-            *self._batch_spec(), tf.TensorSpec((len(signals.STOPS),), tf.float32)
+            *self._batch_spec(row), tf.TensorSpec((len(signals.STOPS),), tf.float32)
         )
         self._predict = tf.function(self._predict_by_all, autograph=False)
 
-    def _batch_spec(self) -> Any:
+    def _batch_spec(self, row: tf.TensorSpec) -> Any:
         size = self.replicas.share.part_size(self._batch_size)
-        image_shape = self.model.inputs[0].shape[1:]
         zeros = tf.data.Dataset.range(1).map(
-            lambda _: (tf.zeros((size, *image_shape), tf.uint8), tf.zeros((size,), tf.int32))
+            lambda _: (tf.zeros((size, *row.shape), row.dtype), tf.zeros((size,), tf.int32))
         )
         return self.replicas.strategy.distribute_datasets_from_function(lambda _: zeros.repeat()).element_spec
 

@@ -99,14 +99,14 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         )
     elif not problems:
         problems = [problem for split in splits for problem in split.unusable_classes({path for path, _ in bad})]
-    kept = (num_images - len(bad)) * ImageForm(config.image_size).num_bytes
+    kept = (num_images - len(bad)) * ImageForm(config.size).num_bytes
     auto_cache, auto_cache_reason = choose_cache("auto", kept, config.cache_root)
     return Report(
         name=source.name,
         note=source.note,
         class_names=sorted({name for listing in listings for name in listing.class_names}),
         splits=[_report(folder, num_names) for folder in folders],
-        image_size=config.image_size,
+        image_size=config.size,
         cache_bytes={
             "memory": {"memory": kept, "disk": 0},
             "disk": {"memory": 0, "disk": kept},

@@ -12,18 +12,18 @@ import tensorflow as tf
 from hh_fast.augmentation import Augmentation
 from hh_fast.data.load import Data, Split
 from hh_fast.data.pipeline import eval_batches, images_at
-from hh_fast.evaluation.metrics import class_probabilities, confusion_matrix, wilson_interval
+from hh_fast.evaluation.confusion import Confusion
+from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
-from hh_fast.evaluation.tables import confusion_table, markdown_table
+from hh_fast.evaluation.tables import markdown_table
 from hh_fast.io.files import write_text
+from hh_fast.io.text import listed
 from hh_fast.io.typed_json import to_json
-from hh_fast.training.run_record import RunConfig, RunResult
+from hh_fast.training.run import BEST_MODEL, CONFUSION, CURVES, README, WORST, RunConfig, RunResult
 
 logger = logging.getLogger(__name__)
 
-CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
 MAX_WORST = 16
-FILES = (CURVES, CONFUSION, WORST, README)
 EVAL_BATCH = 32
 
 
@@ -64,19 +64,18 @@ def saved_probabilities(path: Path, split: Split) -> np.ndarray:
 
 
 def _validation_part(
-    run_dir: Path, split: Split, class_names: tuple[str, ...], best_epoch: int | None, chances: np.ndarray
+    run_dir: Path, split: Split, confusion: Confusion, best_epoch: int, chances: np.ndarray
 ) -> list[str]:
-    matrix = confusion_matrix(split.labels, chances.argmax(axis=1), len(class_names))
-    right = int(np.trace(matrix))
-    low, high = wilson_interval(right, split.num_images)
-    draw_confusion(matrix, class_names, run_dir / CONFUSION, title=f"Validation, epoch {best_epoch}")
-    _draw_worst(split, chances, class_names, run_dir / WORST)
+    low, high = confusion.interval()
+    draw_confusion(confusion, run_dir / CONFUSION, title=f"Validation, epoch {best_epoch}")
+    _draw_worst(split, chances, confusion.class_names, run_dir / WORST)
     return [
-        f"Validation accuracy of `model.keras` (epoch {best_epoch}, the best): **{right / split.num_images:.4f}**,"
-        f" {right} of {split.num_images} images; 95% interval {low:.3f} to {high:.3f}."
+        f"Validation accuracy of `model.keras` (epoch {best_epoch}, the best): **{confusion.accuracy:.4f}**,"
+        f" {confusion.num_right} of {confusion.num_images} images; 95% interval {low:.3f} to {high:.3f}."
         " The epoch was chosen on these same images, so expect a little less on others.",
+        *(f"\n**{remark}.**" for remark in confusion.remarks()),
         "",
-        confusion_table(matrix, class_names),
+        confusion.to_markdown(),
         "",
         f"![confusion matrix]({CONFUSION})",
         "",
@@ -93,18 +92,20 @@ def write_report(
     history: list[dict[str, float]],
     result: RunResult,
     chances: np.ndarray | None,
+    confusion: Confusion | None,
 ) -> None:
     """Draws the pictures and writes README.md into the run folder.
 
-    `chances`: what model.keras gives the validation images, where there are any, as of `saved_probabilities`.
+    `chances`: what model.keras gives the validation images, where there are any, as of `saved_probabilities`;
+    `confusion` is what follows from them.
     """
-    draw_curves(history, run_dir / CURVES)
+    draw_curves(history, run_dir / CURVES, best_epoch=result.best_epoch)
     last = result.last
     measured: list[list[str]] = [
         ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
         ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
         ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
-        ["images a step", str(run.batch_size)],
+        ["images a step", str(run.train.batch_size)],
         ["byte-identical copies", data.copies],
         ["peak memory", f"{result.peak_memory_bytes / 1e6:.0f} MB"],
         ["device", ", ".join(run.devices)],
@@ -116,7 +117,7 @@ def write_report(
         ["data fingerprint (SHA-256)", f"`{run.fingerprint[:16]}…`"],
     ]
     lines = [
-        f"# A run of hh_fast: {', '.join(data.class_names)}",
+        f"# A run of hh_fast: {listed(data.class_names)}",
         "",
         f"{data.train.num_images} training images ({data.source.name}), {run.num_validation} validation images,"
         f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
@@ -124,8 +125,8 @@ def write_report(
         f"    {training_command(run)}",
         "",
         *(
-            _validation_part(run_dir, data.validation, data.class_names, result.best_epoch, chances)
-            if data.validation and chances is not None
+            _validation_part(run_dir, data.validation, confusion, result.best_epoch, chances)
+            if data.validation and chances is not None and confusion is not None
             else ["No validation images."]
         ),
         "",
@@ -137,3 +138,18 @@ def write_report(
         "",
     ]
     write_text(run_dir / README, "\n".join(lines))
+
+
+def log_result(run_dir: Path, run: RunConfig, result: RunResult, confusion: Confusion | None) -> None:
+    """Says what the run came to, what to think of that, and what to do next."""
+    memory, decoded = result.peak_memory_bytes / 1e6, result.decoded_bytes / 1e6
+    logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", memory, decoded)
+    measured = f"accuracy {result.best['accuracy']:.4f}"
+    if confusion is not None:
+        measured = f"val_accuracy {confusion.accuracy:.4f}, of the saved file"
+        if confusion.accuracy != result.best["val_accuracy"]:
+            measured += f"; {result.best['val_accuracy']:.4f} as trained, in {run.precision}"
+        for remark in confusion.remarks():
+            logger.warning("%s", remark)
+    logger.info("Saved the model of epoch %s (%s) as %s", result.best_epoch, measured, run_dir / BEST_MODEL)
+    logger.info("Next: bin/export --run_dir=%s", shlex.quote(str(run_dir)))

@@ -6,6 +6,7 @@ import platform
 import re
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
@@ -67,7 +68,14 @@ def _gpu_details(gpu: "tf.config.PhysicalDevice") -> tuple[str, tuple[int, int]]
     return details.get("device_name", "GPU"), details.get("compute_capability", (0, 0))
 
 
-def _auto_precision(gpus: list[tuple[str, tuple[int, int]]]) -> tuple[str, str]:
+def _depthwise_layer(model: keras.Model | None) -> str | None:
+    """The name of the first layer that convolves each channel, or each group of channels, by itself."""
+    kinds = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+    layers = model._flatten_layers() if model else ()
+    return next((one.name for one in layers if isinstance(one, kinds) or getattr(one, "groups", 1) > 1), None)
+
+
+def _auto_precision(gpus: list[tuple[str, tuple[int, int]]], model: keras.Model | None) -> tuple[str, str]:
     if gpus:
         name, capability = gpus[0]
         if capability >= BFLOAT16_CORES:
@@ -76,27 +84,34 @@ def _auto_precision(gpus: list[tuple[str, tuple[int, int]]]) -> tuple[str, str]:
             return "mixed_float16", f"{name} has tensor cores for float16 alone"
         return "float32", f"{name} has no tensor cores"
     found = [flag for flag in BF16_FLAGS if flag in cpu_flags()]
+    if found and (layer := _depthwise_layer(model)):
+        return "float32", f"a CPU is slower at depthwise convolutions, such as `{layer}`, in bfloat16"
     if found:
         return "mixed_bfloat16", f"the CPU has {found[0]}"
     return "float32", "neither a GPU nor a CPU with bfloat16 instructions"
 
 
-def choose(config: TrainConfig) -> Hardware:
-    """What `config` asks for, and where it says `auto`, what this machine is fastest with.
+def use_devices(config: TrainConfig) -> None:
+    """Hides the GPUs where `config` wants the CPU; before TensorFlow runs its first operation.
 
     Raises:
         UsageError: `require_gpu` and no GPU.
     """
     if config.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
-    gpus = [_gpu_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+    gpus = tf.config.get_visible_devices("GPU")
     if not gpus and config.require_gpu:
         raise UsageError(f"`require_gpu` is set, and no GPU can be used: {why_no_gpu()}")
     if not gpus and config.device == "gpu":
         logger.warning("No GPU can be used: %s. Training with this machine's own settings.", why_no_gpu())
+
+
+def choose(config: TrainConfig, model: keras.Model | None = None) -> Hardware:
+    """What `config` asks for, and where it says `auto`, what this machine is fastest with for `model`; None: the recipe's CNN."""
+    gpus = [_gpu_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
     precision, precision_reason = config.precision, "as asked by --precision"
     if precision == "auto":
-        precision, precision_reason = _auto_precision(gpus)
+        precision, precision_reason = _auto_precision(gpus, model)
     jit, jit_reason = config.jit_compile == "true", "as asked by --jit_compile"
     if config.jit_compile == "auto":
         jit = bool(gpus)

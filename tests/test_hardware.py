@@ -1,15 +1,17 @@
 """Precision and XLA by the machine, and what is said where a GPU is missing."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
 from hh_fast.errors import UsageError
-from hh_fast.training import precision as hardware
-from hh_fast.training.precision import choose
+from hh_fast.training import hardware
+from hh_fast.training.hardware import choose, use_devices
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, gpu: tuple[str, tuple[int, int]] | None, flags: set[str]) -> None:
@@ -46,18 +48,41 @@ def test_the_machine_decides_and_a_flag_overrules(
     assert ("as asked by --precision" in chosen.precision_reason) == ("precision" in config)
 
 
+@pytest.mark.parametrize("gpu", [None, AMPERE])
+@pytest.mark.parametrize(
+    ("layer", "is_depthwise"),
+    [
+        (lambda: keras.layers.DepthwiseConv2D(3, name="dw"), True),
+        (lambda: keras.layers.SeparableConv2D(8, 3, name="dw"), True),
+        (lambda: keras.layers.Conv2D(8, 3, groups=4, name="dw"), True),
+        (lambda: keras.Sequential([keras.Input((24, 24, 8)), keras.layers.DepthwiseConv2D(3, name="dw")]), True),
+        (lambda: keras.layers.Conv2D(8, 3), False),
+    ],
+)
+def test_depthwise_convolutions_are_left_in_float32_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, gpu: Any, layer: Callable[[], keras.layers.Layer], is_depthwise: bool
+) -> None:
+    pretend(monkeypatch, gpu, {"avx512_bf16"})
+    model = keras.Sequential([keras.Input((24, 24, 8)), layer()])
+    chosen = choose(TrainConfig(), model)
+    assert chosen.precision == ("float32" if is_depthwise and not gpu else "mixed_bfloat16")
+    if is_depthwise and not gpu:
+        assert chosen.precision_reason == "a CPU is slower at depthwise convolutions, such as `dw`, in bfloat16"
+    assert choose(TrainConfig(precision="mixed_bfloat16"), model).precision == "mixed_bfloat16"
+
+
 def test_a_missing_gpu_is_one_warning_or_an_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pretend(monkeypatch, None, {"avx512_bf16"})
     monkeypatch.setattr(hardware, "why_no_gpu", lambda: "no NVIDIA driver is loaded")
     with caplog.at_level(logging.WARNING):
-        assert choose(TrainConfig(device="gpu")).precision == "mixed_bfloat16"
+        use_devices(TrainConfig(device="gpu"))
     assert caplog.messages == [
         "No GPU can be used: no NVIDIA driver is loaded. Training with this machine's own settings."
     ]
     with pytest.raises(UsageError) as caught:
-        choose(TrainConfig(require_gpu=True))
+        use_devices(TrainConfig(require_gpu=True))
     assert str(caught.value) == "`require_gpu` is set, and no GPU can be used: no NVIDIA driver is loaded"
 
 

@@ -1,0 +1,237 @@
+"""A run: its folder, what is written there, and whether a command may go on with what it holds. No TensorFlow."""
+
+import csv
+import dataclasses
+import functools
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig
+from hh_fast.errors import DataError, UsageError
+from hh_fast.io.files import write_text
+from hh_fast.io.output_folder import OutputFolder
+from hh_fast.io.text import printable
+from hh_fast.io.typed_json import from_json
+
+if TYPE_CHECKING:
+    import keras
+
+    from hh_fast.data.load import Split
+
+T = TypeVar("T")
+CONFIG, RESULT, HISTORY, HELD_OUT = RUN_CONFIG, RUN_RESULT, "history.csv", "held_out.csv"
+BEST_MODEL, LAST_MODEL = RUN_MODEL, "last.keras"
+CURVES, CONFUSION, WORST, README = "curves.png", "confusion.png", "worst.png", "README.md"
+CHECKPOINTS, TENSORBOARD, PROFILE, BAD_IMAGES = "checkpoints", "tensorboard", "profile", "bad_images.txt"
+CHECKPOINT_FILES = f"epoch{'[0-9]' * 6}-step{'[0-9]' * 8}.npz"
+EVENTS_SUFFIX = ".hh_fast"
+EVENT_FILES = f"events.out.tfevents.*{EVENTS_SUFFIX}"
+# What a run writes before and during its training, and what at its end: by name, or by a pattern that is ours alone.
+STARTED = (
+    CONFIG,
+    HELD_OUT,
+    BAD_IMAGES,
+    HISTORY,
+    BEST_MODEL,
+    f"{CHECKPOINTS}/{CHECKPOINT_FILES}",
+    f"{TENSORBOARD}/{EVENT_FILES}",
+    f"{PROFILE}/plugins/profile/*/*.xplane.pb",
+)
+FINISHED = (LAST_MODEL, CURVES, CONFUSION, WORST, README, RESULT)
+# Settings that may differ between the parts of one run: they decide where things are and when, not what comes out.
+FREE_FIELDS = frozenset(
+    {
+        "run_dir",
+        "model",
+        "overwrite",
+        "cache",
+        "cache_dir",
+        "tfds_manual_dir",
+        "device",
+        "require_gpu",
+        "checkpoint_every_steps",
+        "strategy",
+        "worker_timeout_s",
+        "profile_steps",
+        "early_stopping_patience",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """config.json: the settings, with what they left open, and what they led to on these images and this machine.
+
+    `starting_model` is the SHA-256 of the model that `train.model` names, as hex; None: the recipe's CNN. `fingerprint` is
+    the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all workers.
+    """
+
+    data: DataConfig
+    train: TrainConfig
+    starting_model: str | None = None
+    class_names: tuple[str, ...]
+    head: str
+    precision: str
+    jit_compile: bool
+    fingerprint: str
+    num_train: int
+    num_validation: int
+    num_bad: int
+    cache: str
+    devices: tuple[str, ...]
+    num_replicas: int
+    num_workers: int
+    num_shards: int
+    versions: dict[str, str | None]
+
+    def require_settings(self, run_dir: Path, data: DataConfig, train: TrainConfig, starting_model: str | None) -> None:
+        """Raises `UsageError` where the settings ask for another run than this one, which is in `run_dir`.
+
+        More epochs go on with this one, unless its learning rate falls to 0 at the last of them.
+        """
+        fixed = self.train.learning_rate_schedule == "cosine"
+        if not fixed:
+            train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
+        if not train.batch_size:
+            train = dataclasses.replace(train, batch_size=self.train.batch_size)
+        why = {"epochs": ", and the cosine schedule of the learning rate is drawn for these"} if fixed else {}
+        before = {**vars(self.data), **vars(self.train), "the starting model": self.starting_model}
+        now = {**vars(data), **vars(train), "the starting model": starting_model}
+        differing = [
+            f"{name} was {before[name]} and is {now[name]}{why.get(name, '')}"
+            for name in before
+            if name not in FREE_FIELDS and before[name] != now[name]
+        ]
+        if differing:
+            raise UsageError(
+                f"`run_dir` {run_dir} holds a run with other settings: {'; '.join(differing)}. Give another --run_dir, the same"
+                " settings, or --overwrite"
+            )
+
+    def require_facts(self, run_dir: Path, new: "RunConfig") -> None:
+        """Raises `DataError` where the same settings lead to something else now than they did for this run in `run_dir`."""
+        changed = ["the images changed"] if self.fingerprint != new.fingerprint else []
+        for words, before, now in [
+            ("precision", self.precision, new.precision),
+            ("jit_compile", self.jit_compile, new.jit_compile),
+            ("the classes", self.class_names, new.class_names),
+            ("the number of shards", self.num_shards, new.num_shards),
+            ("batch_size", self.train.batch_size, new.train.batch_size),
+        ]:
+            changed += [f"{words} was {before} and is {now}"] if before != now else []
+        if changed:
+            raise DataError(
+                f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """result.json: how a finished run ended. `val_accuracy` is measured on the saved model.keras; rows are of history.csv.
+
+    `waited`: its last epochs without a better one.
+    """
+
+    best_epoch: int
+    waited: int
+    val_accuracy: float | None
+    best: dict[str, float]
+    last: dict[str, float]
+    fit_seconds_of_last_start: float
+    peak_memory_bytes: int
+    decoded_bytes: int
+
+    def answers(self, old: TrainConfig, config: TrainConfig) -> bool:
+        """Whether the run of `old` has nothing left to do for `config`.
+
+        What early stopping ended goes on with more epochs, or with more patience.
+        """
+        asks_more = config.epochs > old.epochs or self.waited < (config.early_stopping_patience or math.inf)
+        return config.epochs <= self.last["epoch"] or not asks_more
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    try:
+        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValueError as e:
+        raise DataError(
+            f"{path} is damaged, or of another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
+        ) from e
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run, as its folder `run_dir` holds it."""
+
+    run_dir: Path
+
+    def read_config(self) -> RunConfig | None:
+        """Its settings and facts, or None where the folder holds no run. Raises `DataError` where they cannot be read."""
+        return _read(RunConfig, self.run_dir / CONFIG)
+
+    def read_result(self) -> RunResult | None:
+        """How it ended, or None where it has not. Raises `DataError` where that cannot be read."""
+        return _read(RunResult, self.run_dir / RESULT)
+
+    @functools.cached_property
+    def model(self) -> "keras.Model":
+        """The model of the best epoch, in float32: images (batch, height, width, 3), values 0 to 255, to probabilities."""
+        import keras
+
+        return keras.models.load_model(self.run_dir / BEST_MODEL, compile=False)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """A row an epoch: loss, accuracy, val_loss and val_accuracy where there is validation, and what it took."""
+        with (self.run_dir / HISTORY).open(encoding="utf-8", newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs (of a single output p: [1 - p, p])."""
+        config = self.read_config()
+        return config.class_names if config else ()
+
+    @property
+    def held_out(self) -> list[str]:
+        """The SHA-256 of each image that it validated on, as hex. Raises `DataError` where the list cannot be read."""
+        path = self.run_dir / HELD_OUT
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return [row["sha256"] for row in csv.DictReader(file, strict=True)]
+        except (csv.Error, KeyError, ValueError) as e:
+            raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
+
+    def write_held_out(self, validation: "Split | None", class_names: Sequence[str]) -> None:
+        """Writes which images are validated on, one a line, by their content; the other columns are for people."""
+        rows = [("sha256", "class", "file")]
+        if validation is not None:
+            names = [printable(class_names[label]) for label in validation.labels]
+            rows += zip(validation.sha256, names, map(printable, validation.paths), strict=True)
+        self._write_csv(HELD_OUT, rows)
+
+    def write_history(self, history: Sequence[dict[str, float]]) -> None:
+        self._write_csv(HISTORY, [history[0].keys(), *(row.values() for row in history)])
+
+    def _write_csv(self, name: str, rows: Iterable[Iterable[object]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_text(self.run_dir / name, text.getvalue())
+
+
+def run_of(path: Path) -> Run | None:
+    """The run whose folder `path` is, or of which it is a model."""
+    run_dir = path if path.is_dir() else path.parent
+    is_model = path.is_dir() or path.name in (BEST_MODEL, LAST_MODEL)
+    return Run(run_dir) if is_model and all((run_dir / name).is_file() for name in (CONFIG, HELD_OUT)) else None
+
+
+def output_folder(run_dir: Path) -> OutputFolder:
+    names = tuple(name.partition("/")[0] for name in (*STARTED, *FINISHED))
+    return OutputFolder(run_dir, "run_dir", "run", names)
