@@ -489,10 +489,6 @@ class PredictConfig(Config):
         "SavedModel: hand it decoded pixels, or bytes (the files as they are, which it decodes itself).",
         ("pixels", "bytes"),
     )
-    compare: str | None = option(
-        None, "A second model of any kind: show where the two differ most, instead of each image's class."
-    )
-    picture: str = option("compare.png", "File that --compare draws these images to.")
     held_out: bool = option(
         False, "Of a run's model: classify only the images that the run held out for validation, by content."
     )
@@ -512,9 +508,6 @@ class PredictConfig(Config):
             "nothing",
         )
         self.require("csv", not (self.json and self.csv), "left out where --json is given")
-        self.require(
-            "signature", self.compare is None or self.signature == "pixels", "left out where --compare is given"
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

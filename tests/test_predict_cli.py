@@ -27,7 +27,7 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--model" in done.stdout
-    assert "--compare" in done.stdout
+    assert "--held_out" in done.stdout
 
 
 def test_one_line_an_image(bundle: Path, run: Run, capsys: Out) -> None:
@@ -199,21 +199,6 @@ def test_bytes_signature(bundle: Path, run: Run, capsys: Out) -> None:
     assert "accuracy 1.0000 (24 of 24)" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_compare(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
-    picture = tmp_path / "differences.png"
-    models = [f"--model={bundle / 'model_int8.tflite'}", f"--compare={run.run_dir}", f"--picture={picture}"]
-    assert main([*models, "--json", str(run.validation_dir)]) == 0
-    captured = capsys.readouterr()
-    found = json.loads(captured.out)
-    assert (found["num_images"], found["agreement"], len(found["worst"])) == (24, 1.0, 16)
-    assert 0 < found["mean_difference"] < found["largest_difference"] < 0.05
-    assert captured.err.splitlines()[-1] == f"Drawn to {picture}"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert main([*models, str(run.validation_dir)]) == 0
-    assert "name the same class on 24 of 24 images (1.0000)" in capsys.readouterr().out
-
-
 # arguments without the model, exit code, text
 MISTAKES = [
     (
@@ -225,16 +210,10 @@ MISTAKES = [
     (["--json", "--csv", "x.png"], 1, "predict: `csv` must be left out where --json is given. Received: True"),
     (["--batch_size=0", "x.png"], 1, "predict: `batch_size` must be at least 1. Received: 0"),
     (
-        ["--compare=y", "--signature=bytes", "x.png"],
-        1,
-        "predict: `signature` must be left out where --compare is given. Received: bytes",
-    ),
-    (
         ["--signature=text", "x.png"],
         1,
         "predict: `signature` must be one of pixels, bytes. Received: text",
     ),
-    (["--compare=/absent", "x.png"], 2, "predict: no model /absent: check the path"),
     (
         ["/absent/*.png"],
         1,
@@ -261,11 +240,3 @@ def test_no_model(capsys: Out) -> None:
     assert capsys.readouterr().err == (
         "predict: `model` must be given: a .tflite or .keras file, a run folder or a SavedModel folder. Received: nothing\n"
     )
-
-
-def test_a_picture_that_cannot_be_written(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
-    (tmp_path / "file").touch()
-    model = bundle / "model_int8.tflite"
-    arguments = [f"--model={model}", f"--compare={model}", f"--picture={tmp_path}/file/p.png", str(run.validation_dir)]
-    assert main(arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"predict: File exists: {tmp_path / 'file'}; ")

@@ -3,7 +3,6 @@
 import collections
 import functools
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from hh_fast.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from hh_fast.predict.files import Found
-    from hh_fast.predict.stream import Prediction
 
 SYNOPSIS = """\
 bin/predict --model=MODEL IMAGE...: names the class of each image, as `path: humans 0.983`.
@@ -92,11 +90,25 @@ def _report_fault(fault: str) -> None:
     print(f"predict: {command.one_line(fault)}", file=sys.stderr)
 
 
-def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str], config: PredictConfig) -> int:
+def body(config: PredictConfig, arguments: Sequence[str]) -> int:
+    if not arguments:
+        raise UsageError(
+            "`image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing"
+        )
     from hh_fast.predict import output
+    from hh_fast.predict.opening import load_classifier
+    from hh_fast.predict.stream import image_reader, predict, predict_bytes
 
-    summary = output.Summary(class_names)
-    top = min(config.top, len(class_names))
+    classifier = load_classifier(str(config.model))
+    names = classifier.class_names
+    found = _find_images(arguments, names, _HeldOut(config))
+    if config.signature == "bytes":
+        predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
+    else:
+        read = image_reader(classifier.image_size, max_image_pixels=config.max_image_pixels)
+        predictions = predict(classifier, found, read, batch_size=config.batch_size)
+    summary = output.Summary(names)
+    top = min(config.top, len(names))
     line: output.Line = output.json_line if config.json else output.csv_line if config.csv else output.text_line
     if config.csv:
         print(output.csv_header(top))
@@ -105,55 +117,12 @@ def _write_lines(predictions: "Iterable[Prediction]", class_names: Sequence[str]
         if prediction.fault is not None:
             _report_fault(prediction.fault)
         if prediction.fault is None or config.json or config.csv:
-            print(command.one_line(line(prediction, class_names, top)))
+            print(command.one_line(line(prediction, names, top)))
     if text := summary.to_text():
         print(text, file=sys.stderr)
     if summary.num_unreadable:
         _report_fault(f"{summary.num_unreadable} of {summary.num_images} images could not be read, as named above")
     return 2 if summary.num_unreadable else 0
-
-
-def _predict(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.predict.opening import load_classifier
-    from hh_fast.predict.stream import image_reader, predict, predict_bytes
-
-    classifier = load_classifier(str(config.model))
-    found = _find_images(arguments, classifier.class_names, _HeldOut(config))
-    if config.signature == "bytes":
-        predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
-    else:
-        read = image_reader(classifier.image_size, max_image_pixels=config.max_image_pixels)
-        predictions = predict(classifier, found, read, batch_size=config.batch_size)
-    return _write_lines(predictions, classifier.class_names, config)
-
-
-def _compare(config: PredictConfig, arguments: Sequence[str]) -> int:
-    from hh_fast.io.typed_json import to_json
-    from hh_fast.predict.disagreement import compare, draw
-    from hh_fast.predict.opening import load_classifier
-    from hh_fast.predict.stream import image_reader
-
-    one, other = load_classifier(str(config.model)), load_classifier(str(config.compare))
-    read = image_reader(one.image_size, max_image_pixels=config.max_image_pixels)
-    found = _find_images(arguments, one.class_names, _HeldOut(config))
-    comparison = compare(one, other, found, read, batch_size=config.batch_size)
-    for fault in comparison.unreadable:
-        _report_fault(fault)
-    if config.json:
-        print(json.dumps(to_json(comparison)))
-    else:
-        print("\n".join(map(command.one_line, comparison.lines())))
-    draw(comparison, read, Path(config.picture))
-    print(f"Drawn to {config.picture}", file=sys.stderr)
-    return 2 if comparison.unreadable else 0
-
-
-def body(config: PredictConfig, arguments: Sequence[str]) -> int:
-    if not arguments:
-        raise UsageError(
-            "`image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing"
-        )
-    return _predict(config, arguments) if config.compare is None else _compare(config, arguments)
 
 
 main = functools.partial(

@@ -9,7 +9,6 @@ import numpy as np
 
 from hh_fast.config import ExportConfig
 from hh_fast.evaluation.confusion import Confusion
-from hh_fast.evaluation.metrics import Agreement, compare_scores, largest_disagreements
 from hh_fast.predict.classifier import Classifier
 
 NUM_WORST = 5
@@ -40,14 +39,19 @@ class WorstImage:
 
 
 @dataclasses.dataclass(frozen=True)
-class ParityCheck(Agreement):
-    """How a file compares with the Keras model on validation images.
+class ParityCheck:
+    """How a file compares with the Keras model on `num_images` validation images.
 
-    Accuracies are 0 to 1. `num_ties` counts the images that get another class only because the model's scores of the two
-    are closer than the file can tell them apart; the gates let them pass. `failures` says by how much the file misses its gates; it passes if there are none.
-    `confusion` has (true class, class that the file gives, images) of each pair that occurs.
+    `agreement` is the share of images given the model's class, accuracies are shares too, 0 to 1; differences are of single
+    scores. `num_ties` counts the images that get another class only because the model's scores of the two are closer than the
+    file can tell them apart; the gates let them pass. `failures` says by how much the file misses its gates; it passes if there
+    are none. `confusion` has (true class, class that the file gives, images) of each pair that occurs.
     """
 
+    num_images: int
+    agreement: float
+    largest_difference: float
+    mean_difference: float
     accuracy: float
     model_accuracy: float
     num_ties: int
@@ -93,25 +97,18 @@ def score_all(
     return {name: np.concatenate(scores) for name, scores in parts.items()}
 
 
-def _failures(
-    name: str, config: ExportConfig, rounding: float, largest: float, drop: float, agreement: float, num: int
-) -> list[str]:
-    if np.isnan(largest):
-        return ["scores are not numbers"]
-    if name in MAX_DIFFERENCE:
-        limit = max(MAX_DIFFERENCE[name], rounding)
-        return [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
-    found, (max_drop, min_agreement) = [], config.gates(num)
+def _class_failures(config: ExportConfig, num_images: int, accuracy_drop: float, agreement: float) -> list[str]:
+    found, (max_drop, min_agreement) = [], config.gates(num_images)
     # Both are multiples of 1/n: they must not miss a limit by their rounding.
-    if not drop <= max_drop + 1e-9:
+    if not accuracy_drop <= max_drop + 1e-9:
         found.append(
-            f"accuracy falls by {drop:.4f}, more than --max_accuracy_drop={max_drop:g}"
-            f" ({math.ceil(drop * 100) / 100:g} would let it pass)"
+            f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={max_drop:g}"
+            f" ({math.ceil(accuracy_drop * 100 - 1e-9) / 100:g} would let it pass)"
         )
     if not agreement >= min_agreement - 1e-9:
         found.append(
             f"it agrees on {agreement:.4f} of the images, less than --min_agreement={min_agreement:g}"
-            f" ({math.floor(agreement * 100) / 100:g} would let it pass)"
+            f" ({math.floor(agreement * 100 + 1e-9) / 100:g} would let it pass)"
         )
     return found
 
@@ -131,23 +128,35 @@ def check_parity(
 
     `rounding`: what the model's own precision takes from its scores.
     """
-    predicted, expected = scores.argmax(axis=1), reference.argmax(axis=1)
-    agreement = compare_scores(scores, reference)
-    accuracy, model_accuracy = float((predicted == labels).mean()), float((expected == labels).mean())
     rows = np.arange(len(labels))
-    gap = reference[rows, expected] - reference[rows, predicted]
-    passes = (gap == 0) | (gap <= 2 * SCORE_STEP.get(name, 0))
-    drop = model_accuracy - float((np.where(passes, expected, predicted) == labels).mean())
-    failures = _failures(name, config, rounding, agreement.largest_difference, drop, float(passes.mean()), len(labels))
-    worst = []
-    for i in largest_disagreements(scores, reference, NUM_WORST):
-        k = expected[i]
-        worst.append(WorstImage(paths[i], class_names[k], float(reference[i, k]), float(scores[i, k])))
+    predicted, expected = scores.argmax(axis=1), reference.argmax(axis=1)
+    accuracy, model_accuracy = float((predicted == labels).mean()), float((expected == labels).mean())
+    is_same = predicted == expected
+    is_tie = ~is_same & (reference[rows, expected] - reference[rows, predicted] <= 2 * SCORE_STEP.get(name, 0))
+    difference = np.abs(scores - reference)
+    largest = float(difference.max())
+    if np.isnan(largest):
+        failures = ["scores are not numbers"]
+    elif name in MAX_DIFFERENCE:
+        limit = max(MAX_DIFFERENCE[name], rounding)
+        failures = [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
+    else:
+        drop = model_accuracy - float((np.where(is_tie, expected, predicted) == labels).mean())
+        failures = _class_failures(config, len(labels), drop, float((is_same | is_tie).mean()))
+    # Images given another class first, then by their largest difference of a score.
+    by_size = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), is_same | is_tie))
+    worst = [
+        WorstImage(paths[i], class_names[expected[i]], float(reference[i, expected[i]]), float(scores[i, expected[i]]))
+        for i in by_size[:NUM_WORST]
+    ]
     return ParityCheck(
-        **dataclasses.asdict(agreement),
+        num_images=len(labels),
+        agreement=float(is_same.mean()),
+        largest_difference=largest,
+        mean_difference=float(difference.mean()),
         accuracy=accuracy,
         model_accuracy=model_accuracy,
-        num_ties=int((passes & (predicted != expected)).sum()),
+        num_ties=int(is_tie.sum()),
         confusion=Confusion(labels, predicted, class_names).pairs().tolist(),
         worst=worst,
         failures=failures,
