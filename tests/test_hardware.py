@@ -57,6 +57,7 @@ def test_the_machine_decides_and_a_flag_overrules(
         (lambda: keras.layers.Conv2D(8, 3, groups=4, name="dw"), True),
         (lambda: keras.Sequential([keras.Input((24, 24, 8)), keras.layers.DepthwiseConv2D(3, name="dw")]), True),
         (lambda: keras.layers.Conv2D(8, 3), False),
+        (lambda: keras.layers.GroupNormalization(4), False),
     ],
 )
 def test_depthwise_convolutions_are_left_in_float32_on_a_cpu(

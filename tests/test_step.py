@@ -203,3 +203,17 @@ def test_class_weights_are_those_of_fit(units: int) -> None:
     assert loss == pytest.approx(float(np.ravel(theirs)[0]), abs=1e-5)
     for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_rows_of_features_are_trained_on_as_fit_does() -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(8, 5)).astype(np.float32), rng.integers(0, 3, 8).astype(np.int32)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
+    stock = keras.models.clone_model(model)
+    stock.set_weights(model.get_weights())
+    stock.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    row = tf.TensorSpec((5,), tf.float32)
+    trainer = Trainer(model, keras.optimizers.SGD(0.1), batch_size=8, jit_compile=False, row=row)
+    assert trainer.train_step(rows, labels) == pytest.approx(float(stock.train_on_batch(rows, labels)), rel=1e-5)
+    for mine, theirs in zip(model.get_weights(), stock.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)

@@ -70,9 +70,12 @@ def _gpu_details(gpu: "tf.config.PhysicalDevice") -> tuple[str, tuple[int, int]]
 
 def _depthwise_layer(model: keras.Model | None) -> str | None:
     """The name of the first layer that convolves each channel, or each group of channels, by itself."""
-    kinds = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-    layers = model._flatten_layers() if model else ()
-    return next((one.name for one in layers if isinstance(one, kinds) or getattr(one, "groups", 1) > 1), None)
+    for layer in model._flatten_layers() if model else ():
+        if isinstance(layer, (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)) or (
+            isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
+        ):
+            return str(layer.name)
+    return None
 
 
 def _auto_precision(gpus: list[tuple[str, tuple[int, int]]], model: keras.Model | None) -> tuple[str, str]:
