@@ -404,7 +404,7 @@ def require_model_size(image_size: tuple[int, int]) -> None:
     )
 
 
-CALIBRATION_IMAGES = 200
+CALIBRATION_IMAGES = 100
 FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
 
 
@@ -426,11 +426,13 @@ class ExportConfig(Config):
         None,
         "Folder for the bundle: new, empty, or with an older bundle, which it replaces. Default: exports/ and the run folder's name.",
     )
-    formats: tuple[str, ...] = option(FORMATS, f"Comma-separated list of {', '.join(FORMATS)}.")
+    formats: tuple[str, ...] = option(
+        ("saved_model", "float32", "int8"), f"Comma-separated list of {', '.join(FORMATS)}; or all."
+    )
     dynamic_batch: bool = option(False, "Let the .tflite files take any number of images at once, not just one.")
     calibration_images: int | None = option(
         None,
-        "Training images that int8 and int16x8 take their ranges from, as many of each class. Default: 200, or all where"
+        "Training images that int8 and int16x8 take their ranges from, as many of each class. Default: 100, or all where"
         " there are fewer.",
         least=1,
     )
@@ -461,9 +463,11 @@ class ExportConfig(Config):
         self.require("run_dir", (self.run_dir is None) != (self.model is None), "given, or --model instead, not both")
         self.require("input_max", self.model is not None or self.input_max == 255, "left out where --run_dir is given")
         self.require("input_max", 0 < self.input_max <= 255, "above 0 and at most 255")
-        require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}", "nothing")
+        if self.formats == ("all",):
+            object.__setattr__(self, "formats", FORMATS)
+        require(bool(self.formats), "formats", f"a list of {', '.join(FORMATS)}, or all", "nothing")
         for name in self.formats:
-            require(name in FORMATS, "formats", f"a list of {', '.join(FORMATS)}", name)
+            require(name in FORMATS, "formats", f"a list of {', '.join(FORMATS)}, or all", name)
 
     def num_calibration(self, num_train: int) -> int:
         return self.calibration_images or min(CALIBRATION_IMAGES, num_train)

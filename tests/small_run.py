@@ -118,6 +118,7 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ExportConfig(
         run_dir=str(run.run_dir),
         export_dir=str(target),
+        formats=("all",),
         calibration_images=32,
         author="A. Author",
         license="apache-2.0",

@@ -77,7 +77,7 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
     model = saved_model.score_per_class_model(load_model(run.model), run.model)
     saved_model.save_for_conversion(model, tmp_path / "saved", dynamic_batch=True)
     path = tmp_path / "model.tflite"
-    path.write_bytes(tflite.convert(tmp_path / "saved", name, images))
+    path.write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), name, images))
     assert interpreter_of(path).get_input_details()[0]["shape_signature"].tolist() == [-1, 96, 96, 3]
     classifier = open_tflite(path, num_threads=1)
     for count in (5, 1, 24):
@@ -89,7 +89,7 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
 def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, tmp_path: Path) -> None:
     import keras
 
-    from hh_fast.any_model import load_model
+    from hh_fast.any_model import load_model, with_policy
     from hh_fast.export import saved_model, tflite
     from hh_fast.model import build_model
     from hh_fast.predict.opening import load_classifier
@@ -97,12 +97,12 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     mixed = build_model((96, 96), num_classes=2, head="sigmoid", dtype=policy)
     mixed.set_weights(keras.models.load_model(run.model).get_weights())
     mixed.save(tmp_path / "mixed.keras")
-    model = load_model(tmp_path / "mixed.keras")
+    model = with_policy(load_model(tmp_path / "mixed.keras"), "float32")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     saved_model.save_for_conversion(
         saved_model.score_per_class_model(model, run.model), tmp_path / "saved", dynamic_batch=False
     )
-    (tmp_path / "m.tflite").write_bytes(tflite.convert(tmp_path / "saved", "float32"))
+    (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32"))
     one, other = load_classifier(str(tmp_path / "m.tflite")), load_classifier(str(run.run_dir))
     np.testing.assert_allclose(one.score(images), other.score(images), atol=1e-5)
 
@@ -120,7 +120,7 @@ def test_the_conversion_without_a_built_in_operator(tmp_path: Path) -> None:
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.score})
     with pytest.raises(CheckError, match="^the model has no float32 form of built-in operators: .*BesselI0"):
-        tflite.convert(tmp_path / "saved", "float32")
+        tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32")
 
 
 def test_pixels_span_the_range() -> None:
@@ -163,7 +163,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.score})
     path = tmp_path / "other.tflite"
-    path.write_bytes(tflite.convert(tmp_path / "saved", "float32"))
+    path.write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32"))
     with pytest.raises(DataError) as caught:
         open_tflite(path)
     assert str(caught.value) == (

@@ -23,8 +23,9 @@ from hh_fast.io.files import write_json, write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.classifier import Classifier
 from hh_fast.predict.files import Found
-from hh_fast.predict.opening import load_classifier
+from hh_fast.predict.saved_model import open_saved_model
 from hh_fast.predict.stream import predict_bytes
+from hh_fast.predict.tflite import open_tflite
 from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
 logger = logging.getLogger(__name__)
@@ -92,10 +93,11 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     faults: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
         saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
+        converter = tflite.open_converter(Path(scratch))
         for name in (name for name in config.formats if name != SAVED_MODEL):
             logger.info("Converting to %s", name)
             try:
-                content = tflite.convert(Path(scratch), name, calibration)
+                content = tflite.convert(converter, name, calibration)
             except CheckError as e:
                 faults[name] = str(e)
                 continue
@@ -135,7 +137,8 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
     logger.info("Checking %s on up to %d validation images", ", ".join(names), split.num_images)
     positions = {name: positions_to_check(name, split.labels, config.check_images) for name in names}
-    classifiers = {name: load_classifier(str(folder / file_name(name))) for name in names}
+    open_file = {name: open_saved_model if name == SAVED_MODEL else open_tflite for name in names}
+    classifiers = {name: open_file[name](folder / file_name(name)) for name in names}
     scores = score_all(
         classifiers | {"": trained.reference()},
         eval_batches(split, batch_size=BATCH).as_numpy_iterator(),

@@ -1,5 +1,6 @@
 """What a bundle holds, as data: each file's size, tensors, cost and check; metadata.json and SHA256SUMS."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import logging
@@ -12,6 +13,7 @@ from hh_fast.export.latency import Latency, measure_latency
 from hh_fast.export.parity import ParityCheck
 from hh_fast.export.saved_model import IMAGE, SCORES
 from hh_fast.export.trained_model import TrainedModel
+from hh_fast.io.cores import num_cores
 from hh_fast.io.files import write_text
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
@@ -52,17 +54,24 @@ def _without_folders(check: ParityCheck) -> ParityCheck:
 
 def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str, ExportedFile]:
     """What `folder` holds of each format that has a check, measured here."""
-    paths = {name: folder / file_name(name) for name in checks}
     logger.info("Measuring latency and memory")
-    latency = measure_latency({name: path for name, path in paths.items() if name != SAVED_MODEL})
+    paths = {name: folder / file_name(name) for name in checks if name != SAVED_MODEL}
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
+        peak_memory = dict(zip(paths, pool.map(trial_run, paths.values()), strict=True))
+    latency = measure_latency(paths)
     files = {}
-    for name, path in paths.items():
-        files[name] = ExportedFile(path.name, _num_bytes(path), _without_folders(checks[name]))
-        if name != SAVED_MODEL:
-            image, scores = input_and_output(new_interpreter(path, 1), path)
-            files[name] = dataclasses.replace(
-                files[name], input=image, output=scores, latency=latency[name], peak_memory_bytes=trial_run(path)
-            )
+    for name, check in checks.items():
+        path = folder / file_name(name)
+        image, scores = input_and_output(new_interpreter(path, 1), path) if name in paths else (None, None)
+        files[name] = ExportedFile(
+            path.name,
+            _num_bytes(path),
+            _without_folders(check),
+            image,
+            scores,
+            latency.get(name, []),
+            peak_memory.get(name),
+        )
     return files
 
 

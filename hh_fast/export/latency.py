@@ -15,8 +15,8 @@ from hh_fast.predict.tflite import new_interpreter
 WARM_UPS = 2
 MAX_RUNS = 50
 MIN_RUNS = 5
-# A file as slow as int16x8 gets MIN_RUNS, one that takes 10 ms gets MAX_RUNS.
-SECONDS_A_FILE = 0.5
+# Of the fast files, which have their median by then; one as slow as int16x8 gets MIN_RUNS.
+SECONDS_A_FILE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,20 +79,17 @@ def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> Non
     """
     form = ImageForm(image_size_of(model))
 
-    def named(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = model(images, training=False)
-        names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
-        return {SCORES: scores, CLASSES: names}
-
     @tf.function(autograph=False, input_signature=[_pixels_spec(model, None)])
     def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named(image)
+        scores = model(image, training=False)
+        names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
+        return {SCORES: scores, CLASSES: names}
 
     # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.map_fn(lambda file: decode(file, form), image_bytes, fn_output_signature=tf.uint8)
-        return named(tf.cast(pixels, tf.float32))
+        return serve_pixels(tf.cast(pixels, tf.float32))
 
     _write(model, {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}, directory)
 

@@ -25,10 +25,11 @@ def spanning(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _converter(saved_model_dir: Path, number_format: str, images: np.ndarray | None) -> Any:
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model_dir), signature_keys=[PIXELS_SIGNATURE])
-    if number_format != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+def _set_up(converter: Any, number_format: str, images: np.ndarray | None) -> None:
+    converter.optimizations = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
+    converter.target_spec = tf.lite.TargetSpec()
+    converter.representative_dataset = None
+    converter.inference_input_type = converter.inference_output_type = tf.float32
     if number_format == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if number_format in CALIBRATED:
@@ -48,14 +49,19 @@ def _converter(saved_model_dir: Path, number_format: str, images: np.ndarray | N
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
-    return converter
 
 
-def convert(saved_model_dir: Path, number_format: str, calibration_images: np.ndarray | None = None) -> bytes:
+def open_converter(saved_model_dir: Path) -> Any:
+    """What `convert` takes, of a SavedModel of `saved_model.save_for_conversion`; to load it takes as long as to convert it."""
+    with native_stderr_logged():
+        return tf.lite.TFLiteConverter.from_saved_model(str(saved_model_dir), signature_keys=[PIXELS_SIGNATURE])
+
+
+def convert(converter: Any, number_format: str, calibration_images: np.ndarray | None = None) -> bytes:
     """The model as a `.tflite` file of built-in operators only (no Flex), input `image`, output `scores`.
 
     Args:
-        saved_model_dir: A SavedModel of `saved_model.save_for_conversion`.
+        converter: Of `open_converter`; for any number of formats.
         number_format: float32; float16 (weights); dynamic (int8 weights); int8 (all, uint8 pixels in and scores out);
             int16x8 (int16 activations, int8 weights, float in and out).
         calibration_images: uint8 (n, height, width, 3), values 0 to 255, decoded as in training; int8 and int16x8 need them.
@@ -67,7 +73,9 @@ def convert(saved_model_dir: Path, number_format: str, calibration_images: np.nd
         with native_stderr_logged(), warnings.catch_warnings():
             # The converter itself uses tf.lite.Interpreter, and then advises its caller to use another.
             warnings.simplefilter("ignore", UserWarning)
-            return _converter(saved_model_dir, number_format, calibration_images).convert()
+            _set_up(converter, number_format, calibration_images)
+            content: bytes = converter.convert()
+            return content
     except (ValueError, RuntimeError, tf.errors.OpError) as e:
         raise CheckError(
             f"TensorFlow cannot convert the model to {number_format}: {' '.join(str(e).split())[:300]}"
