@@ -93,7 +93,7 @@ def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
     shares = matrix / np.maximum(confusion.counts[shown, np.newaxis], 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*matrix.shape):
-        if count := matrix[row, column]:
+        if (count := matrix[row, column]) or row == column:
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=12)
     rotation = 0 if max(map(len, names)) * len(names) <= 40 else 90

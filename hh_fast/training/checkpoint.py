@@ -83,10 +83,6 @@ def from_text(text: str) -> Progress:
     return Progress(**json.loads(text))
 
 
-def _in_order(folder: Path) -> list[Path]:
-    return sorted(folder.glob(CHECKPOINT_FILES))
-
-
 def _names(variables: Sequence[keras.Variable]) -> list[str]:
     """Each variable's path without the numbers that Keras gives what was not named, which count what the process made before.
 
@@ -116,7 +112,7 @@ def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) 
 
 def keep_last(folder: Path, number: int = 1) -> None:
     """Removes all checkpoints but the newest."""
-    for old in _in_order(folder)[:-number]:
+    for old in sorted(folder.glob(CHECKPOINT_FILES))[:-number]:
         old.unlink()
 
 
@@ -152,7 +148,7 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
     """
     for left in folder.glob(f".{CHECKPOINT_FILES}.*.tmp"):
         left.unlink()
-    found = _in_order(folder)
+    found = sorted(folder.glob(CHECKPOINT_FILES))
     for path in reversed(found):
         try:
             arrays = _read(path)

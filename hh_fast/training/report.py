@@ -46,8 +46,8 @@ def _draw_worst(split: Split, chances: np.ndarray, class_names: Sequence[str], p
     worst = np.argsort(of_true, kind="stable")[:MAX_WORST]
     titles = []
     for i in worst:
-        name, guess = class_names[split.labels[i]], class_names[predicted[i]]
-        text = name if guess == name else f"{name}, taken for {guess}"
+        name, guess = (shortened(class_names[k], start=True) for k in (split.labels[i], predicted[i]))
+        text = name if predicted[i] == split.labels[i] else f"{name},\ntaken for {guess}"
         titles.append(f"{text}\np({name}) = {of_true[i]:.3f}\n{shortened(Path(split.paths[i]).name)}")
     draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
