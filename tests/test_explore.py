@@ -95,9 +95,9 @@ def test_errors_are_one_line(make_images: MakeImages, tmp_path: Path, capsys: py
             f"no class sub-folders in {empty}: put the images of each class into a sub-folder named after it",
         ),
         (
-            ["--grid_size=4"],
+            ["--grid_size=4,0"],
             1,
-            "`grid_size` must be two numbers from 1 to 100, rows,columns, or 0,0 for no grid. Received: 4",
+            "`grid_size` must be two numbers from 1 to 100, rows,columns, or 0,0 for no grid. Received: 4,0",
         ),
         (["--num_names=-1"], 1, "`num_names` must be at least 0. Received: -1"),
         (["pictures"], 1, "this command takes flags only. Received: pictures; see --help"),
