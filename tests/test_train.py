@@ -470,7 +470,8 @@ def test_other_images_cannot_go_on_with_a_run(
     (tmp_path / "run" / "result.json").unlink()
     (tmp_path / "train" / "horses" / "000.png").unlink()
     assert main([*flags, "--epochs=1"]) == 2
-    assert f"{tmp_path / 'run'} cannot go on as it began: the images changed" in last_line(capsys)
+    counts = "26 to train on and 10 to validate on, now 25 to train on and 10 to validate on"
+    assert f"{tmp_path / 'run'} cannot go on as it began: the images changed ({counts}). Put" in last_line(capsys)
 
 
 def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,8 @@ class RunConfig:
 
     def require_facts(self, run_dir: Path, new: "RunConfig") -> None:
         """Raises `DataError` where the same settings lead to something else now than they did for this run in `run_dir`."""
-        changed = ["the images changed"] if self.fingerprint != new.fingerprint else []
+        counts = [f"{run.num_train} to train on and {run.num_validation} to validate on" for run in (self, new)]
+        changed = [f"the images changed ({counts[0]}, now {counts[1]})"] if self.fingerprint != new.fingerprint else []
         for words, before, now in [
             ("precision", self.precision, new.precision),
             ("jit_compile", self.jit_compile, new.jit_compile),
