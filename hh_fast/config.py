@@ -130,6 +130,10 @@ class Config:
                 except (TypeError, ValueError, OverflowError, IndexError):
                     self.require(field.name, False, rule)
             object.__setattr__(self, field.name, value)
+            if (
+                field.default is None
+            ):  # an empty text is a shell's variable that is not set; as a path it is this folder
+                self.require(field.name, value != "", "left out, or not empty")
             least, most = field.metadata["range"]
             if choices:
                 self.require(field.name, value in choices, f"one of {', '.join(choices)}")

@@ -1,5 +1,6 @@
 """A picture of each row of the README's table of formats: its bytes, and its pixels or why it is refused."""
 
+import base64
 import io
 import struct
 import zlib
@@ -80,6 +81,18 @@ CMYK = SMOOTH.convert("CMYK")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 CUT_OFF = "the file is cut off: not all of the image is there"
 
+# Red, 36 x 24, lossless, which libheif (x265) wrote: the package can only read HEIC.
+HEIC = base64.b85decode(
+    b"0000SW^{RQXk}@500000ZE0pPXk}@5ZE0a<0004gZDn*}000000000XXk=`10000000000aA{+700000000000000000000B57=IV*mgE07O6l"
+    b"0RRC200001q5uH^000000052v001LtX>Mi!000000RR916=`l}WdZ;I000310BCk&F#rGn01j|zbZr0t000010002~X>f9I0002qX>en20001Y"
+    b"Xm(>m0R#vD005pi00000|L_3(|M>U-01pFT0096OKmiN^|NjIC00093o;Uyi0{{U3x&lC90096hLID8;2mk;B0G>Di00RI3|BwU_AhO+6(_GvH"
+    b"Gyo6)00RM#000935P)I;0RRX@0l{!EV6h+o000wXZ)|dIV{CW;0RRmE0Du4h02FC+aAg1h0000006+i$06+i$04QT@VQ>Hd03-ka0096102lxO"
+    b"00IC1|KtDw00RI2|JVQk00IC201$9#cxeCt0009B2nYZG02pa-ZD9Za00000009621%Uzs1%v<q0G4fJVRQfh0E#F9uLZInSa8rU1;n%e|4;s#"
+    b"`Y+9VSH*l+#e84I{9ncVU&Z`i#gz~L`4hGO|J$Lqgw8Fq18_G3a5n_(PQ>g^#OzMQ>^x`xvF?B$_P^~vu>D8Oe8<du$ISfC%>2*H{Ljq%&EQPM"
+    b"Y)cTbTx)>IH)lX!;9;WJT4O+BzXksw3t&&+>+&ZI"
+)
+RED = np.full((*SIZE, 3), (250, 20, 30), np.uint8)
+
 # (row of the README's table, file name, content, pixels or the reason for refusing it)
 PICTURES: list[tuple[str, str, bytes, Expected]] = [
     ("PNG, any kind", "rgb.png", encoded(RGB, "PNG"), RGB),
@@ -104,6 +117,9 @@ PICTURES: list[tuple[str, str, bytes, Expected]] = [
     ("WebP", "lossless.webp", encoded(RGB, "WEBP", lossless=True), RGB),
     ("WebP", "lossy.webp", *as_shown(encoded(SMOOTH, "WEBP"))),
     ("WebP", "animated.webp", _moving("WEBP", lossless=True), RGB),
+    ("HEIC", "iphone.heic", HEIC, RED),
+    ("AVIF", "lossy.avif", *as_shown(encoded(SMOOTH, "AVIF"))),
+    ("AVIF", "turned.avif", encoded(SMOOTH, "AVIF", exif=turned(6)), np.rot90(shown(encoded(SMOOTH, "AVIF")), -1)),
     ("transparent", "rgba.png", encoded(RGBA, "PNG"), RGB),
     ("transparent", "clear_colour.png", encoded(_palette(), "PNG", transparency=3), RGB),
     ("transparent", "clear_colour.gif", encoded(_palette(), "GIF", transparency=3), RGB),
@@ -115,16 +131,18 @@ PICTURES: list[tuple[str, str, bytes, Expected]] = [
     ("with a colour profile", "profile.png", encoded(RGB, "PNG", icc_profile=PROFILE), RGB),
     ("of another format than its suffix", "really_webp.png", encoded(RGB, "WEBP", lossless=True), RGB),
     ("of another format than its suffix", "really_png.jpg", encoded(RGB, "PNG"), RGB),
+    ("of another format than its suffix", "really_heic.jpg", HEIC, RED),
     ("cut off", "cut.png", encoded(RGB, "PNG")[:-20], CUT_OFF),
     ("cut off", "cut.jpg", JPEG[:-60], CUT_OFF),
     ("cut off", "cut.gif", encoded(_palette(), "GIF")[:-100], CUT_OFF),
     ("cut off", "cut.bmp", encoded(RGB, "BMP")[:-100], CUT_OFF),
+    ("cut off", "cut.heic", HEIC[:-10], CUT_OFF),
     ("damaged", "checksum.png", _bad_checksum(), "damaged: its IDAT chunk fails its checksum"),
     ("larger than `--max_image_pixels`", "large.png", encoded(np.zeros((101, 100), np.uint8), "PNG"),
      "its header claims 100 x 101 pixels, more than max_image_pixels=10000"),
-    ("HEIC, AVIF, TIFF, SVG, raw", "really_tiff.png", encoded(RGB, "TIFF"), "not a PNG, JPEG, BMP, GIF or WebP image"),
+    ("TIFF, SVG, raw", "really_tiff.png", encoded(RGB, "TIFF"), "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"),
 ]  # fmt: skip
-LEFT_OUT = ("photo.heic", "scan.TIF", "scan2.tif")
+LEFT_OUT = ("drawing.svg", "scan.TIF", "scan2.tif")
 
 
 def write_pictures(root: Path) -> Callable[[str], Expected]:

@@ -139,12 +139,11 @@ def fake_classifier() -> Classifier:
 @pytest.fixture(scope="session")
 def images(run: Run) -> np.ndarray:
     """Validation images as training decodes them: uint8 (24, 96, 96, 3), horses first."""
-    from hh_fast.data.decode import decoded_batches
-    from hh_fast.data.image_form import ImageForm
-    from hh_fast.data.scan import list_images
+    from hh_fast.data.images import list_images
+    from hh_fast.data.pixels import ImageForm, read_pixels
 
-    paths, _, _ = list_images(run.validation_dir)
-    return np.concatenate([batch for _, batch in decoded_batches(paths, ImageForm(IMAGE_SIZE))])
+    images, _ = list_images(run.validation_dir)
+    return np.stack([read_pixels(path, ImageForm(IMAGE_SIZE)) for path in images.paths])
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from hh_fast.data.archive import unpack
-from hh_fast.data.scan import list_images
+from hh_fast.data.folders import count_left_out
+from hh_fast.data.images import list_images
 from hh_fast.errors import DataError
 
 
@@ -45,21 +46,24 @@ def test_images_are_unpacked_once(tmp_path: Path, prefix: str, method: int, capl
     extra = {"__MACOSX/horses/._0.png": b"x", "notes.txt": b"x", "horses/.hidden.png": b"x"}
     path = make_zip(tmp_path / "a.zip", {prefix + name: data for name, data in (IMAGES | extra).items()}, method)
     root = unpack(path, tmp_path / "cache")
-    paths, labels, class_names = list_images(root)
-    assert class_names == ["horses", "humans"]
+    images, _ = list_images(root)
+    paths, labels, class_names = images.paths, images.labels, images.class_names
+    assert class_names == ("horses", "humans")
     assert labels.tolist() == [0, 0, 1, 1]
     assert [Path(name).read_bytes() for name in paths] == [image()] * 4
     assert unpack(path, tmp_path / "cache") == root
     assert caplog.text.count("Unpacking") == 1
 
 
-def test_what_is_left_out_of_a_zip_is_counted_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    others = {"horses/1.heic": b"x", "horses/.DS_Store": b"x", "__MACOSX/horses/._1.heic": b"x", "notes.txt": b"x"}
+def test_what_is_left_out_of_a_zip_is_found_each_time(tmp_path: Path) -> None:
+    others = {"horses/1.tif": b"x", "horses/.DS_Store": b"x", "__MACOSX/horses/._1.tif": b"x"}
+    others |= {"notes.txt": b"x", "more/about/notes.doc": b"x"}
     path = make_zip(tmp_path / "a.zip", IMAGES | others)
     for _ in range(2):
-        caplog.clear()
-        unpack(path, tmp_path / "cache")
-        assert f"Left out 2 files of {path}: .heic (1), .txt (1)" in caplog.messages
+        images, found = list_images(unpack(path, tmp_path / "cache"))
+        assert len(images) == len(IMAGES)
+        assert count_left_out(found.others) == {".tif": 1, ".txt": 1, ".doc": 1}
+        assert {Path(place).stat().st_size for place in found.others} == {0}
 
 
 def test_an_unpacked_zip_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +201,10 @@ def test_a_zip_without_images(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"notes.txt": b"x"})
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
-    assert str(caught.value) == f"{path} holds no PNG, JPEG, WebP, BMP or GIF file in a folder: zip the class folders"
+    assert (
+        str(caught.value)
+        == f"{path} holds no PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF file in a folder: zip the class folders"
+    )
 
 
 @pytest.mark.parametrize("names", [("0.png", "1.png"), ("a/0.png",), ("a/b/0.png",)])

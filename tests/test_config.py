@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from hh_fast.augmentation import BORDERS, Augmentation
-from hh_fast.config import FILL_MODES, AugmentationConfig, DataConfig, ExportConfig, TrainConfig, require_model_size
+from hh_fast.config import (
+    FILL_MODES,
+    AugmentationConfig,
+    Config,
+    DataConfig,
+    ExportConfig,
+    TrainConfig,
+    require_model_size,
+)
 from hh_fast.errors import UsageError
 
 
@@ -185,3 +193,12 @@ def test_the_help_of_augment_states_its_ranges() -> None:
         field.name for field in dataclasses.fields(AugmentationConfig)
     } - {"augment"}
     assert tuple(BORDERS) == FILL_MODES
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(DataConfig, "train_dir"), (DataConfig, "cache_dir"), (TrainConfig, "run_dir")]
+)
+def test_an_empty_path_is_no_path(kind: type[Config], name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        kind(**{name: ""})
+    assert str(caught.value) == f"`{name}` must be left out, or not empty. Received: "

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_data import examples_of
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.load import Split
+from hh_fast.data.load import Examples
 from hh_fast.data.pipeline import Share, train_batches
 from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.shards import Shards
@@ -56,7 +56,7 @@ with replicas.strategy.scope():
     optimizer = make_optimizer(config, "float32")
 trainer = Trainer(model, optimizer, replicas, batch_size=8, jit_compile="xla" in sys.argv)
 progress = Loop(trainer, data, config, seed=3).run()
-assert len(progress.history) * (data.train.num_images // 8) == 16
+assert len(progress.history) * (len(data.train) // 8) == 16
 history = [[row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")] for row in progress.history]
 _, probabilities = trainer.evaluate(EvaluationRounds(replicas, data.validation, 4))
 np.savez(out, *model.get_weights(), history=history, probabilities=probabilities)
@@ -153,11 +153,11 @@ def tf_config(addresses: tuple[str, ...], worker: int) -> str:
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}})
 
 
-def in_memory(num_images: int) -> Split:
+def in_memory(num_images: int) -> Examples:
     """Images of one pixel whose value is their position."""
     images = tf.reshape(tf.cast(tf.range(num_images), tf.uint8), (-1, 1, 1, 1)) * tf.ones((1, 1, 1, 3), tf.uint8)
     labels = np.arange(num_images, dtype=np.int32)
-    return Split("train", ("",) * num_images, labels, images, ImageForm((1, 1)))
+    return examples_of(images, labels)
 
 
 def positions(batches: tf.data.Dataset) -> np.ndarray:

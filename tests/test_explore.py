@@ -43,11 +43,11 @@ def test_it_fails_where_training_would(make_images: MakeImages, capsys: pytest.C
     assert main([*flags, "--validation_split=0"]) == 0
     for path in sorted((train / "cats").iterdir())[1:]:
         path.write_bytes(b"")
-    (train / "dogs" / "1.heic").touch()
+    (train / "dogs" / "1.tif").touch()
     assert main([*flags, "--validation_split=0"]) == 2
     out = capsys.readouterr().out
     assert "    3 of 5 images cannot be used: mend or remove them, or give --bad_images=skip\n" in out
-    assert f"  left out: 1 (.heic (1))\n    {train / 'dogs' / '1.heic'}\n" in out
+    assert f"  left out: 1 (.tif (1))\n    {train / 'dogs' / '1.tif'}\n" in out
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 0
     (train / "dogs" / "000.png").write_bytes(b"")
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 2
@@ -134,7 +134,7 @@ def test_grid_takes_every_kind_of_image(tmp_path: Path, caplog: pytest.LogCaptur
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
     assert save_grid(tmp_path / "grid.png", [*images, GridImage("broken", str(broken))], (2, 4)) == 6
-    assert f"Left out of the grid: {broken}: not a PNG, JPEG, BMP, GIF or WebP image" in caplog.text
+    assert f"Left out of the grid: {broken}: not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image" in caplog.text
 
 
 def test_a_row_is_an_image_and_what_training_makes_of_it(make_images: MakeImages, tmp_path: Path) -> None:

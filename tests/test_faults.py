@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.faultlib import bombs, crowd, forged, images, kills, models, names, soak, storage, supply
 from benchmarks.faultlib.counts import Counts
-from hh_fast.data.scan import scan_file
+from hh_fast.data.headers import read_header
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +37,9 @@ def test_mutants_of_images_are_named_or_read_alike_by_training_and_predict(tmp_p
     assert counts.notes["named as bad"] > 100
 
 
-def test_bombs_are_refused_by_their_headers(tmp_path: Path) -> None:
+def test_bombs_are_refused_by_their_headers() -> None:
     for name, data in bombs.bombs().items():
-        (tmp_path / name).write_bytes(data)
-        fault = scan_file(str(tmp_path / name), max_image_pixels=images.LIMIT).fault
+        fault = read_header(data, max_image_pixels=images.LIMIT).fault
         if name.startswith("refused"):
             assert fault is not None and "\n" not in fault, name
 

@@ -57,7 +57,7 @@ def test_faults_by_path(make_images: MakeImages) -> None:
     assert dict(split.unreadable) == {
         str(cats / "000.png"): "empty file",
         str(cats / "001.png"): "the file is cut off: not all of the image is there",
-        str(cats / "002.png"): "not a PNG, JPEG, BMP, GIF or WebP image",
+        str(cats / "002.png"): "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image",
         str(cats / "big.png"): "its header claims 200 x 200 pixels, more than max_image_pixels=10000",
     }
     assert split.misnamed == [(str(cats / "really.png"), "png", "jpeg")]
@@ -91,7 +91,7 @@ def test_what_training_will_refuse(make_images: MakeImages) -> None:
     (train / "birds").mkdir()
     problems = look(train, validation).problems
     assert problems == [
-        f"no images in {train / 'birds'}: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
+        f"no images in {train / 'birds'}: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
         f"the classes differ: {train} has birds, cats and {validation} has cats, dogs; give both the same sub-folders",
     ]
     assert look(make_images("lone", {"cats": 2})).problems == [

@@ -27,7 +27,7 @@ def test_a_fifth_of_each_class_is_held_out_by_default(make_images: MakeImages, t
     assert data.validation is not None
     np.testing.assert_array_equal(np.bincount(data.train.labels), [8, 16])
     np.testing.assert_array_equal(np.bincount(data.validation.labels), [2, 4])
-    assert not set(data.train.paths) & set(data.validation.paths)
+    assert not set(data.train.images.paths) & set(data.validation.images.paths)
 
 
 def copy_of(path: Path, name: str) -> None:
@@ -42,7 +42,7 @@ def test_copies_are_kept_on_one_side_and_counted(
         copy_of(path, f"copy-{path.name}")
     data = load_data(config(tmp_path, root))
     assert data.validation is not None
-    assert not set(data.train.sha256) & set(data.validation.sha256)
+    assert not set(data.train.images.sha256) & set(data.validation.images.sha256)
     assert data.copies == "10 of 30 images, each on the side of its original"
     assert f"Byte-identical copies: {data.copies}" in caplog.text
 
@@ -64,14 +64,14 @@ def test_recorded_images_are_validated_on_wherever_they_lie(make_images: MakeIma
     for i in range(5):
         (root / "x" / f"00{i}.png").rename(root / "x" / f"moved-{i}.png")
         copy_of(root / "y" / "000.png", f"new-{i}.png")
-    again = load_data(config(tmp_path, root), recorded=first.sha256)
+    again = load_data(config(tmp_path, root), recorded=first.images.sha256)
     assert again.validation is not None
-    assert sorted(again.validation.sha256) == sorted(first.sha256)
-    assert again.train.num_images == 25 - 4
-    Path(again.validation.paths[0]).unlink()
-    less = load_data(config(tmp_path, root), recorded=first.sha256).validation
+    assert sorted(again.validation.images.sha256) == sorted(first.images.sha256)
+    assert len(again.train) == 25 - 4
+    Path(again.validation.images.paths[0]).unlink()
+    less = load_data(config(tmp_path, root), recorded=first.images.sha256).validation
     assert less is not None
-    assert less.num_images == 3
+    assert len(less) == 3
     with pytest.raises(DataError) as caught:
         load_data(config(tmp_path, root), recorded=["0" * 64])
     assert str(caught.value) == (
@@ -83,7 +83,7 @@ def test_recorded_images_are_validated_on_wherever_they_lie(make_images: MakeIma
 def test_validation_can_be_left_out(make_images: MakeImages, tmp_path: Path) -> None:
     data = load_data(config(tmp_path, make_images("a", {"x": 3, "y": 3}), validation_split=0.0))
     assert data.validation is None
-    assert data.train.num_images == 6
+    assert len(data.train) == 6
 
 
 def test_the_fingerprint_follows_content_labels_and_splits(make_images: MakeImages, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_bad_images_stop_or_are_skipped(
     assert message.endswith("go on without them by --bad_images=skip")
     data = load_data(config(tmp_path, root, cache=cache, validation_split=0.0, bad_images="skip"))
     assert len(data.bad) == 2
-    assert data.train.num_images == 10
+    assert len(data.train) == 10
     assert "Skipping 2 of 12 images that cannot be used" in caplog.text
 
 
@@ -132,11 +132,11 @@ def test_files_left_out_are_counted_by_suffix(
 ) -> None:
     root = make_images("a", {"x": 4, "y": 4})
     validation = make_images("b", {"x": 1, "y": 1}, seed=1)
-    for name in ("x/1.heic", "x/2.HEIC", "y/notes.txt", "x/.DS_Store"):
+    for name in ("x/1.tif", "x/2.TIF", "y/notes.txt", "x/.DS_Store"):
         (root / name).touch()
-    (validation / "y" / "3.heic").touch()
+    (validation / "y" / "3.tif").touch()
     load_data(config(tmp_path, root, validation_dir=str(validation)))
-    assert "Left out 4 files: .heic (3), .txt (1)" in caplog.messages
+    assert "Left out 4 files: .tif (3), .txt (1)" in caplog.messages
 
 
 def two_folders(make: MakeImages, train: dict[str, int], validation: dict[str, int]) -> tuple[Path, dict[str, str]]:
@@ -158,7 +158,7 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 0}), {}),
-            "no images in {root}/y: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
+            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 1}), {}),
@@ -177,8 +177,8 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 0, "z": 0}), {}),
-            "no images in {root}/y: put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder; no images in {root}/z:"
-            " put PNG, JPEG, WebP, BMP or GIF files there, or remove the folder",
+            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away; no images in {root}/z:"
+            " put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
         ),
         (
             lambda make: two_folders(make, {"x": 2, "y": 2}, {"x": 2, "z": 2}),

@@ -65,6 +65,8 @@ def test_classify_takes_paths_pillow_images_and_arrays(run: Run, bundle: Path, s
     assert [one.class_name for one in made] == [CLASS_NAMES[label] for label in scores.argmax(1)] * 4 + [made[0][0]]
     np.testing.assert_allclose([one.score for one in made], [*np.tile(scores.max(1), 4), scores[0].max()], atol=1e-5)
     assert classifier.classify([]) == []
+    for one in (paths[0], str(paths[0]), pictures[0], arrays[0]):
+        assert classifier.classify(one) == made[:1]
 
 
 def test_classify_refuses_what_is_no_image(bundle: Path, tmp_path: Path) -> None:
@@ -78,11 +80,10 @@ def test_classify_refuses_what_is_no_image(bundle: Path, tmp_path: Path) -> None
             UsageError, match=f"`images` must be paths, Pillow images, or arrays, .* Received: {received}"
         ):
             classifier.classify([image])
-    with pytest.raises(UsageError, match="`images` must be a list, even of one image. Received: 'a.png'"):
-        classifier.classify("a.png")
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match="a.png: empty file"):
-        classifier.classify([tmp_path / "a.png"])
+    for images in ([tmp_path / "a.png"], tmp_path / "a.png"):
+        with pytest.raises(DataError, match="a.png: empty file"):
+            classifier.classify(images)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -107,7 +107,7 @@ def test_with_and_without_tensorflow_files_are_read_alike(bundle: Path, run: Run
     for model in (run.model, bundle / "model_float32.tflite"):
         assert main([f"--model={model}", "--json", "--max_image_pixels=10000", str(table)]) == 2
         captured = capsys.readouterr()
-        assert "Left out 6 files: .tif (4), .heic (2)" in captured.err.splitlines()
+        assert "Left out 6 files: .tif (4), .svg (2)" in captured.err.splitlines()
         said[model.suffix] = [json.loads(line) for line in captured.out.splitlines()]
     for one, other in zip(said[".keras"], said[".tflite"], strict=True):
         assert one["path"] == other["path"]
@@ -129,7 +129,7 @@ def test_json_lines(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None
     assert sum(entry["score"] for entry in rows[0]["top"]) == pytest.approx(1, abs=1e-5)
     assert {key: value for key, value in last.items() if value} == {
         "path": str(bad),
-        "error": f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image",
+        "error": f"{bad}: not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image",
     }
 
 
@@ -144,7 +144,7 @@ def test_csv(bundle: Path, run: Run, tmp_path: Path, capsys: Out) -> None:
     assert len(rows) == 24
     assert {len(row) for row in rows} == {7}
     assert {row[1] for row in rows} == {row[2] for row in rows} == set(CLASS_NAMES)
-    assert last == [str(bad), "", "", "", "", "", f"{bad}: not a PNG, JPEG, BMP, GIF or WebP image"]
+    assert last == [str(bad), "", "", "", "", "", f"{bad}: not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"]
     assert "accuracy 1.0000 (24 of 24)" in captured.err
 
 
@@ -156,7 +156,7 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(bundle: Path, run: Run,
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
-        f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, BMP, GIF or WebP image",
+        f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image",
         f"predict: {tmp_path / 'absent.png'}: No such file or directory",
         "predict: 2 of 3 images could not be read, as named above",
     ]
@@ -217,7 +217,7 @@ MISTAKES = [
     (
         ["/absent/*.png"],
         1,
-        "predict: `image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
+        "predict: `image` must be a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
         " Received nothing but: /absent/*.png",
     ),
     (

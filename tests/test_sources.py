@@ -15,6 +15,7 @@ from hh_fast.config import DataConfig
 from hh_fast.data import sources
 from hh_fast.data import tfds as tfds_folders
 from hh_fast.data.load import load_data
+from hh_fast.data.pipeline import images_at
 from hh_fast.data.sources import find_source, source_name
 from hh_fast.errors import DataError, UsageError
 
@@ -134,9 +135,9 @@ def test_a_tfds_set_becomes_folders_once(tmp_path: Path, monkeypatch: pytest.Mon
     data = load_data(config)
     assert data.class_names == ("horses", "humans")
     assert data.validation is not None
-    assert (data.train.num_images, data.validation.num_images) == (6, 4)
+    assert (len(data.train), len(data.validation)) == (6, 4)
     expected = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    assert (data.train.images.numpy() == expected).all(axis=(1, 2, 3)).sum() == 1
+    assert (images_at(data.train, np.arange(6)) == expected).all(axis=(1, 2, 3)).sum() == 1
     monkeypatch.setattr(TinyHorses, "_generate_examples", None)
     assert load_data(config).fingerprint == data.fingerprint
 

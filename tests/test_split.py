@@ -1,11 +1,15 @@
 """What the automatic split holds out, and what of it is found again."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hh_fast.data.split import find_again, hold_out
+from hh_fast.config import DataConfig
+from hh_fast.data.images import Images
+from hh_fast.data.split import find_again, hold_out, hold_out_share
+from hh_fast.errors import DataError
 
 
 def test_the_images_held_out_follow_the_seed() -> None:
@@ -41,3 +45,26 @@ def test_copies_stay_on_one_side(labels: Sequence[int], contents: Sequence[objec
 def test_each_recorded_image_is_found_as_often_as_it_was_recorded() -> None:
     assert find_again(["a", "b", "c", "b", "b"], ["b", "c", "b", "gone"]).tolist() == [1, 2, 3]
     assert find_again(["a"], ["gone"]).tolist() == []
+
+
+def test_a_class_whose_images_are_all_copies_of_another_classes_is_named() -> None:
+    """Copies stay on one side, whatever their class: so all of the second class follow those of the first."""
+    labels = np.repeat([0, 1], [20, 2])
+    contents = [str(i) for i in range(20)] + ["3", "7"]
+    images = Images(Path("a"), ("x", "y"), tuple(contents), labels, np.arange(22))
+    said = {
+        "no image in a/y is left to train on, for they are copies of images of other classes, and copies stay on one side of"
+        " the split: add images, or remove the copies",
+        "no image in a/y is left to validate on, for they are copies of images of other classes, and copies stay on one side of"
+        " the split: add images, or remove the copies",
+    }
+
+    def attempt(seed: int) -> str | None:
+        try:
+            kept, held = hold_out_share(images, DataConfig(train_dir="a", seed=seed))
+        except DataError as e:
+            return str(e)
+        assert {0, 1} == set(labels[kept]) == set(labels[held])
+        return None
+
+    assert {attempt(seed) for seed in range(100)} - {None} == said

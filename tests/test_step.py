@@ -6,10 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_data import examples_of
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.load import Split
 from hh_fast.distributed.inputs import EvaluationRounds
 from hh_fast.errors import UsageError
 from hh_fast.model import FILTERS, build_model
@@ -134,9 +133,7 @@ def test_results_are_means_over_images() -> None:
     model = build_model(SIZE, num_classes=2, head="sigmoid")
     trainer = Trainer(model, make_optimizer(TrainConfig(), "float32"), batch_size=16, jit_compile=False)
     images, labels = batch(4, count=21)
-    rounds = EvaluationRounds(
-        trainer.replicas, Split("validation", ("",) * 21, labels, tf.constant(images), ImageForm(SIZE)), 16
-    )
+    rounds = EvaluationRounds(trainer.replicas, examples_of(images, labels), 16)
     evaluated = trainer.evaluate(rounds)
     assert evaluated is not None
     result, probabilities = evaluated

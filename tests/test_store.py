@@ -1,231 +1,267 @@
-"""Decoded once, in memory or on disk; written atomically; damage is noticed."""
+"""Rows made once, in memory or on disk; damage is noticed, and a fill that was killed goes on."""
 
-import logging
+import gc
 import multiprocessing
 import os
-import zlib
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_table import png_chunk
-from PIL import Image
+from small_data import read_table
 
-from hh_fast.data import store
-from hh_fast.data.decode import decoded_batches
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.scan import ImageFile, list_images, scan
+from hh_fast.data import load, store
+from hh_fast.data.images import Images, list_images
+from hh_fast.data.load import Examples, read_examples
+from hh_fast.data.pipeline import images_at
+from hh_fast.data.pixels import ImageForm, read_pixels
 
-SIZE = ImageForm((24, 24))
-
-
-@pytest.fixture
-def files(make_images: Callable[..., Path]) -> list[ImageFile]:
-    return scan(list_images(make_images("a", {"x": 40, "y": 30}))[0], max_image_pixels=10**6)
+FORM = ImageForm((24, 24))
+NUM_ROWS, SHAPE = 2 * store.CHUNK + 5, (3, 2)
+ROWS = np.random.default_rng(0).normal(size=(NUM_ROWS, *SHAPE)).astype(np.float32)
 
 
-def pixels(files: list[ImageFile]) -> np.ndarray:
-    return np.concatenate([images for _, images in decoded_batches([file.path for file in files], SIZE)])
+class Fill:
+    """Fills `ROWS`, but for row 7, and notes where it was called."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.starts: list[int] = []
+        self.stop_at = stop_at
+
+    def __call__(self, start: int, out: np.ndarray) -> dict[int, str]:
+        assert not out.any()
+        if start == self.stop_at:
+            raise KeyboardInterrupt
+        self.starts.append(start)
+        out[...] = ROWS[start : start + len(out)]
+        if start <= 7 < start + len(out):
+            out[7 - start] = 0
+            return {7: "no such row"}
+        return {}
 
 
-def the_folder(cache_root: Path) -> Path:
-    (folder,) = [entry for entry in (cache_root / "decoded").iterdir() if entry.is_dir()]
-    return folder
+def expected() -> np.ndarray:
+    rows = ROWS.copy()
+    rows[7] = 0
+    return rows
 
 
-def test_memory_and_disk_hold_the_same_pixels(files: list[ImageFile], tmp_path: Path) -> None:
-    expected = pixels(files)
-    in_memory = store.fill_memory(files, SIZE)
-    filled = store.open_on_disk(files, SIZE, tmp_path / "cache")
-    opened = store.open_on_disk(files, SIZE, tmp_path / "cache")
-    for made in (in_memory, filled, opened):
-        np.testing.assert_array_equal(made.images.numpy(), expected)
-        assert made.bad == {}
-    assert len(files) * SIZE.num_bytes == expected.nbytes
+def make(folder: Path, fill: Fill) -> np.ndarray:
+    rows, faults = store.on_disk(folder, NUM_ROWS, SHAPE, np.float32, fill, what="rows")
+    assert faults == {7: "no such row"}
+    return rows
 
 
-def test_bad_files_are_named_by_every_home(files: list[ImageFile], tmp_path: Path) -> None:
-    Path(files[5].path).write_bytes(Path(files[5].path).read_bytes()[:100])
-    Path(files[9].path).write_bytes(b"")
-    files = scan([file.path for file in files], max_image_pixels=10**6)
-    expected = pixels([file for i, file in enumerate(files) if i not in (5, 9)])
-    homes = [
-        store.fill_memory(files, SIZE),
-        store.open_on_disk(files, SIZE, tmp_path / "cache"),
-        store.open_on_disk(files, SIZE, tmp_path / "cache"),
-        store.check_only(files, SIZE, tmp_path / "cache"),
-        store.check_only(files, SIZE, tmp_path / "cache"),
-    ]
-    for made in homes:
-        assert set(made.bad) == {5, 9}
-        assert made.bad[9] == "empty file"
-        assert made.bad[5] == "the file is cut off: not all of the image is there"
-    for made in homes[:3]:
-        np.testing.assert_array_equal(made.images.numpy(), expected)
+def test_rows_of_any_shape_and_type_in_both_homes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    in_memory, faults = store.in_memory(NUM_ROWS, SHAPE, np.float32, Fill())
+    assert faults == {7: "no such row"}
+    fill = Fill()
+    for rows in (in_memory, make(tmp_path / "rows", fill), make(tmp_path / "rows", fill)):
+        np.testing.assert_array_equal(rows, expected())
+        assert rows.dtype == np.float32
+    assert fill.starts == [0, store.CHUNK, 2 * store.CHUNK]  # by the first alone
+    assert caplog.text.count(f"Made {NUM_ROWS} rows") == 1
 
 
-def test_a_second_opening_decodes_nothing(
-    files: list[ImageFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.open_on_disk(files, SIZE, tmp_path / "cache")
-    store.check_only(files, SIZE, tmp_path / "cache")
-    monkeypatch.setattr(store, "decoded_batches", None)
-    store.open_on_disk(files, SIZE, tmp_path / "cache")
-    store.check_only(files, SIZE, tmp_path / "cache")
+def test_no_rows_at_all(tmp_path: Path) -> None:
+    for rows, _ in (
+        store.in_memory(0, SHAPE, np.float32, Fill()),
+        store.on_disk(tmp_path / "a", 0, SHAPE, np.float32, Fill(), what="rows"),
+        store.on_disk(tmp_path / "a", 0, SHAPE, np.float32, Fill(), what="rows"),
+    ):
+        assert rows.shape == (0, *SHAPE)
 
 
-@pytest.mark.parametrize("damage", ["flip", "flip the last", "cut", "no meta", "bad meta", "other checksums"])
+@pytest.mark.parametrize("damage", ["flip", "flip the last", "cut", "no meta", "bad meta", "checksums", "faults"])
 def test_a_damaged_file_is_noticed_and_made_again(
-    files: list[ImageFile], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = store.open_on_disk(files, SIZE, tmp_path / "cache").images.numpy()
-    folder = the_folder(tmp_path / "cache")
-    images, meta = folder / store.PIXELS, folder / store.META
-    data = bytearray(images.read_bytes())
+    make(tmp_path / "kept", Fill())
+    rows, meta = tmp_path / "kept" / store.ROWS, tmp_path / "kept" / store.META
+    data = bytearray(rows.read_bytes())
     if damage.startswith("flip"):
         data[-1 if damage == "flip the last" else len(data) // 2] ^= 1
-        images.write_bytes(data)
+        rows.write_bytes(data)
     elif damage == "cut":
-        images.write_bytes(data[:-1])
+        rows.write_bytes(data[:-1])
     elif damage == "no meta":
         meta.unlink()
     elif damage == "bad meta":
         meta.write_text("{")
-    else:
+    elif damage == "checksums":
         meta.write_text(meta.read_text().replace('"checksums": [', '"checksums": [1'))
+    else:
+        meta.write_text(meta.read_text().replace('"7": ', '"8": '))
     caplog.clear()
-    again = store.open_on_disk(files, SIZE, tmp_path / "cache")
-    np.testing.assert_array_equal(again.images.numpy(), expected)
-    assert ("are damaged: decoding them again" in caplog.text) == (damage != "no meta")
-    assert "Decoded 70 images" in caplog.text
+    np.testing.assert_array_equal(make(tmp_path / "kept", Fill()), expected())
+    assert ("is damaged: making it again" in caplog.text) == (damage != "no meta")
+    assert f"Made {NUM_ROWS} rows" in caplog.text
 
 
-def test_changed_content_is_another_file(files: list[ImageFile], tmp_path: Path) -> None:
-    store.open_on_disk(files, SIZE, tmp_path / "cache")
-    path = Path(files[0].path)
-    status = path.stat()
-    path.write_bytes(Path(files[1].path).read_bytes())
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # a copy that keeps the time
-    files = scan([file.path for file in files], max_image_pixels=10**6)
-    made = store.open_on_disk(files, SIZE, tmp_path / "cache")
-    np.testing.assert_array_equal(made.images[0], made.images[1])
+def test_a_fill_that_is_stopped_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "kept", Fill(stop_at=2 * store.CHUNK))
+    assert not (tmp_path / "kept").exists()
+    fill = Fill()
+    np.testing.assert_array_equal(make(tmp_path / "kept", fill), expected())
+    assert fill.starts == [2 * store.CHUNK]
+    assert f"{2 * store.CHUNK} of {NUM_ROWS} rows are there" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [store.META, store.ROWS]
 
 
-def test_another_size_is_another_file(files: list[ImageFile], tmp_path: Path) -> None:
-    store.open_on_disk(files, SIZE, tmp_path / "cache")
-    assert store.open_on_disk(files, ImageForm((12, 20)), tmp_path / "cache").images.shape == (70, 12, 20, 3)
+@pytest.mark.parametrize("damage", ["rows", "journal", "journal cut", "no rows"])
+def test_what_a_stopped_fill_left_is_checked(tmp_path: Path, damage: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "kept", Fill(stop_at=2 * store.CHUNK))
+    rows, journal = tmp_path / "kept.partial" / store.ROWS, tmp_path / "kept.partial" / store.JOURNAL
+    data, lines = bytearray(rows.read_bytes()), journal.read_bytes()
+    data[10] ^= 1
+    if damage == "rows":
+        rows.write_bytes(data)
+    elif damage == "journal":
+        journal.write_bytes(lines.replace(b'"start": 0', b'"start": 1'))
+    elif damage == "journal cut":
+        journal.write_bytes(lines.splitlines(keepends=True)[0][:-9])
+    else:
+        rows.unlink()
+    fill = Fill()
+    np.testing.assert_array_equal(make(tmp_path / "kept", fill), expected())
+    assert fill.starts[0] == 0
+    assert len(fill.starts) == (2 if damage in ("rows", "journal") else 3)
 
 
-def test_another_limit_of_pixels_is_another_file(files: list[ImageFile], tmp_path: Path) -> None:
-    small = scan([file.path for file in files], max_image_pixels=10)
-    for fill in (store.open_on_disk, store.check_only):
-        for _ in range(2):
-            assert fill(files, SIZE, tmp_path / "cache").bad == {}
-            assert len(fill(small, SIZE, tmp_path / "cache").bad) == len(files)
-
-
-def test_no_image_that_decodes_is_an_empty_store(files: list[ImageFile], tmp_path: Path) -> None:
-    for file in files[:2]:
-        Path(file.path).write_bytes(b"")
-    empty = scan([file.path for file in files[:2]], max_image_pixels=10**6)
-    for made in (store.fill_memory(empty, SIZE), store.open_on_disk(empty, SIZE, tmp_path / "cache")):
-        assert made.images.shape == (0, *SIZE.shape)
-        assert set(made.bad) == {0, 1}
-
-
-def _open_and_sum(args: tuple[list[str], str]) -> tuple[int, bool]:
-    logging.getLogger("hh_fast").setLevel(logging.INFO)
-    seen: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("hh_fast").addHandler(handler)
-    files = scan(args[0], max_image_pixels=10**6)
-    images = store.open_on_disk(files, SIZE, Path(args[1])).images.numpy()
-    return int(images.sum()), any(text.startswith("Decoded") for text in seen)
+KILLED = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from hh_fast.data import store
+def fill(start, out):
+    if start == 2 * store.CHUNK:
+        print("here", flush=True)
+        time.sleep(60)
+    out[...] = np.arange(start, start + len(out))[:, None]
+    return {}
+store.on_disk(Path(sys.argv[1]), 3 * store.CHUNK, (4,), np.float32, fill, what="rows")
+"""
 
 
 @pytest.mark.slow
-def test_of_several_processes_one_fills(files: list[ImageFile], tmp_path: Path) -> None:
-    work = ([file.path for file in files], str(tmp_path / "cache"))
+def test_a_killed_fill_loses_one_chunk(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "kept")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    starts = []
+
+    def fill(start: int, out: np.ndarray) -> dict[int, str]:
+        starts.append(start)
+        out[...] = np.arange(start, start + len(out))[:, None]
+        return {}
+
+    rows, _ = store.on_disk(tmp_path / "kept", 3 * store.CHUNK, (4,), np.float32, fill, what="rows")
+    np.testing.assert_array_equal(rows, np.repeat(np.arange(3.0 * store.CHUNK)[:, None], 4, axis=1))
+    assert starts == [2 * store.CHUNK]
+
+
+def _open_and_sum(place: str) -> tuple[float, bool]:
+    fill = Fill()
+    rows = make(Path(place), fill)
+    time.sleep(0.1)
+    return float(rows.sum()), bool(fill.starts)
+
+
+@pytest.mark.slow
+def test_of_several_processes_one_fills(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.map(_open_and_sum, [work] * 2, chunksize=1)
+        found = pool.map(_open_and_sum, [str(tmp_path / "kept")] * 2, chunksize=1)
     assert len({total for total, _ in found}) == 1
     assert sorted(filled for _, filled in found) == [False, True]
-    assert [path.name for path in (tmp_path / "cache" / "decoded").iterdir() if ".tmp" in path.name] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_what_is_on_disk_stays_readable_and_is_not_counted_as_memory(files: list[ImageFile], tmp_path: Path) -> None:
-    import gc
-
-    made = store.open_on_disk(files, SIZE, tmp_path / "cache").images
-    expected = store.fill_memory(files, SIZE).images.numpy()
-    place = str(the_folder(tmp_path / "cache") / store.PIXELS)
+def test_what_is_on_disk_stays_readable_and_is_not_counted_as_memory(tmp_path: Path) -> None:
+    rows = make(tmp_path / "kept", Fill())
+    place = str(tmp_path / "kept" / store.ROWS)
     mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(place)]
-    assert [fields[1] for fields in mappings] == [
-        "r--s"
-    ]  # shared and read only: the kernel may drop and reread its pages
-    (the_folder(tmp_path / "cache") / store.PIXELS).unlink()
+    # shared and read only: the kernel may drop and reread its pages
+    assert [fields[1] for fields in mappings] == ["r--s"]
+    Path(place).unlink()
     gc.collect()
-    np.testing.assert_array_equal(made.numpy(), expected)
+    np.testing.assert_array_equal(rows, expected())
 
 
-def test_a_changed_record_of_bad_files_is_noticed(files: list[ImageFile], tmp_path: Path) -> None:
-    path = Path(files[3].path)
-    chunks = png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b"")
-    path.write_bytes(path.read_bytes()[:33] + chunks)  # what only a decoder notices
-    broken = scan([file.path for file in files], max_image_pixels=10**6)
-    first = store.open_on_disk(broken, SIZE, tmp_path / "cache")
-    assert set(first.bad) == {3}
-    store.check_only(broken, SIZE, tmp_path / "cache")
-    records = [the_folder(tmp_path / "cache") / store.META, *(tmp_path / "cache" / "checked").iterdir()]
-    for record in records:
-        text = record.read_text()
-        assert text.count('"3": "') == 1
-        record.write_text(text.replace('"3": "', '"4": "'))
-    for fill in (store.open_on_disk, store.check_only):
-        assert set(fill(broken, SIZE, tmp_path / "cache").bad) == {3}
+# The pixels of image files.
 
 
-def test_what_libraries_say_of_damaged_files_is_not_shown(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """libjpeg reads this JPEG, as viewers do, and tells standard error that it is damaged, but not which file."""
-    monkeypatch.setattr("hh_fast.io.quiet._in_command", True)
-    path = tmp_path / "a.jpg"
-    Image.effect_noise((64, 64), 50).save(path)
-    data = bytearray(path.read_bytes())
-    data[-100:-90] = b"\xff\xd0" * 5
-    path.write_bytes(data)
-    files = scan([str(path)], max_image_pixels=10**6)
-    assert files[0].header.decoder == "tensorflow"
-    assert store.fill_memory(files, SIZE).bad == {}
-    assert capfd.readouterr().err == ""
-    list(decoded_batches([str(path)], SIZE))
-    assert "orrupt JPEG data" in capfd.readouterr().err
+@pytest.fixture
+def images(make_images: Callable[..., Path]) -> Images:
+    return list_images(make_images("a", {"x": 40, "y": 30}))[0]
 
 
-def test_what_pillow_reads_and_tensorflow_refuses_is_left_to_pillow(
-    files: list[ImageFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such files are rare, and damaged; here two whole ones are hidden from TensorFlow."""
-    hidden = frozenset(file.path for file in (files[3], files[50]))
-    real = store.decoded_batches
+def read(images: Images, cache: str, tmp_path: Path, max_image_pixels: int = 10**6) -> Examples:
+    index = tmp_path / "cache" / "i.json"
+    return read_examples(images, FORM, cache, tmp_path / "cache", max_image_pixels=max_image_pixels, index=index)
 
-    expected = pixels(files)
 
-    def without(paths: list[str], image_size: tuple[int, int], by_pillow: frozenset[str]) -> object:
-        for numbers, images in real(paths, image_size, by_pillow):
-            kept = [paths[i] not in hidden - by_pillow for i in numbers]
-            yield numbers[kept], images[kept]
+def pixels(examples: Examples) -> np.ndarray:
+    return images_at(examples, examples.images.good())
 
-    monkeypatch.setattr(store, "decoded_batches", without)
-    for made in (
-        store.fill_memory(files, SIZE),
-        store.open_on_disk(files, SIZE, tmp_path / "cache"),
-        store.open_on_disk(files, SIZE, tmp_path / "cache"),
-    ):
-        assert made.bad == {}
-        assert made.by_pillow == hidden
-        np.testing.assert_array_equal(made.images.numpy(), expected)
-    assert store.check_only(files, SIZE, tmp_path / "cache").by_pillow == hidden
+
+def decoded_folders(tmp_path: Path) -> list[Path]:
+    return [entry for entry in (tmp_path / "cache" / "decoded").iterdir() if entry.is_dir()]
+
+
+def test_every_home_has_the_same_pixels_and_names_the_same_bad_files(images: Images, tmp_path: Path) -> None:
+    Path(images.paths[5]).write_bytes(Path(images.paths[5]).read_bytes()[:100])
+    Path(images.paths[9]).write_bytes(b"")
+    good = [path for i, path in enumerate(images.paths) if i not in (5, 9)]
+    expected = np.stack([read_pixels(path, FORM) for path in good])
+    for cache in ("memory", "disk", "disk", "none", "none"):
+        made = read(images, cache, tmp_path)
+        assert made.images.bad() == [
+            (images.paths[5], "the file is cut off: not all of the image is there"),
+            (images.paths[9], "empty file"),
+        ]
+        np.testing.assert_array_equal(pixels(made), expected)
+        assert made.images.fingerprint() == read_table(images.directory).fingerprint()
+
+
+def test_the_disks_images_are_decoded_once(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(images, "disk", tmp_path)
+    monkeypatch.setattr(load, "PixelFill", lambda *_, **__: None)
+    assert len(pixels(read(images, "disk", tmp_path))) == 70
+
+
+def test_changed_content_and_another_limit_are_other_files(images: Images, tmp_path: Path) -> None:
+    read(images, "disk", tmp_path)
+    path = Path(images.paths[0])
+    status = path.stat()
+    path.write_bytes(Path(images.paths[1]).read_bytes())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # a copy that keeps the time
+    made = pixels(read(images, "disk", tmp_path))
+    np.testing.assert_array_equal(made[0], made[1])
+    assert len(read(images, "disk", tmp_path, max_image_pixels=10).images.bad()) == 70
+    assert len(decoded_folders(tmp_path)) == 3
+
+
+def test_another_seed_needs_no_other_file(make_images: Callable[..., Path], tmp_path: Path) -> None:
+    from hh_fast.config import DataConfig
+
+    root = make_images("a", {"x": 10, "y": 10})
+    held = set()
+    for seed in range(3):
+        config = DataConfig(
+            train_dir=str(root), image_size=(24, 24), cache="disk", cache_dir=str(tmp_path / "cache"), seed=seed
+        )
+        data = load.load_data(config)
+        assert data.validation is not None
+        held.add(data.validation.images.paths)
+    assert len(held) == 3
+    assert len(decoded_folders(tmp_path)) == 1

@@ -28,7 +28,7 @@ def test_finds_files_folders_globs_and_lines(tmp_path: Path) -> None:
     root = str(tmp_path)
 
     def found(*arguments: str, stdin: Sequence[bytes] = ()) -> list[str]:
-        return [item.path.removeprefix(f"{root}/") for item in find_images(arguments, CLASS_NAMES, stdin)]
+        return [item.path.removeprefix(f"{root}/") for item in find_images(arguments, CLASS_NAMES, stdin, [])]
 
     assert found(root) == ["top.bmp", "a/x/3.gif", "b/1.jpg", "b/2.PNG"]
     assert found(f"{root}/notes.txt", f"{root}/b") == ["notes.txt", "b/1.jpg", "b/2.PNG"]
@@ -46,9 +46,9 @@ def test_labels_where_sub_folders_are_the_classes(tmp_path: Path, caplog: pytest
     for name in ("humans/1.png", "humans/deeper/2.png", "horses/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert [item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())] == [0, 1, 1]
+    assert [item.label for item in find_images([str(tmp_path)], CLASS_NAMES, (), [])] == [0, 1, 1]
     (tmp_path / "mules").mkdir()
-    assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, ())} == {None}
+    assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, (), [])} == {None}
     assert caplog.messages == [
         f"No accuracy for {tmp_path}: its sub-folders horses, humans, mules are not the model's classes horses, humans"
     ]
@@ -99,7 +99,7 @@ def test_bad_files_are_named_and_the_rest_goes_on() -> None:
 
 def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores: np.ndarray, tmp_path: Path) -> None:
     classifier = load_classifier(str(bundle / "saved_model"))
-    found = list(find_images([str(run.validation_dir)], CLASS_NAMES, ()))
+    found = list(find_images([str(run.validation_dir)], CLASS_NAMES, (), []))
     (tmp_path / "cut.png").write_bytes(Path(found[0].path).read_bytes()[:500])
     Image.new("P", (24, 24)).save(tmp_path / "palette.bmp")
     found += [Found(str(tmp_path / "cut.png")), Found(str(tmp_path / "palette.bmp"))]

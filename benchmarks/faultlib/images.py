@@ -1,4 +1,6 @@
-"""Hostile images: decoded in a child process, in which training and predict must agree, and which must neither crash nor hang."""
+"""Hostile images: decoded in a child process, in which training, predict and Pillow must agree, and which must neither crash nor
+hang.
+"""
 
 import json
 import os
@@ -18,26 +20,35 @@ PATIENCE_S = 120
 
 
 def judge(paths: Sequence[str]) -> None:
-    """The child: one JSON line a file. `fault` is None or why training refuses it; `same` whether predict does the same."""
+    """The child: one JSON line a file. `fault` is None or why training refuses it; `same` whether predict does the same, and
+    sees the pixels of a JPEG that Pillow sees.
+    """
     import numpy as np
+    from PIL import Image, ImageOps
 
-    from hh_fast.data.image_form import ImageForm
-    from hh_fast.data.pixels import read_image
-    from hh_fast.data.scan import scan
-    from hh_fast.data.store import fill_memory
+    from hh_fast.data.images import Images
+    from hh_fast.data.pixels import ImageForm, read_pixels
+    from hh_fast.data.reading import PixelFill
+    from hh_fast.data.store import in_memory
     from hh_fast.errors import DataError
     from hh_fast.io.memory import peak_memory
 
-    store = fill_memory(scan(paths, max_image_pixels=LIMIT), ImageForm(SIZE))
-    rows = iter(np.asarray(store.images))
-    for i, path in enumerate(paths):
-        fault = store.bad.get(i)
+    form = ImageForm(SIZE)
+    images = Images(Path(), ("all",), tuple(paths), np.zeros(len(paths), np.int32), np.arange(len(paths)))
+    fill = PixelFill(images, form, max_image_pixels=LIMIT)
+    rows, faults = in_memory(len(paths), form.shape, np.uint8, fill)
+    for i, (path, header) in enumerate(zip(paths, fill.read().headers, strict=True)):
+        fault = faults.get(i)
         try:
-            pixels = read_image(path, SIZE, max_image_pixels=LIMIT)
+            pixels = read_pixels(path, form, max_image_pixels=LIMIT)
         except DataError as e:
             same = str(e) == f"{path}: {fault}"
         else:
-            same = fault is None and bool(np.array_equal(pixels, next(rows)))
+            same = fault is None and bool(np.array_equal(pixels, rows[i]))
+            if header.format == "jpeg" and header.is_plain:
+                with Image.open(path) as image:
+                    shown = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                same = same and bool(np.array_equal(read_pixels(path, None), shown))
         print(json.dumps({"path": path, "fault": fault, "same": same}), flush=True)
     print(json.dumps({"peak": peak_memory()}), flush=True)
 

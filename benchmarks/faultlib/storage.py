@@ -207,20 +207,27 @@ def flipped_bytes(work: Path, count: int) -> Counts:
     import numpy as np
 
     from hh_fast.data import store
-    from hh_fast.data.image_form import ImageForm
-    from hh_fast.data.scan import list_images, scan
+    from hh_fast.data.images import list_images
+    from hh_fast.data.load import read_examples
+    from hh_fast.data.pipeline import images_at
+    from hh_fast.data.pixels import ImageForm
 
     counts = Counts("flipped bytes")
     draw = random.Random(0)
-    files = scan(list_images(make_set(work / "flip", 20))[0], max_image_pixels=10**6)
-    filled: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
-    whole = filled.images.numpy()
+    images, _ = list_images(make_set(work / "flip", 20))
+    everything = np.arange(len(images))
+
+    def read() -> Any:
+        limits: dict[str, Any] = {"max_image_pixels": 10**6, "index": work / "flip-index.json"}
+        return read_examples(images, ImageForm((24, 24)), "disk", work / "flip-cache", **limits)
+
+    whole = images_at(read(), everything)
     folder = next(path for path in (work / "flip-cache" / "decoded").iterdir() if path.is_dir())
     for i in range(count):
-        path = folder / (store.PIXELS if i % 2 else store.META)
+        path = folder / (store.ROWS if i % 2 else store.META)
         place, data = _flip(path, draw)
-        again: Any = store.open_on_disk(files, ImageForm((24, 24)), work / "flip-cache")
-        same = not again.bad and bool(np.array_equal(again.images.numpy(), whole))
+        again = read()
+        same = not again.images.bad() and bool(np.array_equal(images_at(again, everything), whole))
         counts.check(same and path.read_bytes() == data, f"{path.name}, byte {place}")
     _flipped_checkpoints(work, count, draw, counts)
     return counts

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from benchmarks.race.workload import Workload
 from hh_fast.config import TrainConfig
-from hh_fast.data.image_form import ImageForm
+from hh_fast.data.images import list_images
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
-from hh_fast.data.scan import list_images, scan
-from hh_fast.data.store import fill_memory
+from hh_fast.data.pixels import ImageForm
+from hh_fast.data.reading import PixelFill
+from hh_fast.data.store import in_memory
 from hh_fast.model import build_model
 from hh_fast.training import checkpoint
 from hh_fast.training.hardware import choose, use_devices
@@ -62,12 +64,12 @@ def open_input(
 
 
 def input_stages(workload: Workload) -> Iterator[None]:
-    """Yields after each stage of a first run's input: the files listed, read and hashed, decoded into memory."""
-    paths, _, _ = list_images(workload.train_dir)
+    """Yields after each stage of a first run's input: the files listed; each read, hashed and decoded into memory."""
+    images, _ = list_images(workload.train_dir)
     yield
-    files = scan(paths, max_image_pixels=workload.data.max_image_pixels)
-    yield
-    fill_memory(files, ImageForm(workload.data.size))
+    form = ImageForm(workload.data.size)
+    fill = PixelFill(images, form, max_image_pixels=workload.data.max_image_pixels)
+    in_memory(len(images), form.shape, np.uint8, fill)
     yield
 
 

@@ -88,7 +88,10 @@ def list_images(config: DataConfig) -> dict[str, Any]:
         "name": data.source.name,
         "fingerprint": data.fingerprint,
         "class_names": list(data.class_names),
-        **{name: (list(split.paths), np.asarray(split.labels)) if split else None for name, split in splits.items()},
+        **{
+            name: (list(split.images.paths), np.asarray(split.labels)) if split else None
+            for name, split in splits.items()
+        },
     }
 
 

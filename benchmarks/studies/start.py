@@ -30,8 +30,7 @@ from hh_fast.io.quiet import import_tensorflow; import_tensorflow(); import kera
 STAGES = (
     "import of TensorFlow, devices looked for",
     "listing the files",
-    "reading and hashing them, headers checked",
-    "decoding them into the cache",
+    "reading, hashing and decoding them into the cache",
     "building and tracing the step",
     "the first step",
     "for comparison: bare decoding of the files, every core",

@@ -1,6 +1,5 @@
 """`bin/predict`: what is on these images?"""
 
-import collections
 import functools
 import hashlib
 import sys
@@ -59,10 +58,10 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out:
     """The images, counted on a terminal that shows nothing else; at the end it tells which files were left out."""
     from tqdm import tqdm
 
-    from hh_fast.data.scan import describe_left_out
+    from hh_fast.data.folders import PICTURES, count_left_out, describe_left_out
     from hh_fast.predict.files import find_images
 
-    left_out: collections.Counter[str] = collections.Counter()
+    left_out: list[str] = []
     images = held_out.pick(find_images(arguments, class_names, sys.stdin.buffer, left_out))
     shown = tqdm(images, unit=" images", disable=not sys.stderr.isatty() or sys.stdout.isatty())
     count = 0
@@ -70,7 +69,7 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out:
         count += 1
         yield image
     if left_out:
-        print(f"Left out {left_out.total()} files: {describe_left_out(left_out)}", file=sys.stderr)
+        print(describe_left_out(count_left_out(left_out)), file=sys.stderr)
     if held_out.num_trained_on:
         print(
             f"{held_out.num_trained_on} of {count} images were trained on, so the accuracy says little of new ones: --held_out"
@@ -81,7 +80,7 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out:
         raise DataError("the run held none of these images out for validation: give the folder that it was trained on")
     if not count:
         raise UsageError(
-            "`image` must be a PNG, JPEG, BMP, GIF or WebP file, a folder or glob of them, or - for paths on standard input."
+            f"`image` must be a {PICTURES} file, a folder or glob of them, or - for paths on standard input."
             f" Received nothing but: {' '.join(arguments)}"
         )
 

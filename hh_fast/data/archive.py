@@ -1,7 +1,5 @@
 """Zips of image folders, unpacked once and safely. No TensorFlow."""
 
-import collections
-import contextlib
 import hashlib
 import logging
 import shutil
@@ -9,7 +7,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from hh_fast.data.scan import SUFFIXES, describe_left_out, left_out_kind
+from hh_fast.data.folders import PICTURES, SUFFIXES
 from hh_fast.errors import DataError, HHFastError
 from hh_fast.io.files import atomic_dir, locked
 
@@ -62,18 +60,6 @@ def _images(archive: Path, opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfi
     return found
 
 
-def _tell_left_out(archive: Path) -> None:
-    """The files that unpacking leaves out, which no later look at the folder could find."""
-    with (
-        contextlib.suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError),
-        zipfile.ZipFile(archive) as opened,
-    ):
-        names = [PurePosixPath(name) for name in opened.namelist() if not name.endswith("/")]
-        others = [str(name) for name in names if not _is_hidden(name) and not _is_image(name)]
-        if kinds := collections.Counter(map(left_out_kind, others)):
-            logger.warning("Left out %d files of %s: %s", kinds.total(), archive, describe_left_out(kinds))
-
-
 def _refuse_bomb(archive: Path, num_bytes: int, target: Path, max_bytes: int) -> None:
     """By the sizes that the zip states, before anything is written; reading a member ends at its stated size."""
     if num_bytes > max_bytes:
@@ -103,6 +89,13 @@ def _extract(archive: Path, target: Path, max_bytes: int) -> int:
             place.parent.mkdir(parents=True, exist_ok=True)
             with opened.open(member) as source, place.open("wb") as out:
                 shutil.copyfileobj(source, out, CHUNK)
+        # Of other files the names alone, so that whoever looks at the folder can say what is left out.
+        root = class_root(target) if images else target
+        for member in opened.infolist():
+            name = PurePosixPath(member.filename.replace("\\", "/"))
+            if not member.is_dir() and not _is_hidden(name) and name not in images:
+                folder = next(parent for parent in (target / name).parents if parent.is_dir())
+                ((folder if folder.is_relative_to(root) else root) / name.name).touch()
     return len(images)
 
 
@@ -118,7 +111,7 @@ def class_root(folder: Path) -> Path:
 def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> Path:
     """The folder with the class sub-folders of a zip, unpacked under `cache_root` by its content, once.
 
-    Only images are unpacked.
+    Only images are unpacked; of other files there is an empty one of that name.
 
     Raises:
         DataError: no zip, a damaged one, one that holds no image, a file twice, links or paths out of its folder, or more
@@ -129,7 +122,6 @@ def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYT
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     folder = cache_root / "unpacked" / f"{archive.stem}-{digest.hexdigest()[:16]}"
-    _tell_left_out(archive)
     if folder.is_dir():
         return class_root(folder)
     with locked(folder, f"Waiting for another run that unpacks {archive}"):
@@ -149,7 +141,7 @@ def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             reason = " ".join(str(e).split()) or type(e).__name__
             raise DataError(f"{archive} is no zip that can be read ({reason}): download it again") from e
         if count == 0:
-            raise DataError(f"{archive} holds no PNG, JPEG, WebP, BMP or GIF file in a folder: zip the class folders")
+            raise DataError(f"{archive} holds no {PICTURES} file in a folder: zip the class folders")
         if sum(entry.is_dir() for entry in class_root(temporary).iterdir()) < 2:
             raise DataError(
                 f"{archive} holds {count} images and no two class folders: put the images of each class into a folder named"

@@ -1,4 +1,4 @@
-"""What the bytes of an encoded image say before it is decoded: format, size, which way is up, who decodes it, faults.
+"""What the bytes of an encoded image say before it is decoded: format, size, which way is up, whether it is plain, faults.
 
 Every command asks here, so that all agree on which files are images. No TensorFlow.
 """
@@ -7,7 +7,7 @@ import dataclasses
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 # Encoders write about ten; a file of 80 kB can hold thousands and keep a core busy for minutes.
@@ -22,7 +22,10 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR": "H", b"PLTE": "P", b"IDAT": "D", b"IEND": "E"}
 _PNG_ORDER = re.compile(r"Ha*(P?)a*D+a*E")
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
-NOT_AN_IMAGE = "not a PNG, JPEG, BMP, GIF or WebP image"
+# HEIC and AVIF: the size of an image, and of the tiles that it may be made of, wherever it stands among the properties.
+_ISPE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
+NOT_AN_IMAGE = "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"
 CUT_OFF = "the file is cut off: not all of the image is there"
 
 
@@ -30,18 +33,23 @@ CUT_OFF = "the file is cut off: not all of the image is there"
 class Header:
     """What an encoded image is known to be without decoding it.
 
-    `format` is by content: png, jpeg, bmp, gif, webp, or None where it is none of these. `width` and `height` are those
-    stored, in pixels. `orientation` is EXIF's, 1 (upright) to 8. `decoder` says who reads it in training: TensorFlow
-    where it gives the pixels that an image viewer shows, else Pillow. `fault` says why the image cannot be used, or is
-    None where nothing speaks against it yet.
+    `format` is by content: png, jpeg, webp, heic, avif, bmp, gif, or None where it is none of these. `width` and `height`
+    are those stored, in pixels. `orientation` is EXIF's, 1 (upright) to 8. `is_plain`: a PNG, or a JPEG of a usual making,
+    of which every decoder makes the pixels that an image viewer shows, if it minds the orientation. `fault` says why the
+    image cannot be used, or is None where nothing speaks against it yet.
     """
 
     format: str | None
     width: int | None
     height: int | None
     orientation: int = 1
-    decoder: Literal["tensorflow", "pillow"] = "pillow"
+    is_plain: bool = False
     fault: str | None = None
+
+    @property
+    def is_upright_and_plain(self) -> bool:
+        """Whether a decoder that does not mind the orientation shows it right."""
+        return self.is_plain and self.orientation == 1
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -86,10 +94,7 @@ def _jpeg_scans(data: bytes) -> int:
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether TensorFlow's libjpeg and Pillow's read it alike: Huffman-coded 8-bit grey or colour in a usual sampling.
-
-    CMYK is not among them: TensorFlow does not turn it into RGB.
-    """
+    """Whether all builds of libjpeg read it alike: Huffman-coded 8-bit grey or colour, not CMYK, in a usual sampling."""
     frames, last = [], (0, 0, 0)
     for last in _jpeg_segments(data):
         if last[0] in _START_OF_FRAME:
@@ -192,6 +197,18 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return width & 0x3FFF, height & 0x3FFF
 
 
+def _is_of(data: bytes, brands: Collection[bytes]) -> bool:
+    """Whether an ISO base media file names one of `brands`, as its own or among the compatible ones."""
+    named = data[8 : int.from_bytes(data[:4], "big")] if data[4:8] == b"ftyp" else b""
+    return any(named[i : i + 4] in brands for i in range(0, min(len(named), 256), 4))
+
+
+def _iso_size(data: bytes) -> tuple[int, int] | None:
+    """The largest image of the file: the others are tiles, previews and masks of it."""
+    sizes = [struct.unpack(">II", match[1] + match[2]) for match in _ISPE.finditer(data)]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
 def format_and_size(data: bytes) -> tuple[str | None, int | None, int | None]:
     """(format, width, height) of an encoded image; None for what its first bytes do not say."""
     size: tuple[int, int] | None = None
@@ -207,6 +224,10 @@ def format_and_size(data: bytes) -> tuple[str | None, int | None, int | None]:
         kind, size = "bmp", _bmp_size(data)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         kind, size = "webp", _webp_size(data)
+    elif _is_of(data, (b"avif", b"avis")):
+        kind, size = "avif", _iso_size(data)
+    elif _is_of(data, _HEIC_BRANDS):
+        kind, size = "heic", _iso_size(data)
     return (kind, *size) if size else (kind, None, None)
 
 
@@ -282,14 +303,15 @@ def read_header(data: bytes, *, max_image_pixels: int) -> Header:
     if kind is None or fault is not None:
         return Header(kind, width, height, fault=fault)
     orientation = _orientation(_exif(data, kind))
-    plain = orientation == 1 and (kind == "png" or (kind == "jpeg" and _is_plain_jpeg(data)))
-    return Header(kind, width, height, orientation, "tensorflow" if plain else "pillow")
+    is_plain = kind == "png" or (kind == "jpeg" and _is_plain_jpeg(data))
+    return Header(kind, width, height, orientation, is_plain)
 
 
-def without_metadata(data: bytes, kind: str | None) -> bytes:
-    """The same image without what no pixel depends on, where a decoder could stumble: texts, previews, profiles, alpha."""
+def without_metadata(data: bytes, kind: str | None, *, has_alpha: bool) -> bytes:
+    """The same image without what no pixel depends on, where a decoder could stumble: texts, previews, profiles; and alpha."""
     if kind == "png":
-        kept = [data[start - 8 : end + 4] for name, start, end in _png_chunks(data) if name in _CRITICAL]
+        needed = {*_CRITICAL, b"tRNS"} if has_alpha else _CRITICAL
+        kept = [data[start - 8 : end + 4] for name, start, end in _png_chunks(data) if name in needed]
         return PNG_SIGNATURE + b"".join(kept)
     segments = list(_jpeg_segments(data)) if kind == "jpeg" else []
     if not segments or segments[-1][0] != _START_OF_SCAN:

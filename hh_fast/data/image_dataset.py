@@ -1,7 +1,6 @@
 """`image_dataset_from_directory`: Keras' function of that name on this package's decoding, cache and order."""
 
 import collections
-import dataclasses
 import functools
 import logging
 import os
@@ -15,8 +14,9 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import CACHES, DataConfig, default_cache_dir
+from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.engine import no_autograph
-from hh_fast.data.index import index_path, scan_changed
+from hh_fast.data.folders import KERAS_SUFFIXES, describe_left_out, why_unreadable
 from hh_fast.data.keras_rules import (
     check_labels,
     check_split,
@@ -26,10 +26,10 @@ from hh_fast.data.keras_rules import (
     require,
     require_one_of,
 )
-from hh_fast.data.listing import Listing
-from hh_fast.data.load import Split, decode_listings
-from hh_fast.data.pipeline import make_augmenter, order, with_images
-from hh_fast.data.scan import KERAS_SUFFIXES, ImageFile, describe_left_out, list_others
+from hh_fast.data.load import read_examples, refuse_bad
+from hh_fast.data.pipeline import order, with_rows
+from hh_fast.data.reading import index_path, read_images
+from hh_fast.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -38,29 +38,15 @@ UNBATCHED = 32  # images that are fetched together where they are handed out one
 OTHER_SUFFIXES = (".avif", ".heic", ".heif", ".jfif", ".jpe", ".tif", ".tiff", ".webp")
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """What a data set was made of, its attribute `origin`: `split` has its images, each decoded when it is asked for."""
-
-    directory: Path
-    split: Split
+def _warn_of_others(others: Sequence[str], directory: str | os.PathLike[str]) -> None:
+    suffixes = (Path(path).suffix.lower() for path in others)
+    if kinds := collections.Counter(suffix for suffix in suffixes if suffix in OTHER_SUFFIXES):
+        logger.warning("%s in %s, of suffixes that Keras does not list", describe_left_out(kinds), directory)
 
 
-def _warn_of_others(directory: str | os.PathLike[str]) -> None:
-    suffixes = [Path(path).suffix.lower() for path in list_others(directory, suffixes=KERAS_SUFFIXES)]
-    counts = collections.Counter(suffix for suffix in suffixes if suffix in OTHER_SUFFIXES)
-    if counts:
-        logger.warning(
-            "Left out %d images in %s, of suffixes that Keras does not list: %s",
-            counts.total(),
-            directory,
-            describe_left_out(counts),
-        )
-
-
-def _warn_of_copies(files: Sequence[ImageFile], train: np.ndarray, validation: np.ndarray) -> None:
-    trained = {files[i].sha256 for i in train} - {""}
-    count = sum(files[i].sha256 in trained for i in validation)
+def _warn_of_copies(trained_on: set[str], validation: Sequence[str]) -> None:
+    """`validation` has contents, as of `Images.contents`."""
+    count = sum(content in trained_on for content in validation)
     if count:
         logger.warning(
             "%d of the %d validation images are training images too, byte for byte, so validation flatters the model:"
@@ -137,6 +123,7 @@ def image_dataset_from_directory(
     cache: str = "auto",
     cache_dir: str | None = None,
     bad_images: str = "error",
+    max_image_pixels: int = DataConfig.max_image_pixels,
     reshuffle_each_iteration: bool = True,
     dtype: str = "float32",
     augment: Augmentation | None = None,
@@ -158,6 +145,7 @@ def image_dataset_from_directory(
             all runs), `none` (decoded at each iteration), or `auto`, by their size and the memory that is free.
         cache_dir: Folder for what is kept on disk. Default: ~/.cache/hh_fast.
         bad_images: `error`: images that do not decode raise a `DataError`. `skip`: they are left out.
+        max_image_pixels: Images whose header claims more pixels count as bad, before any memory is taken for them.
         reshuffle_each_iteration: False: every iteration has the order of the first.
         dtype: `float32`, or `uint8`: a quarter of the bytes, for a model that takes or casts them.
         augment: What is done to each image at each iteration, drawn by `seed`, the iteration's number and the image's position in
@@ -203,6 +191,7 @@ def image_dataset_from_directory(
     require_one_of("cache", cache, CACHES)
     require_one_of("bad_images", bad_images, ("error", "skip"))
     require_one_of("dtype", dtype, ("float32", "uint8"))
+    require(max_image_pixels >= 1, "`max_image_pixels` must be at least 1", max_image_pixels)
     require(initial_epoch >= 0, "`initial_epoch` must be at least 0", initial_epoch)
     require(augment is None or isinstance(augment, Augmentation), "`augment` must be an hh_fast.Augmentation", augment)
     require(not augment or color_mode == "rgb", '`color_mode` must be "rgb" where `augment` is given', repr(color_mode))
@@ -212,32 +201,43 @@ def image_dataset_from_directory(
         seed = int(np.random.randint(10**6))
     cache_root = Path(cache_dir or default_cache_dir()).expanduser()
 
-    paths, listed_labels, names = list_as_keras(directory, labels, class_names, follow_links=follow_links)
-    require(bool(paths), f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
+    images, found, names = list_as_keras(directory, labels, class_names, follow_links=follow_links)
+    if found.unreadable:
+        raise DataError(why_unreadable(*found.unreadable[0]))
+    require(len(images) > 0, f"No images found. {directory} must hold {', '.join(KERAS_SUFFIXES)} files", "none")
     require(
         label_mode != "binary" or len(names or ()) == 2,
         'With `label_mode="binary"` there must be exactly 2 classes',
         names,
     )
-    subsets = keras_subsets(len(paths), seed if shuffle else None, validation_split)
+    subsets = keras_subsets(len(images), seed if shuffle else None, validation_split)
     wanted = subsets if subset in (None, "both") else {subset: subsets[subset]}
     if verbose:
-        _say(len(paths), names, wanted)
-    _warn_of_others(directory)
-    root = Path(directory)
-    index = index_path(cache_root, root, "keras")
-    files = scan_changed(paths, max_image_pixels=DataConfig.max_image_pixels, index=index)
-    if validation_split:
-        _warn_of_copies(files, subsets["training"], subsets["validation"])
-
-    listing = Listing("", root, names or [], paths, listed_labels, files, np.arange(len(paths)))
-    needed = listing.part("", np.sort(np.concatenate(list(wanted.values()))))
-    skip_option = None if bad_images == "skip" else 'bad_images="skip"'
-    (pictures,), *_ = decode_listings(
-        [needed], form, root.name, cache=cache, cache_root=cache_root, skip_option=skip_option
+        _say(len(images), names, wanted)
+    _warn_of_others(found.others, directory)
+    needed = np.sort(np.concatenate(list(wanted.values())))
+    cache, reason = choose_cache(cache, len(needed) * form.num_bytes, cache_root)
+    logger.info("Cache: %s (%s)", cache, reason)
+    pictures = read_examples(
+        images.select(needed),
+        form,
+        cache,
+        cache_root,
+        max_image_pixels=max_image_pixels,
+        index=index_path(cache_root, images.directory, "keras"),
     )
-    rows = np.full(len(paths), -1)  # of an image in the listing
-    rows[pictures.indices] = np.arange(pictures.num_images)
+    log = cache_root / "bad_images" / f"{images.directory.name}.txt"
+    refuse_bad([pictures.images], log, None if bad_images == "skip" else 'bad_images="skip"')
+    place = np.full(len(images), -1)  # of an image in `pictures`
+    place[needed[pictures.images.good()]] = pictures.images.good()
+    if validation_split:
+        others = images.select(np.setdiff1d(np.arange(len(images)), needed))
+        index = index_path(cache_root, images.directory, "keras, the other subset")
+        others = read_images(others, max_image_pixels=max_image_pixels, index=index)
+        contents = dict(zip(others.paths, others.contents(), strict=True))
+        contents |= zip(pictures.images.paths, pictures.images.contents(), strict=True)
+        sides = [[contents[images.paths[i]] for i in subsets[name]] for name in ("training", "validation")]
+        _warn_of_copies(set(sides[0]), sides[1])
     element = functools.partial(
         _element,
         label_mode=label_mode,
@@ -248,7 +248,7 @@ def image_dataset_from_directory(
     seed = int(seed) % 2**31  # what the order takes; Keras' listing takes more
     datasets = []
     for name, positions in wanted.items():
-        good = rows[positions][rows[positions] >= 0]
+        good = place[positions][place[positions] >= 0]
         require(len(good) > 0, f"`bad_images` leaves no {name} image that can be used", repr(bad_images))
         in_order = not shuffle or (subset == "both" and name == "validation")
         plan = _plan(
@@ -258,12 +258,11 @@ def image_dataset_from_directory(
             reshuffle_each_iteration=reshuffle_each_iteration,
             initial_epoch=initial_epoch,
         )
-        augmenter = make_augmenter(pictures, augment if name != "validation" else None, seed)
-        dataset = with_images(plan, pictures, batch_size or UNBATCHED, augmenter, drop_remainder=False, element=element)
+        dataset = with_rows(plan, pictures, augment if name != "validation" else None, seed, element=element)
         if batch_size is None:
             dataset = dataset.unbatch()
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(good) // (batch_size or 1))))
-        split = pictures.part(name, good)
-        dataset.class_names, dataset.file_paths, dataset.origin = names, list(split.paths), Origin(root, split)
+        dataset.class_names, dataset.file_paths = names, [pictures.images.paths[i] for i in good]
+        dataset.images, dataset.form = pictures.images.select(good), form
         datasets.append(dataset)
     return datasets if subset == "both" else datasets[0]

@@ -5,12 +5,14 @@ No TensorFlow.
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hh_fast.data.image_form import INTERPOLATIONS, ImageForm
-from hh_fast.data.scan import KERAS_SUFFIXES, class_folders, images_below, images_by_class
+from hh_fast.data.folders import KERAS_SUFFIXES, Found, class_folders, walk, walk_classes
+from hh_fast.data.images import Images
+from hh_fast.data.pixels import INTERPOLATIONS, ImageForm
 from hh_fast.errors import UsageError
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
@@ -76,16 +78,17 @@ def make_form(image_size: Any, color_mode: str, interpolation: str, crop: bool, 
 
 def list_as_keras(
     directory: str | os.PathLike[str], labels: Any, class_names: Sequence[str] | None, *, follow_links: bool
-) -> tuple[list[str], np.ndarray, list[str] | None]:
-    """(paths, labels (n,), class_names) of the files below `directory`, in the order of their names.
+) -> tuple[Images, Found, list[str] | None]:
+    """The files below `directory`, in the order of their names, unread; all that was found there; and the class names.
 
     The labels are "inferred" from its sub-folders, a sequence of one a file, or, for None, all 0; then there are no class names.
 
     Raises:
-        UsageError: `class_names` that are no sub-folders, or as many labels as there are no files.
+        UsageError: `class_names` that are no sub-folders, or another number of labels than of files.
         OSError: no such folder.
     """
     root = os.fspath(directory)
+    names: list[str] | None = None
     if isinstance(labels, str):
         folders = class_folders(root)
         if class_names is not None and not set(class_names) <= set(folders):
@@ -94,18 +97,22 @@ def list_as_keras(
                 f" Received: class_names={list(class_names)}, while {root} has {folders}"
             )
         names = folders if class_names is None else list(class_names)
-        return *images_by_class(root, names, suffixes=KERAS_SUFFIXES, follow_links=follow_links), names
-    paths = images_below(root, suffixes=KERAS_SUFFIXES, follow_links=follow_links)
-    if labels is None:
-        return paths, np.zeros(len(paths), np.int32), None
-    if len(labels) != len(paths):
-        raise UsageError(
-            "Expected the lengths of `labels` to match the number of files: give one for each, in the order of their"
-            f" paths. Received: {len(labels)} labels for the {len(paths)} files in {root}"
+        found, values = walk_classes(root, names, suffixes=KERAS_SUFFIXES, follow_links=follow_links)
+    else:
+        found = walk(root, suffixes=KERAS_SUFFIXES, follow_links=follow_links)
+        num_files = len(found.images)
+        if labels is not None and len(labels) != num_files:
+            raise UsageError(
+                "Expected the lengths of `labels` to match the number of files: give one for each, in the order of their"
+                f" paths. Received: {len(labels)} labels for the {num_files} files in {root}"
+            )
+        given = np.zeros(num_files, np.int32) if labels is None else np.asarray(labels)
+        values = (
+            given if given.dtype.kind == "U" else given.astype(np.int32 if given.dtype.kind in "iub" else np.float32)
         )
-    given = np.asarray(labels)
-    kind = np.int32 if given.dtype.kind in "iub" else np.float32
-    return paths, given.astype(kind), [str(label) for label in sorted(set(labels))]
+        names = None if labels is None else [str(label) for label in sorted(set(labels))]
+    images = Images(Path(root), tuple(names or ()), tuple(found.images), values, np.arange(len(found.images)))
+    return images, found, names
 
 
 def keras_subsets(num_files: int, seed: int | None, validation_split: float | None) -> dict[str, np.ndarray]:

@@ -1,108 +1,155 @@
-"""A data set made ready: its folders found, its files checked, its images decoded and kept where they should be."""
+"""A data set made ready: its folders found, its files read and checked, its pixels where they should be."""
 
-import collections
 import dataclasses
+import functools
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.index import index_path, scan_changed
-from hh_fast.data.listing import Listing, hold_out_share, list_source, why_unfit
-from hh_fast.data.scan import describe_left_out, fingerprint, left_out_kind, list_others
+from hh_fast.data.folders import Found, count_left_out, describe_left_out, why_unreadable
+from hh_fast.data.images import Images, conflicts, describe_unequal, list_images, why_empty, why_unfit
+from hh_fast.data.pixels import ImageForm
+from hh_fast.data.reading import DECODERS, PixelFill, index_path, read_images
+from hh_fast.data.rows import DecodedRows, KeptRows, Rows
 from hh_fast.data.sources import Source, find_source
-from hh_fast.data.split import find_again
-from hh_fast.data.store import Store, fill
+from hh_fast.data.split import find_again, hold_out_share
+from hh_fast.data.store import in_memory, on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.files import write_text
 from hh_fast.io.text import listed, printable
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD_SHOWN = 5
+MAX_SHOWN = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The images of one split that decode, in their fixed order.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Images with their labels, and what the model is fed of each: `rows` has one for each of `images`."""
 
-    `paths` (n,), `labels` int32 (n,) as positions in the class names, and `images` uint8 (n, *form.shape), values 0 to 255,
-    or None where they are decoded as needed. `sha256` (n,) are the files' hashes, as hex. `by_pillow` has the paths of
-    the files that Pillow decodes, not TensorFlow. `indices` int64 (n,) are the positions in the full listing of their folder,
-    before anything was held out, sharded or skipped; None: 0 to n - 1.
-    """
+    images: Images
+    rows: Rows
 
-    name: str
-    paths: tuple[str, ...]
-    labels: np.ndarray
-    images: tf.Tensor | None
-    form: ImageForm
-    sha256: tuple[str, ...] = ()
-    by_pillow: frozenset[str] = frozenset()
-    indices: np.ndarray | None = None
+    def __len__(self) -> int:
+        return len(self.images)
 
     @property
-    def num_images(self) -> int:
-        return len(self.paths)
+    def labels(self) -> np.ndarray:
+        """int32 (n,), positions in the class names."""
+        return self.images.labels
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.form.image_size
-
-    def part(self, name: str, rows: np.ndarray) -> "Split":
-        """The images in `rows`, none of them kept decoded."""
-        paths, sha256 = (tuple(found[i] for i in rows) for found in (self.paths, self.sha256))
-        indices = rows if self.indices is None else self.indices[rows]
-        return Split(name, paths, self.labels[rows], None, self.form, sha256, self.by_pillow, indices)
+    def select(self, rows: np.ndarray) -> "Examples":
+        return Examples(self.images.select(rows), self.rows.select(rows))
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
     """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex.
 
-    `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard.
-    `bad` has path and reason of each image that cannot be used. `copies` says in words how many images are byte-identical to others, and on which side they are.
+    `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard. `cache` is
+    memory, disk or none. `bad` has path and reason of each image that cannot be used. `copies` says in words how many images
+    are byte-identical to others, and on which side they are.
     """
 
     source: Source
-    class_names: tuple[str, ...]
-    train: Split
-    validation: Split | None
+    train: Examples
+    validation: Examples | None
     fingerprint: str
     listing: str
     cache: str
-    cache_reason: str
     bad: tuple[tuple[str, str], ...]
     copies: str
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.train.images.class_names
 
-def _found_again(listings: Sequence[Listing], recorded: Sequence[str], source: Source) -> list[Listing]:
-    """The splits with the `recorded` images, and no others, to validate on."""
-    pool = listings[-1]
-    found = find_again(pool.contents(), recorded)
-    if len(found) == 0:
+
+def read_examples(
+    images: Images, form: ImageForm, cache: str, cache_root: Path, *, max_image_pixels: int, index: Path
+) -> Examples:
+    """Reads and decodes each file once, and keeps the pixels in `cache`: memory, disk (shared by runs) or none.
+
+    Rows of images that cannot be used, as their headers say then, are 0, or fail where nothing is kept.
+
+    Raises:
+        OSError: a cache that cannot be written.
+    """
+    size = (len(images), form.shape, np.uint8)
+    if cache == "none":
+        read = read_images(images, max_image_pixels=max_image_pixels, index=index, decodes=True)
+        return Examples(read, DecodedRows(read.paths, form))
+    if cache == "memory":
+        fill = PixelFill(images, form, max_image_pixels=max_image_pixels)
+        block, _ = in_memory(*size, fill)
+        return Examples(fill.read(), KeptRows(block))
+    read = read_images(images, max_image_pixels=max_image_pixels, index=index)
+    key = hashlib.sha256(f"{read.fingerprint()} {form} {max_image_pixels} {DECODERS}".encode()).hexdigest()[:32]
+    fill = PixelFill(read, form, max_image_pixels=max_image_pixels)
+    block, faults = on_disk(cache_root / "decoded" / key, *size, fill, what="decoded images")
+    return Examples(read.with_faults(faults), KeptRows(block))
+
+
+def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
+    """Lists all images that cannot be used, one a line: `PATH: REASON`."""
+    write_text(path, "".join(f"{printable(image)}: {reason}\n" for image, reason in bad))
+
+
+def refuse_bad(tables: Sequence[Images], log: Path, skip_option: str | None) -> tuple[tuple[str, str], ...]:
+    """(path, reason) of the images that cannot be used.
+
+    Raises:
+        DataError: all of them cannot be; or some, where going on without them takes `skip_option`, which the message names. Of
+            more than 5 all are listed in the file `log`.
+    """
+    bad = tuple(itertools.chain.from_iterable(one.bad() for one in tables))
+    total = sum(map(len, tables))
+    if bad and len(bad) == total:
+        raise DataError(f"no image in {tables[0].directory} can be read; the first, {bad[0][0]}: {bad[0][1]}")
+    if bad and skip_option:
+        shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_SHOWN])
+        if len(bad) > MAX_SHOWN:
+            write_bad_images(log, bad)
+            shown += f"; all are listed in {log}"
         raise DataError(
-            f"none of the {len(recorded)} images that the run held out for validation is in"
-            f" {source.validation_dir or source.train_dir}: give the folders that it was trained on, by --train_dir and"
-            " --validation_dir"
+            f"{len(bad)} of {total} images cannot be used: {shown}. Mend or remove them, or go on without them by"
+            f" {skip_option}"
         )
-    rest = np.setdiff1d(np.arange(len(pool.paths)), found)
-    return [listings[0] if len(listings) == 2 else pool.part("train", rest), pool.part("validation", found)]
+    for path, why in bad[:MAX_SHOWN]:
+        logger.warning("Skipping %s: %s", printable(path), why)
+    if bad:
+        logger.warning("Skipping %d of %d images that cannot be used", len(bad), total)
+    return bad
 
 
-def _describe_copies(listings: Sequence[Listing], source: Source, *, sharded: bool) -> str:
+def _tell_left_out(found: Sequence[Found]) -> None:
+    if kinds := count_left_out(path for one in found for path in one.others):
+        logger.warning("%s", describe_left_out(kinds))
+    for folder in itertools.chain.from_iterable(one.unreadable for one in found):
+        logger.warning("Left out: %s", why_unreadable(*folder))
+
+
+def _tell_faults(tables: Sequence[Images]) -> None:
+    """What is wrong with labels and classes, though it can be trained on."""
+    if found := conflicts(tables):
+        shown = "; ".join(" = ".join(map(printable, paths)) for paths in found[:MAX_SHOWN])
+        logger.warning(
+            "%d %s in more than one class, byte for byte, so one of its labels is wrong (bin/explore lists all): %s",
+            *(len(found), "image is" if len(found) == 1 else "images are", shown),
+        )
+    if unequal := describe_unequal(tables[0].counts().tolist()):
+        logger.warning("%s", unequal.capitalize())
+
+
+def _describe_copies(splits: Sequence[Images], source: Source) -> str:
     """How many images are byte-identical to others; logged where there are any."""
-    if sharded:
-        return "not looked for with --shard_data"
-    contents = [listing.contents() for listing in listings]
+    contents = [split.contents() for split in splits]
     total = sum(map(len, contents))
     if source.validation_dir is None:
         count = total - len(set().union(*contents))
@@ -119,125 +166,22 @@ def _describe_copies(listings: Sequence[Listing], source: Source, *, sharded: bo
     return text
 
 
-def _scan(listings: Sequence[Listing], config: DataConfig, index: Path) -> list[Listing]:
-    paths = [path for listing in listings for path in listing.paths]
-    files = iter(scan_changed(paths, max_image_pixels=config.max_image_pixels, index=index))
-    return [
-        dataclasses.replace(listing, files=list(itertools.islice(files, len(listing.paths)))) for listing in listings
-    ]
-
-
-def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
-    """Lists all images that cannot be used, one a line: `PATH: REASON`."""
-    write_text(path, "".join(f"{printable(image)}: {reason}\n" for image, reason in bad))
-
-
-def _skip(bad: Sequence[tuple[str, str]], listings: Sequence[Listing], log: Path, option: str | None) -> None:
-    total, directory = sum(len(listing.paths) for listing in listings), listings[0].directory
-    if bad and len(bad) == total:
-        raise DataError(f"no image in {directory} can be read; the first, {bad[0][0]}: {bad[0][1]}")
-    if bad and option:
-        shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:MAX_BAD_SHOWN])
-        more = ""
-        if len(bad) > MAX_BAD_SHOWN:
-            write_bad_images(log, bad)
-            more = f"; all are listed in {log}"
-        raise DataError(
-            f"{len(bad)} of {total} images cannot be used: {shown}{more}. Mend or remove them, or go on without them by"
-            f" {option}"
-        )
-    for path, why in bad[:MAX_BAD_SHOWN]:
-        logger.warning("Skipping %s: %s", printable(path), why)
-    if bad:
-        logger.warning("Skipping %d of %d images that cannot be used", len(bad), total)
-
-
-def decode_listings(
-    listings: Sequence[Listing],
-    form: ImageForm,
-    name: str,
-    *,
-    cache: str,
-    cache_root: Path,
-    skip_option: str | None,
-    num_sharing: int = 1,
-) -> tuple[list[Split], tuple[tuple[str, str], ...], str, str]:
-    """Decodes the files of `listings` once, and keeps the pixels where `cache` says.
-
-    `name` is the data set's, for the list of more than 5 bad images. `num_sharing`: as of `load_data`.
-
-    Returns:
-        The splits without the images that cannot be used, (path, reason) of these, where the others are kept, and why there.
-
-    Raises:
-        DataError: all images cannot be used; or some, where going on without them takes `skip_option`, which the message names.
-        OSError: a cache that cannot be written.
-    """
-    num_bytes = sum(len(listing.paths) for listing in listings) * form.num_bytes
-    home, reason = choose_cache(cache, num_bytes, cache_root, num_sharing)
-    logger.info("Cache: %s (%s)", home, reason)
-    stores = [fill(home, listing.files, form, cache_root) for listing in listings]
-    found = list(zip(listings, stores, strict=True))
-    bad = tuple((one.paths[i], why) for one, store in found for i, why in sorted(store.bad.items()))
-    _skip(bad, listings, cache_root / "bad_images" / f"{name}.txt", skip_option)
-    return [_split(listing, store, form) for listing, store in found], bad, home, reason
-
-
-def _tell_left_out(source: Source) -> None:
-    folders = [folder for folder in (source.train_dir, source.validation_dir) if folder is not None and folder.is_dir()]
-    if kinds := collections.Counter(left_out_kind(path) for folder in folders for path in list_others(folder)):
-        logger.warning("Left out %d files: %s", kinds.total(), describe_left_out(kinds))
-
-
-def _split(listing: Listing, store: Store, form: ImageForm) -> Split:
-    good = np.delete(np.arange(len(listing.paths)), list(store.bad))
-    paths, sha256 = (tuple(getattr(listing.files[i], field) for i in good) for field in ("path", "sha256"))
-    labels, indices = listing.labels[good], listing.indices[good]
-    return Split(listing.name, paths, labels, store.images, form, sha256, store.by_pillow, indices)
-
-
-def _whole_fingerprint(listings: Sequence[Listing]) -> str:
-    digest = hashlib.sha256(repr(listings[0].class_names).encode("utf-8", "backslashreplace"))
-    for listing in listings:
-        digest.update(f"{listing.name} {fingerprint(listing.files)}".encode())
-        digest.update(listing.labels.tobytes())
+def _fingerprint(splits: dict[str, Images]) -> str:
+    digest = hashlib.sha256(repr(list(splits["train"].class_names)).encode("utf-8", "backslashreplace"))
+    for name, images in splits.items():
+        digest.update(f"{name} {images.fingerprint()}".encode())
+        digest.update(images.labels.tobytes())
     return digest.hexdigest()
 
 
-def _listing_digest(listing: Listing) -> str:
-    names = "\n".join(os.path.relpath(path, listing.directory) for path in listing.paths)
-    return hashlib.sha256(names.encode("utf-8", "surrogateescape") + listing.labels.tobytes()).hexdigest()
-
-
-def _held_out(train: Listing, config: DataConfig) -> list[Listing]:
-    listings = hold_out_share(train, config.share_held_out, config.seed)
-    if len(listings) == 2:
-        num_held, share = len(listings[1].paths), config.share_held_out
-        logger.info(
-            "Holding out %d of %d images for validation (--validation_split=%g)", num_held, len(train.paths), share
+def _find_recorded(pool: Images, recorded: Sequence[str]) -> np.ndarray:
+    found = find_again(pool.contents(), recorded)
+    if len(found) == 0:
+        raise DataError(
+            f"none of the {len(recorded)} images that the run held out for validation is in {pool.directory}: give the folders"
+            " that it was trained on, by --train_dir and --validation_dir"
         )
-    return listings
-
-
-def _listings(
-    config: DataConfig, source: Source, shard: tuple[int, int] | None, recorded: Sequence[str] | None
-) -> tuple[list[Listing], str]:
-    """The splits with what their files say, and the digest of the training images' list."""
-    listings = list_source(source)
-    if unfit := why_unfit(listings):
-        raise DataError(listed(unfit, MAX_BAD_SHOWN, "; "))
-    index = index_path(config.cache_root, source.train_dir, shard)
-    if shard is None:
-        listings = _scan(listings, config, index)
-    if recorded is not None:
-        listings = _found_again(listings, recorded, source)
-    elif source.validation_dir is None:
-        listings = _held_out(listings[0], config)
-    digest = _listing_digest(listings[0])
-    if shard is not None:
-        share = np.arange(shard[0], len(listings[0].paths), shard[1])
-        listings = _scan([listings[0].part("train", share), *listings[1:]], config, index)
-    return listings, digest
+    return found
 
 
 def load_data(
@@ -259,30 +203,62 @@ def load_data(
         OSError: a cache that cannot be written.
     """
     source = find_source(config)
-    _tell_left_out(source)
-    listings, digest = _listings(config, source, shard, recorded)
-    copies = _describe_copies(listings, source, sharded=shard is not None)
-    splits, bad, home, reason = decode_listings(
-        listings,
-        ImageForm(config.size),
-        source.name,
-        cache=config.cache,
-        cache_root=config.cache_root,
-        skip_option=None if config.bad_images == "skip" else "--bad_images=skip",
-        num_sharing=num_sharing,
+    skips = config.bad_images == "skip"
+    folders = [folder for folder in (source.train_dir, source.validation_dir) if folder is not None]
+    tables, found = map(list, zip(*map(list_images, folders), strict=True))
+    _tell_left_out(found)
+    if unfit := why_unfit(tables, found, skips=skips):
+        raise DataError(listed(unfit, MAX_SHOWN, "; "))
+    listing = None
+    if shard is not None:  # by position, since no worker has read all files
+        if len(tables) == 1:
+            tables = [tables[0].select(rows) for rows in hold_out_share(tables[0], config)]
+        listing = tables[0].listing_digest()
+        tables[0] = tables[0].select(np.arange(shard[0], len(tables[0]), shard[1]))
+
+    form = ImageForm(config.size)
+    num_bytes = sum(map(len, tables)) * form.num_bytes
+    cache, reason = choose_cache(config.cache, num_bytes, config.cache_root, num_sharing)
+    logger.info("Cache: %s (%s)", cache, reason)
+    read = functools.partial(
+        read_examples, form=form, cache=cache, cache_root=config.cache_root, max_image_pixels=config.max_image_pixels
     )
-    for listing in listings[: 1 if recorded else None]:
-        if unusable := listing.unusable_classes({path for path, _ in bad}):
-            raise DataError(listed(unusable, MAX_BAD_SHOWN, "; "))
+    parts = [
+        read(table, index=index_path(config.cache_root, table.directory, (number, shard)))
+        for number, table in enumerate(tables)
+    ]
+    tables = [part.images for part in parts]
+    log = config.cache_root / "bad_images" / f"{source.name}.txt"
+    bad = refuse_bad(tables, log, None if skips else "--bad_images=skip")
+    _tell_faults(tables)
+
+    if recorded is not None:
+        held = _find_recorded(tables[-1], recorded)
+        rest = np.setdiff1d(np.arange(len(tables[-1])), held)
+        parts = [parts[0] if len(parts) == 2 else parts[0].select(rest), parts[-1].select(held)]
+    elif len(parts) == 1:
+        parts = [parts[0].select(rows) for rows in hold_out_share(tables[0], config)]
+        if len(parts) == 2:
+            share = config.share_held_out
+            logger.info(
+                "Holding out %d of %d images for validation (--validation_split=%g)",
+                len(parts[1]),
+                len(tables[0]),
+                share,
+            )
+    splits = dict(zip(("train", "validation"), (part.images for part in parts), strict=False))
+    for name, images in splits.items():
+        unusable = why_empty(images, "training" if name == "train" else name)
+        if unusable and not (recorded and name == "validation"):
+            raise DataError(listed(unusable, MAX_SHOWN, "; "))
+    good = [part.select(part.images.good()) for part in parts]
     return Data(
         source=source,
-        class_names=tuple(listings[0].class_names),
-        train=splits[0],
-        validation=splits[1] if len(splits) == 2 else None,
-        fingerprint=_whole_fingerprint(listings),
-        listing=digest,
-        cache=home,
-        cache_reason=reason,
+        train=good[0],
+        validation=good[1] if len(good) == 2 else None,
+        fingerprint=_fingerprint(splits),
+        listing=listing or splits["train"].listing_digest(),
+        cache=cache,
         bad=bad,
-        copies=copies,
+        copies="not looked for with --shard_data" if shard else _describe_copies(list(splits.values()), source),
     )

@@ -1,17 +1,17 @@
-"""From a store of images to the batches of a run: order, then batch, then prefetch."""
+"""From examples to the batches of a run: order, then batch, then prefetch."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.augmentation import Augmentation
-from hh_fast.data.augmenter import Augmenter
-from hh_fast.data.decode import file_loader
+from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.data.engine import PARALLEL_BATCHES, PREFETCHED_BATCHES, no_autograph, without_autotune
-from hh_fast.data.load import Split
+from hh_fast.data.load import Examples
+from hh_fast.data.rows import aligned
 from hh_fast.io.cores import num_cores
 
 
@@ -42,7 +42,7 @@ def order(num_images: int, seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
 
 
 def index_batches(
-    split: Split,
+    num_images: int,
     *,
     batch_size: int,
     seed: int,
@@ -58,13 +58,12 @@ def index_batches(
     a further permutation.
 
     Args:
-        steps_per_pass: Steps before the next permutation; default: as many whole batches as `split` has.
+        steps_per_pass: Steps before the next permutation; default: as many whole batches as there are.
 
     Returns:
-        A finite data set of pairs: the pass's number, int64, counted over all epochs, and positions in `split`, int32
-        (batch_size,).
+        A finite data set of pairs: the pass's number, int64, counted over all epochs, and rows, int32 (batch_size,).
     """
-    pass_steps = steps_per_pass or split.num_images // batch_size
+    pass_steps = steps_per_pass or num_images // batch_size
     steps = steps_per_epoch or pass_steps
     passes = -(-steps // pass_steps)
 
@@ -72,7 +71,7 @@ def index_batches(
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         numbers = epoch * passes + tf.range(passes, dtype=tf.int64)
         rows = [
-            tf.reshape(order(split.num_images, seed, numbers[i])[: pass_steps * batch_size], (pass_steps, batch_size))
+            tf.reshape(order(num_images, seed, numbers[i])[: pass_steps * batch_size], (pass_steps, batch_size))
             for i in range(passes)
         ]
         each = tf.repeat(numbers, pass_steps)[:steps], tf.concat(rows, 0)[:steps]
@@ -81,13 +80,8 @@ def index_batches(
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(of_epoch).skip(first_step)
 
 
-def make_augmenter(split: Split, augmentation: Augmentation | None, seed: int) -> Augmenter | None:
-    indices = np.arange(split.num_images) if split.indices is None else split.indices
-    return Augmenter(augmentation, seed=seed, indices=indices) if augmentation else None
-
-
 def train_batches(
-    split: Split,
+    examples: Examples,
     *,
     batch_size: int,
     seed: int,
@@ -95,39 +89,38 @@ def train_batches(
     augmentation: Augmentation | None = None,
     **plan: Any,
 ) -> tf.data.Dataset:
-    """The images of `index_batches(split, batch_size=batch_size, seed=seed, **plan)`, with their labels.
+    """The rows of `index_batches(len(examples), batch_size=batch_size, seed=seed, **plan)`, with their labels.
 
     The prefetch reaches over the end of an epoch.
 
     Args:
         share: Fetch only this part of each batch, as `share.num_parts` batches of `share.part_size` images.
-        augmentation: What is done to each image, by `seed`, the number of the pass and `split.indices`.
+        augmentation: What is done to each image, by `seed`, the number of the pass and `examples.images.indices`.
 
     Returns:
-        A finite, shuffled data set of (uint8 (batch_size, height, width, 3) with values 0 to 255, int32 (batch_size,)).
+        A finite, shuffled data set of (batch_size, *shape) as `examples.rows` has them (pixels are uint8 (height, width, 3)
+        with values 0 to 255) and labels, int32 (batch_size,).
     """
-    batches = index_batches(split, batch_size=batch_size, seed=seed, **plan)
-    augmenter = make_augmenter(split, augmentation, seed)
+    batches = index_batches(len(examples), batch_size=batch_size, seed=seed, **plan)
     if share is None:
-        return with_images(batches, split, batch_size, augmenter)
+        return with_rows(batches, examples, augmentation, seed)
     size = share.part_size(batch_size)
 
     @no_autograph
     def own_parts(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.fill((share.num_parts,), number), tf.reshape(rows[share.rows(batch_size)], (share.num_parts, size))
 
-    return with_images(batches.map(own_parts).unbatch(), split, size, augmenter)
+    return with_rows(batches.map(own_parts).unbatch(), examples, augmentation, seed)
 
 
-def eval_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
+def eval_batches(examples: Examples, *, batch_size: int) -> tf.data.Dataset:
     """One ordered pass, the remainder kept, as `train_batches` types it; the last batch may be smaller."""
-    rows = tf.data.Dataset.range(split.num_images).batch(batch_size)
-    return with_images(rows.map(_unaugmented), split, batch_size, drop_remainder=False)
+    return with_rows(tf.data.Dataset.range(len(examples)).batch(batch_size).map(_unaugmented), examples)
 
 
-def batches_at(split: Split, rows: np.ndarray) -> tf.data.Dataset:
+def batches_at(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
     """One ordered pass over the batches of `rows`, int (num_batches, size), typed as `train_batches` does."""
-    return with_images(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), split, rows.shape[1])
+    return with_rows(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), examples)
 
 
 @no_autograph
@@ -135,52 +128,43 @@ def _unaugmented(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(0, tf.int64), rows
 
 
-def with_images(
+def augment(
+    augmentation: Augmentation, seed: int, block: np.ndarray, places: np.ndarray, indices: np.ndarray, epoch: int
+) -> np.ndarray:
+    """The images at `places` of `block`, uint8 (any, height, width, 3), changed by (`seed`, `epoch`, index): uint8 (k, ...)."""
+    drawn = draw(augmentation, block.shape[1:3], seed=seed, epoch=int(epoch), indices=indices)
+    out = aligned((len(places), *block.shape[1:]))
+    images = [block[place] for place in places]
+    return apply(images, drawn, fill_mode=augmentation.fill_mode, cval=augmentation.cval, out=out)
+
+
+def with_rows(
     plan: tf.data.Dataset,
-    split: Split,
-    batch_size: int,
-    augmenter: Augmenter | None = None,
+    examples: Examples,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
     *,
-    drop_remainder: bool = True,
-    element: Callable[[tf.Tensor, tf.Tensor], Any] = lambda images, labels: (images, labels),
+    element: Callable[[tf.Tensor, tf.Tensor], Any] = lambda rows, labels: (rows, labels),
 ) -> tf.data.Dataset:
-    """`element(images, labels)` of each of `plan`, pairs of a pass's number and rows of `split`, int (k,), k up to `batch_size`."""
-    store, labels = split.images, tf.constant(split.labels)
-    if store is not None:
-
-        @no_autograph
-        def gather(number: tf.Tensor, rows: tf.Tensor) -> Any:
-            images = augmenter.of_store(store, number, rows) if augmenter else tf.gather(store, rows)
-            return element(images, tf.gather(labels, rows))
-
-        num_batches = max(PARALLEL_BATCHES, num_cores()) if augmenter else PARALLEL_BATCHES
-        batches = plan.map(gather, num_parallel_calls=num_batches, deterministic=True)
-        return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
-
-    image_at = file_loader(split.paths, split.by_pillow, split.form)
+    """`element(rows, labels)` of each of `plan`, pairs of a pass's number and rows of `examples`, int (k,)."""
+    rows, labels, indices = examples.rows, tf.constant(examples.labels), tf.constant(examples.images.indices)
+    # TensorFlow keeps the function for ever, so what it works on is an argument of it, and handed over without a copy.
+    change = functools.partial(augment, augmentation or Augmentation(), seed)
 
     @no_autograph
-    def singles(number: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.fill(tf.shape(rows), number), rows
+    def batch(number: tf.Tensor, wanted: tf.Tensor) -> Any:
+        if not augmentation:
+            return element(rows.gather(wanted), tf.gather(labels, wanted))
+        block, places = rows.locate(wanted)
+        arguments = [block, places, tf.gather(indices, wanted), number]
+        changed = tf.numpy_function(change, arguments, tf.uint8, stateful=False)
+        return element(tf.ensure_shape(changed, (*wanted.shape, *rows.shape)), tf.gather(labels, wanted))
 
-    @no_autograph
-    def load(number: tf.Tensor, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return image_at(row), number, row
-
-    @no_autograph
-    def of_batch(images: tf.Tensor, numbers: tf.Tensor, rows: tf.Tensor) -> Any:
-        images = augmenter.of_batch(images, numbers[0], rows) if augmenter else images
-        return element(images, tf.gather(labels, rows))
-
-    loaded = plan.map(singles).unbatch().map(load, num_parallel_calls=num_cores(), deterministic=True)
-    batches = loaded.batch(batch_size, drop_remainder=drop_remainder)
-    batches = batches.map(of_batch, num_parallel_calls=PARALLEL_BATCHES, deterministic=True)
+    num_batches = max(PARALLEL_BATCHES, num_cores()) if augmentation else PARALLEL_BATCHES
+    batches = plan.map(batch, num_parallel_calls=num_batches, deterministic=True)
     return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
 
 
-def images_at(split: Split, positions: np.ndarray) -> np.ndarray:
-    """The images at these positions, uint8 (k, height, width, 3), in their order."""
-    if split.images is not None:
-        return tf.gather(split.images, positions).numpy()
-    batch = batches_at(split, np.asarray(positions)[None])
-    return next(batch.as_numpy_iterator())[0]
+def images_at(examples: Examples, positions: np.ndarray) -> np.ndarray:
+    """These rows, (k, *shape), in their order."""
+    return examples.rows.gather(tf.constant(positions)).numpy()

@@ -1,13 +1,22 @@
-"""The one meaning of an image's pixels: what an image viewer shows, by Pillow and NumPy. No TensorFlow.
+"""The one decoder: from an image's bytes to the pixels that an image viewer shows, made to size. No TensorFlow.
 
-Explore and predict read every file here. Training does so where `headers.Header.decoder` says "pillow"; what TensorFlow
-decodes there, `hh_fast.data.decode`, has the same pixels to the bit.
+Training, explore and predict read every image here. JPEG is decoded by libjpeg-turbo (simplejpeg), with Pillow's pixels to the
+bit, all else by Pillow; OpenCV resizes. What reads many images makes nothing anew for each: fresh memory costs more time than
+decoding does, so each thread has its own, and the result goes where the caller wants it.
 """
 
+import dataclasses
 import io
+import math
+import sys
+import threading
 
+import cv2
 import numpy as np
-from PIL import Image
+import pi_heif
+import simplejpeg
+from PIL import ExifTags, Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -15,78 +24,93 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from hh_fast.data.folders import read_bytes
 from hh_fast.data.headers import CUT_OFF, Header, read_header, without_metadata
-from hh_fast.data.scan import read_bytes
 from hh_fast.errors import DataError
 
+INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
+NO_LIMIT = sys.maxsize  # of pixels
 # Not Image.open(), whose limit of pixels is another than max_image_pixels, and one for the whole process.
 READERS: dict[str, type[ImageFile]] = {
+    "avif": AvifImageFile,
     "bmp": BmpImageFile,
     "gif": GifImageFile,
     "jpeg": JpegImageFile,
     "png": PngImageFile,
     "webp": WebPImageFile,
 }
-TO_UPRIGHT = {  # by EXIF's orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+COLOURS = {1: "GRAY", 3: "RGB", 4: "RGBA"}  # simplejpeg's, by the number of channels
+LUMA = np.array([[9798], [19235], [3735]])  # libpng's of red, green and blue
+# Where an image has more pixels for each of the result's than this, it is cheaper to look at those that count alone.
+MANY = 4
+MAX_KEPT = 1 << 26  # elements: a photo of 22 megapixels
 
 
-def _weights(size_in: int, size_out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each output position: the input positions below and above it, and the share of the one above.
+@dataclasses.dataclass(frozen=True)
+class ImageForm:
+    """What every image of a data set is made into: uint8 `shape`, values 0 to 255.
 
-    Pixel i has its centre at i + 0.5. As `tf.image.resize(method="bilinear", antialias=False)`, in float32.
+    `image_size` is (height, width) in pixels, `channels` 1 (grey), 3 (RGB) or 4 (RGBA). `interpolation` is one of
+    `INTERPOLATIONS`, all without antialiasing. `aspect` says what becomes of an image of another aspect ratio: `stretch`,
+    `crop` (the largest window in the middle that has it) or `pad` (with zeros, as much on either side).
     """
-    scale = np.float32(size_in / size_out)
-    position = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
-    below = np.floor(position)
-    share = (position - below).astype(np.float32)
-    return np.maximum(below, 0).astype(np.intp), np.minimum(np.ceil(position), size_in - 1).astype(np.intp), share
+
+    image_size: tuple[int, int]
+    channels: int = 3
+    interpolation: str = "bilinear"
+    aspect: str = "stretch"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.image_size, self.channels)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of one image: one a channel."""
+        return math.prod(self.shape)
 
 
-def resize(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Bilinear without antialiasing, rounded to nearest: uint8 (any, any, 3) to uint8 (height, width, 3)."""
-    if image.shape[:2] == tuple(image_size):
-        return image
-    top, bottom, down = _weights(image.shape[0], image_size[0])
-    left, right, across = _weights(image.shape[1], image_size[1])
-    rows, places = np.unique(np.concatenate([top, bottom]), return_inverse=True)
-    needed = image[rows]
-    start, end = needed[:, left].astype(np.float32), needed[:, right].astype(np.float32)
-    end -= start
-    end *= across[:, None]
-    start += end  # the needed rows, each as wide as the result
-    upper, lower = start[places[: len(top)]], start[places[len(top) :]]
-    lower -= upper
-    lower *= down[:, None, None]
-    upper += lower
-    return np.rint(upper, out=upper).astype(np.uint8)
+class _Scratch(threading.local):
+    """Memory that a thread uses again and again, by purpose; what is larger than `MAX_KEPT` is made anew each time."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, np.ndarray] = {}
+
+    def take(self, purpose: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        size = math.prod(shape)
+        if size > MAX_KEPT:
+            return np.empty(shape, dtype)
+        block = self._blocks.get(purpose)
+        if block is None or block.size < size:
+            block = self._blocks[purpose] = np.empty(size, dtype)
+        return block[:size].reshape(shape)
+
+
+_scratch = _Scratch()
 
 
 def _reason(e: Exception, header: Header) -> str:
     text = " ".join(str(e).split()) or type(e).__name__
-    if "truncated" in text.lower() or isinstance(e, EOFError):
+    if any(sign in text.lower() for sign in ("truncated", "unexpected end of file")) or isinstance(e, EOFError):
         return CUT_OFF
     return f"damaged {str(header.format).upper()} data ({text})"
 
 
-def load(data: bytes, header: Header) -> Image.Image:
-    """The image that `data` holds (of several the first), decoded, as it is stored.
+def _load(data: bytes, header: Header, *, has_alpha: bool) -> Image.Image:
+    """The image that `data` holds (of several the first), decoded by Pillow, as it is stored; HEIC is always upright.
 
     Raises:
         DataError: why it cannot be used, without its path.
     """
-    if header.fault is not None or header.format is None:
-        raise DataError(header.fault)
     try:
-        image = READERS[header.format](io.BytesIO(without_metadata(data, header.format)))
-        if image.size != (header.width, header.height):
+        if header.format == "heic":
+            image = pi_heif.open_heif(io.BytesIO(data)).to_pillow()
+        else:
+            stripped = without_metadata(data, header.format, has_alpha=has_alpha)
+            image = READERS[str(header.format)](io.BytesIO(stripped))
+        claimed = (header.width or 0) * (header.height or 0)
+        is_one_size = image.size == (header.width, header.height)
+        if math.prod(image.size) > claimed or not (is_one_size or header.format in ("heic", "avif")):
             raise DataError(f"its parts disagree about its size, {header.width} x {header.height} pixels or another")
         image.load()
     except DataError:
@@ -96,45 +120,159 @@ def load(data: bytes, header: Header) -> Image.Image:
     return image
 
 
-def to_pixels(image: Image.Image, orientation: int, channels: int = 3) -> np.ndarray:
-    """uint8 (height, width, channels), values 0 to 255: upright, of 16 bits the high byte.
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of (height, width, channels), by EXIF's orientation."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
-    `channels` 3: alpha dropped, grey repeated; 1: grey; 4: RGB and alpha.
+
+def stored_mode(path: str, header: Header) -> str:
+    """Pillow's mode of a file that decodes: RGB, RGBA, L, P ..."""
+    if header.format == "heic":
+        return str(pi_heif.open_heif(path).mode)
+    with READERS[str(header.format)](path) as image:
+        return str(image.mode)
+
+
+def of_pillow(image: Image.Image, channels: int = 3) -> np.ndarray:
+    """uint8 (height, width, channels), values 0 to 255, of an image of any mode; of 16 bits the high byte.
+
+    `channels` 3: alpha dropped, grey repeated; 1: grey; 4: RGB and alpha. Upright, by its own EXIF orientation.
     """
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return _upright(_array(image, channels), orientation)
+
+
+def _array(image: Image.Image, channels: int) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "CMYK":  # which Pillow turns into no other
         image = image.convert("RGB")
-    image = image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])
-    return np.atleast_3d(np.array(image.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else image))
+    if channels == 1 and image.mode not in ("1", "L", "LA"):
+        return (np.asarray(image.convert("RGB")) @ LUMA >> 15).astype(np.uint8)
+    return np.atleast_3d(np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])))
 
 
-def read_image(
-    path: str, image_size: tuple[int, int] | None, *, max_image_pixels: int, channels: int = 3
-) -> np.ndarray:
-    """One PNG, JPEG, BMP, GIF or WebP of any size and mode as uint8 (height, width, channels), values 0 to 255, resized.
-
-    Without `image_size` it keeps its own.
+def decode(data: bytes, header: Header, channels: int = 3) -> np.ndarray:
+    """The image in `data`, uint8 (height, width, channels), upright; it may lie in memory that this thread's next one takes.
 
     Raises:
-        DataError: `PATH: REASON`, for the same files and reasons as training refuses.
+        DataError: why it cannot be used, without its path.
+    """
+    if header.fault is not None or header.format is None:
+        raise DataError(header.fault)
+    if header.format == "jpeg" and header.is_plain:
+        buffer = _scratch.take("decoded", (int(header.height or 0), int(header.width or 0), channels), np.uint8)
+        try:
+            return _upright(simplejpeg.decode_jpeg(data, COLOURS[channels], buffer=buffer), header.orientation)
+        except ValueError:  # it refuses what is only unusual too: Pillow decides, and says why
+            pass
+    image = _load(data, header, has_alpha=channels == 4)
+    return (
+        of_pillow(image, channels) if header.format == "avif" else _upright(_array(image, channels), header.orientation)
+    )
+
+
+def _bilinear(image: np.ndarray, out: np.ndarray) -> None:
+    height, width = out.shape[:2]
+    if image.size > MANY * out.size:
+        down, across = image.shape[0] / height, image.shape[1] / width
+        to_image = np.array(
+            [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]]
+        )  # pixel i has its centre at i + 0.5
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(image, to_image, (width, height), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return
+    exact = _scratch.take("exact", image.shape, np.float32)  # of uint8 OpenCV rounds the weights too
+    np.copyto(exact, image)
+    resized = _scratch.take("resized", out.shape, np.float32)
+    cv2.resize(exact, (width, height), dst=resized, interpolation=cv2.INTER_LINEAR)
+    cv2.convertScaleAbs(resized, dst=out)  # rounds to nearest
+
+
+def _nearest(image: np.ndarray, out: np.ndarray) -> None:
+    rows, columns = (
+        ((np.arange(new, dtype=np.float32) + np.float32(0.5)) * np.float32(old / new)).astype(np.intp).clip(max=old - 1)
+        for new, old in zip(out.shape[:2], image.shape[:2], strict=True)
+    )
+    np.take(image[rows], columns, axis=1, out=out)
+
+
+def _by_tensorflow(image: np.ndarray, out: np.ndarray, interpolation: str) -> None:
+    """Kernels that OpenCV has otherwise."""
+    import tensorflow as tf
+
+    with tf.device("CPU"):
+        resized = tf.image.resize(image, out.shape[:2], method=interpolation)
+        np.copyto(out, tf.saturate_cast(tf.round(resized), tf.uint8).numpy())
+
+
+def _central_window(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The largest part in the middle with the aspect ratio of `image_size`, with Keras' rounding."""
+    height, width = image.shape[:2]
+    down = min(max(int(width * image_size[0] / image_size[1]), 1), height)
+    across = min(max(int(height * image_size[1] / image_size[0]), 1), width)
+    top, left = (height - down) // 2, (width - across) // 2
+    return image[top : top + down, left : left + across]
+
+
+def _padded(image: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The part of `out` that the whole image fills, at least a pixel wide and high; the rest becomes 0."""
+    sides, whole = (np.array(array.shape[:2], np.float32) for array in (image, out))
+    scaled = sides / np.max(sides / whole)  # with TensorFlow's rounding
+    down, across = np.maximum(scaled.astype(int), 1)
+    top, left = np.maximum(((whole - scaled) / 2).astype(int), 0)
+    out[...] = 0
+    return out[top : top + down, left : left + across]
+
+
+def fit(image: np.ndarray, form: ImageForm, out: np.ndarray | None = None) -> np.ndarray:
+    """uint8 (any, any, channels) made into `form`, as `keras.utils.image_dataset_from_directory` resizes, rounded to nearest.
+
+    Bilinear and nearest are within 1 of it, the others equal it. With `out`, contiguous uint8 `form.shape`, it goes there.
+    """
+    out = np.empty(form.shape, np.uint8) if out is None else out
+    if form.aspect == "crop":
+        image = _central_window(image, form.image_size)
+    place = _padded(image, out) if form.aspect == "pad" else out
+    if image.shape == place.shape and form.interpolation in ("bilinear", "nearest"):
+        np.copyto(place, image)
+        return out
+    image = np.ascontiguousarray(image)
+    target = place if place.flags.c_contiguous else np.empty(place.shape, np.uint8)
+    if form.interpolation == "bilinear":
+        _bilinear(image, target)
+    elif form.interpolation == "nearest":
+        _nearest(image, target)
+    else:
+        _by_tensorflow(image, target, form.interpolation)
+    if target is not place:
+        np.copyto(place, target)
+    return out
+
+
+def read_pixels(
+    source: str | bytes, form: ImageForm | None, *, max_image_pixels: int = NO_LIMIT, out: np.ndarray | None = None
+) -> np.ndarray:
+    """An image of any format, size and mode as uint8 `form.shape`, values 0 to 255; without a form RGB of its own size.
+
+    Args:
+        source: The path of its file, or its bytes.
+        max_image_pixels: Refuse one whose header claims more, before any memory is taken.
+        out: Where it goes, contiguous uint8 `form.shape`.
+
+    Raises:
+        DataError: `PATH: REASON`, or of bytes the reason alone.
         OSError: the file cannot be read.
     """
-    data = read_bytes(path)
-    header = read_header(data, max_image_pixels=max_image_pixels)
+    data = read_bytes(source) if isinstance(source, str) else source
     try:
-        pixels = to_pixels(load(data, header), header.orientation, channels)
+        pixels = decode(data, read_header(data, max_image_pixels=max_image_pixels), form.channels if form else 3)
     except DataError as e:
-        raise DataError(f"{path}: {e}") from e.__cause__
-    return pixels if image_size is None else resize(pixels, image_size)
-
-
-def mode_or_fault(path: str, *, max_image_pixels: int) -> tuple[str | None, str | None]:
-    """(Pillow's mode, None) of a file that `read_image` reads; else (None, the reason that it gives, without the path)."""
-    try:
-        data = read_bytes(path)
-        return load(data, read_header(data, max_image_pixels=max_image_pixels)).mode, None
-    except DataError as e:
-        return None, str(e)
-    except OSError as e:
-        return None, e.strerror or str(e)
+        raise DataError(f"{source}: {e}" if isinstance(source, str) else str(e)) from None
+    return np.array(pixels) if form is None else fit(pixels, form, out)

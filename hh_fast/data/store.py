@@ -1,214 +1,172 @@
-"""Decoded uint8 images, decoded once: in memory, or in a file on disk that runs share.
+"""Rows of numbers that are made once and read often: pixels, features, whatever a `Fill` makes. No TensorFlow.
 
-Both homes are one block of memory that TensorFlow reads in place, without a copy: anonymous pages, or the file's own.
+A row has any shape and type. Rows lie in one block of memory, which `data/rows.py` hands to TensorFlow as it is: anonymous
+pages, or those of a file that runs share. A file is named by all that decides its content, and every byte of it is checked
+before it is used. One that was being filled when its process ended is filled from there on by the next.
 """
 
 import concurrent.futures
-import ctypes
-import dataclasses
-import hashlib
+import json
 import logging
+import math
 import mmap
 import os
+import shutil
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TypeAlias
 
 import numpy as np
-import PIL
-import tensorflow as tf
+from numpy.typing import DTypeLike
 
-from hh_fast.data.decode import CHANGED, NO_LIMIT, decoded_batches
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.pixels import mode_or_fault
-from hh_fast.data.scan import ImageFile, fingerprint
 from hh_fast.io.cores import num_cores
-from hh_fast.io.files import atomic_dir, locked, read_sealed, write_sealed
-from hh_fast.io.quiet import native_stderr_logged
+from hh_fast.io.files import locked, read_sealed, sync, write_sealed
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 4
-PIXELS, META = "images.u8", "meta.json"
-CHECKED = 32  # images under one checksum
+ROWS, META, JOURNAL = "rows", "meta.json", "journal"
+# Rows that are filled at a time, under one checksum: a killed fill loses no more of them.
+CHUNK = max(64, 16 * num_cores())
+
+# `fill(start, out)` puts the rows from number `start` on into `out`, (k, *shape), which is 0, and says of those that cannot be
+# made, by their number, why: these stay 0. It may use threads.
+Fill: TypeAlias = Callable[[int, np.ndarray], dict[int, str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Store:
-    """Images uint8 (num_images, height, width, channels), or None where none are kept, and what did not decode.
+def _fresh(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Zeros in memory of this process: private, since first touches of shared pages cost half as much again."""
+    size = num_rows * math.prod(shape)
+    block = mmap.mmap(-1, max(size * np.dtype(dtype).itemsize, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(block, dtype, count=size).reshape(num_rows, *shape)
 
-    `bad` maps the position of each file left out, in the list that the store was filled from, to the reason. `by_pillow`
-    has the paths of the files that Pillow decodes, not TensorFlow.
+
+def in_memory(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill) -> tuple[np.ndarray, dict[int, str]]:
+    """The rows, (num_rows, *shape), and the faults of those that could not be made, by number."""
+    block = _fresh(num_rows, shape, dtype)
+    faults: dict[int, str] = {}
+    for start in range(0, num_rows, CHUNK):
+        faults |= fill(start, block[start : start + CHUNK])
+    return block, faults
+
+
+def on_disk(
+    folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill, *, what: str
+) -> tuple[np.ndarray, dict[int, str]]:
+    """As `in_memory`, from the files in `folder`, read-only; the first run fills them while others that want them wait.
+
+    `folder` names the content: whatever decides a row must be in its name. `what` says what a row is, for the log.
+
+    Raises:
+        OSError: the files cannot be written or read.
     """
-
-    images: tf.Tensor | None
-    bad: dict[int, str]
-    by_pillow: frozenset[str] = frozenset()
-
-
-def _memory(num_bytes: int) -> mmap.mmap:
-    """Fresh memory of this process: private, since first touches of shared pages cost half as much again."""
-    return mmap.mmap(-1, max(num_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-
-
-def _as_tensor(block: mmap.mmap, num_images: int, form: ImageForm) -> tf.Tensor:
-    """A tensor over the block's own memory; the tensor keeps the block alive."""
-    shape = (num_images, *form.shape)
-    if num_images == 0:
-        return tf.zeros(shape, tf.uint8)
-    array = np.frombuffer(block, np.uint8, count=int(np.prod(shape)))
-    if not array.flags.writeable:
-        # DLPack takes no read-only memory, and a private writable mapping of a file counts as memory taken: one that is
-        # larger than the machine's would be refused. So the same memory under another name; nothing writes to it.
-        named: Any = (ctypes.c_uint8 * array.size).from_address(array.ctypes.data)
-        named.block = block
-        array = np.frombuffer(named, np.uint8)
-    return tf.experimental.dlpack.from_dlpack(array.reshape(shape).__dlpack__())
+    kept = _open(folder, num_rows, shape, dtype)
+    if kept is not None:
+        return kept
+    with locked(folder, f"Waiting for another run that makes {folder}"):
+        kept = _open(folder, num_rows, shape, dtype)
+        if kept is None:
+            begun = time.monotonic()
+            _fill(folder, num_rows, shape, dtype, fill)
+            logger.info("Made %d %s in %.1f s: %s", num_rows, what, time.monotonic() - begun, folder)
+            kept = _open(folder, num_rows, shape, dtype)
+    if kept is None:
+        raise OSError(None, "cannot read back what was just written", str(folder))
+    return kept
 
 
-def _decode_all(
-    files: Sequence[ImageFile], form: ImageForm, out: BinaryIO | mmap.mmap
-) -> tuple[dict[int, str], frozenset[str]]:
-    """Decodes all files without a fault into `out`, in order, from its start.
-
-    Where Pillow reads what TensorFlow refuses, all begins again with these files left to Pillow, so that training refuses
-    just what every other command does.
-
-    Returns:
-        `bad` and `by_pillow` of the store.
-    """
-    faults = {i: file.fault for i, file in enumerate(files) if file.fault is not None}
-    good = {i: file for i, file in enumerate(files) if file.fault is None}
-    positions, paths = list(good), [file.path for file in good.values()]
-    only_png = form.channels == 4  # TensorFlow makes RGBA of no JPEG
-    by_pillow = frozenset(
-        file.path
-        for file in good.values()
-        if file.header.decoder == "pillow" or (only_png and file.header.format != "png")
-    )
-    while True:
-        out.seek(0)
-        decoded: set[int] = set()
-        with native_stderr_logged():  # what libjpeg says of damaged files names none of them
-            for numbers, images in decoded_batches(paths, form, by_pillow):
-                out.write(images.data)
-                decoded.update(positions[i] for i in numbers)
-        lost = {i: mode_or_fault(files[i].path, max_image_pixels=NO_LIMIT)[1] for i in positions if i not in decoded}
-        rescued = {files[i].path for i, reason in lost.items() if reason is None} - by_pillow
-        if not rescued:
-            return faults | {i: reason or CHANGED for i, reason in lost.items()}, by_pillow
-        by_pillow |= rescued
-
-
-def fill_memory(files: Sequence[ImageFile], form: ImageForm) -> Store:
-    """Decodes `files` into memory. No more bytes than the good ones take."""
-    block = _memory(sum(file.fault is None for file in files) * form.num_bytes)
-    bad, by_pillow = _decode_all(files, form, block)
-    return Store(_as_tensor(block, len(files) - len(bad), form), bad, by_pillow)
-
-
-def check_only(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
-    """Decodes `files` once for their faults and keeps no pixel. What was found is kept, by content, for the next run."""
-    path = cache_root / "checked" / f"{_key(files, form)}.json"
+def _fill(folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill) -> None:
+    """Fills `folder` under its lock. It gets its name when it is whole; until then a journal says which chunks are."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    scratch = np.zeros((min(CHUNK, num_rows), *shape), dtype)
+    journal = partial / JOURNAL
     try:
-        found = read_sealed(path)
-    except (OSError, ValueError):
-        logger.info("Checking that all %d images decode (once: nothing is cached, so nothing else would)", len(files))
-        with Path(os.devnull).open("wb") as nowhere:
-            bad, by_pillow = _decode_all(files, form, nowhere)
-        found = _record(files, bad, by_pillow)
-        write_sealed(path, found)
-    return Store(None, *_recorded(files, found))
+        with (
+            os.fdopen(os.open(partial / ROWS, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as rows,
+            journal.open("a+b") as log,
+        ):
+            done = dict(_journalled(journal, rows.fileno(), scratch))
+            if done:
+                logger.info(
+                    "Going on with %s: %d of %d rows are there", folder, min(len(done) * CHUNK, num_rows), num_rows
+                )
+            for start in range(0, num_rows, CHUNK):
+                if start in done:
+                    continue
+                out = scratch[: min(CHUNK, num_rows - start)]
+                out[...] = 0
+                faults = fill(start, out)
+                rows.seek(start * out[0].nbytes)
+                rows.write(out.data)
+                rows.flush()
+                done[start] = {"start": start, "checksum": zlib.crc32(out.data), "faults": faults}
+                log.write(_line(done[start]))
+                log.flush()
+            rows.truncate(num_rows * math.prod(shape) * scratch.itemsize)
+        chunks = [done[start] for start in range(0, num_rows, CHUNK)]
+        faults = {row: fault for chunk in chunks for row, fault in chunk["faults"].items()}
+        write_sealed(
+            partial / META,
+            {"chunk": CHUNK, "checksums": [chunk["checksum"] for chunk in chunks], "faults": faults},
+        )
+    except OSError as e:
+        e.filename = str(folder)  # a full disk is reported by write(), which knows no name
+        raise
+    journal.unlink()
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    sync(folder.parent)
 
 
-def _record(files: Sequence[ImageFile], bad: dict[int, str], by_pillow: frozenset[str]) -> dict[str, Any]:
-    """As JSON, by position: the files may have other paths the next time."""
-    return {"bad": bad, "by_pillow": [i for i, file in enumerate(files) if file.path in by_pillow]}
+def _line(chunk: dict[str, Any]) -> bytes:
+    text = json.dumps(chunk).encode()
+    return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
-def _recorded(files: Sequence[ImageFile], found: dict[str, Any]) -> tuple[dict[int, str], frozenset[str]]:
-    bad = {int(i): str(reason) for i, reason in found["bad"].items()}
-    return bad, frozenset(files[i].path for i in found["by_pillow"])
+def _journalled(journal: Path, rows: int, scratch: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The chunks that an earlier fill finished, and that are still as it left them, by their start."""
+    for line in journal.read_bytes().splitlines():
+        checksum, _, text = line.partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(text):
+            continue
+        chunk = json.loads(text)
+        size = scratch[0].nbytes
+        content = os.pread(rows, len(scratch) * size, chunk["start"] * size)
+        if zlib.crc32(content) == chunk["checksum"]:
+            yield chunk["start"], chunk
 
 
-def _key(files: Sequence[ImageFile], form: ImageForm) -> str:
-    """Names the file by the images' content and all that decides their pixels."""
-    faults = [(i, file.fault) for i, file in enumerate(files) if file.fault]  # max_image_pixels has a say in these
-    text = f"{FORMAT} {fingerprint(files)} {faults} {form} {tf.__version__} {PIL.__version__}"
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]
-
-
-def _write(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> None:
-    with (folder / PIXELS).open("w+b") as out:
-        bad, by_pillow = _decode_all(files, form, out)
-        out.truncate()
-        num_images = len(files) - len(bad)
-        with _mapped(out, num_images) as block:
-            checksums = _checksums(block, num_images, form)
-    write_sealed(folder / META, {"num_images": num_images, "checksums": checksums} | _record(files, bad, by_pillow))
-
-
-def _mapped(file: BinaryIO, num_images: int) -> mmap.mmap:
-    file.flush()
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if num_images else _memory(0)
-
-
-def _checksums(block: mmap.mmap, num_images: int, form: ImageForm) -> list[int]:
-    """CRC-32 of each `CHECKED` images that are mapped, taken on all cores (zlib leaves the GIL).
+def _checksums(block: np.ndarray, chunk: int) -> list[int]:
+    """CRC-32 of each `chunk` rows, taken on all cores (zlib leaves the GIL).
 
     It finds every change of up to 32 neighbouring bits, and misses one in 4e9 of the others.
     """
-    num_bytes, step = num_images * form.num_bytes, CHECKED * form.num_bytes
-    with memoryview(block) as view, concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        return list(pool.map(lambda i: zlib.crc32(view[i : min(i + step, num_bytes)]), range(0, num_bytes, step)))
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
+        return list(pool.map(lambda i: zlib.crc32(block[i : i + chunk].data), range(0, len(block), chunk)))
 
 
-def _open(folder: Path, files: Sequence[ImageFile], form: ImageForm) -> Store | None:
-    """The store in `folder`, or None where it is absent, torn or changed: every byte is checked before it is used."""
+def _open(
+    folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike
+) -> tuple[np.ndarray, dict[int, str]] | None:
+    """What is in `folder`, or None where it is absent, torn or changed."""
     try:
         meta = read_sealed(folder / META)
-        num_images = meta["num_images"]
-        with (folder / PIXELS).open("rb") as file:
-            is_whole = (
-                num_images + len(meta["bad"]) == len(files)
-                and os.fstat(file.fileno()).st_size == num_images * form.num_bytes
-            )
-            if is_whole:
-                block = _mapped(file, num_images)
-                is_whole = _checksums(block, num_images, form) == meta["checksums"]
+        with (folder / ROWS).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != num_rows * math.prod(shape) * np.dtype(dtype).itemsize:
+                raise ValueError(f"{folder / ROWS} has another size")
+            block = np.zeros((0, *shape), dtype)
+            if size:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                block = np.frombuffer(mapped, dtype).reshape(num_rows, *shape)
+        if _checksums(block, meta["chunk"]) != meta["checksums"]:
+            raise ValueError(f"{folder / ROWS} has changed")
     except FileNotFoundError:
         return None
     except ValueError:
-        is_whole = False
-    if not is_whole:
-        logger.warning("The cached images in %s are damaged: decoding them again", folder)
+        logger.warning("What is kept in %s is damaged: making it again", folder)
         return None
-    return Store(_as_tensor(block, num_images, form), *_recorded(files, meta))
-
-
-def open_on_disk(files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
-    """The store of these files' contents on disk; the first run fills it while others that want it wait."""
-    folder = cache_root / "decoded" / _key(files, form)
-    store = _open(folder, files, form)
-    if store is not None:
-        return store
-    with locked(folder, f"Waiting for another run that decodes these images into {folder}"):
-        store = _open(folder, files, form)
-        if store is None:
-            start = time.monotonic()
-            with atomic_dir(folder, flush=False) as temporary:  # its checksums tell what a power cut leaves of it
-                _write(temporary, files, form)
-            logger.info("Decoded %d images into %s in %.1f s", len(files), folder, time.monotonic() - start)
-            store = _open(folder, files, form)
-    if store is None:
-        raise OSError(None, "cannot read back what was just written", str(folder))
-    return store
-
-
-def fill(home: str, files: Sequence[ImageFile], form: ImageForm, cache_root: Path) -> Store:
-    """The store of `files` in `home`: memory, disk or none."""
-    if home == "memory":
-        return fill_memory(files, form)
-    return (open_on_disk if home == "disk" else check_only)(files, form, cache_root)
+    return block, {int(row): fault for row, fault in meta["faults"].items()}

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.load import Split
+from hh_fast.data.load import Examples
 from hh_fast.data.pipeline import Share, batches_at, train_batches
 from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.shards import Shards
 
 
-def train_input(replicas: Replicas, shards: Shards, split: Split, config: TrainConfig, **plan: Any) -> Iterator[Any]:
+def train_input(replicas: Replicas, shards: Shards, split: Examples, config: TrainConfig, **plan: Any) -> Iterator[Any]:
     """The batches of `train_batches(split, batch_size=config.batch_size, **plan)` as `replicas.strategy.run` takes them.
 
     Where `shards` are several, `split` is this worker's own, and its batches are the worker's part of the global ones.
@@ -37,10 +37,10 @@ class EvaluationRounds:
     `rows` (num_rounds, num_replicas, size) are positions in `split`, and `own` the slice of replicas that this process holds.
     """
 
-    def __init__(self, replicas: Replicas, split: Split, batch_size: int) -> None:
+    def __init__(self, replicas: Replicas, split: Examples, batch_size: int) -> None:
         size = -(-batch_size // replicas.num_replicas)
-        num_rounds = -(-split.num_images // (size * replicas.num_replicas))
-        rows = np.minimum(np.arange(num_rounds * replicas.num_replicas * size, dtype=np.int32), split.num_images - 1)
+        num_rounds = -(-len(split) // (size * replicas.num_replicas))
+        rows = np.minimum(np.arange(num_rounds * replicas.num_replicas * size, dtype=np.int32), len(split) - 1)
         self.split = split
         self.rows = rows.reshape(num_rounds, replicas.num_replicas, size)
         parts = replicas.share.num_parts

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from hh_fast.config import TrainConfig
-from hh_fast.data.load import Data, Split
+from hh_fast.data.load import Data, Examples
 from hh_fast.distributed.collectives import Replicas
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ class Shards:
         return config.steps_per_epoch or num_steps
 
 
-def whole(train: Split, fingerprint: str = "") -> Shards:
+def whole(train: Examples, fingerprint: str = "") -> Shards:
     """One shard: this process has all training images."""
-    return Shards(1, train.num_images, train.num_images, fingerprint)
+    return Shards(1, len(train), len(train), fingerprint)
 
 
 def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, sharded: bool) -> Shards:
@@ -58,12 +58,12 @@ def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, 
     replicas.require_same(facts)
     if not sharded:
         return whole(data.train, data.fingerprint)
-    counts = replicas.gather_figures([data.train.num_images])[:, 0].astype(int)
+    counts = replicas.gather_figures([len(data.train)])[:, 0].astype(int)
     fingerprint = hashlib.sha256(" ".join(replicas.gather_texts(data.fingerprint)).encode()).hexdigest()
     logger.info(
         "Sharded: this worker trains on %d of %d images. Each epoch sees every image once, as on one machine, but in another"
         " order: an image always meets images of its own shard in a worker's part of the batch",
-        data.train.num_images,
+        len(data.train),
         counts.sum(),
     )
     return Shards(replicas.cluster.num_workers, int(counts.sum()), int(counts.min()), fingerprint)

@@ -4,7 +4,6 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import hh_fast
 from hh_fast.any_model import image_size_of, rounding
 from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
+from hh_fast.data.images import Images
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 LABELS = "labels.txt"
 BATCH = 32
+BYTES_DIFFERENCE = 5e-3  # of scores, by pixels that differ by 1 of 255 here and there
 
 
 def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
@@ -53,11 +54,11 @@ def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarr
     if not set(config.formats) & set(tflite.CALIBRATED):
         return None
     train = trained.data.train
-    count = config.num_calibration(train.num_images)
-    if train.num_images < count:
+    count = config.num_calibration(len(train))
+    if len(train) < count:
         raise DataError(
-            f"{train.num_images} training images in {trained.data.source.train_dir}, fewer than"
-            f" --calibration_images={count}: add images, or give --calibration_images={train.num_images}"
+            f"{len(train)} training images in {trained.data.source.train_dir}, fewer than"
+            f" --calibration_images={count}: add images, or give --calibration_images={len(train)}"
         )
     if count < CALIBRATION_IMAGES and config.calibration_images is None:
         logger.info("Calibrating on all %d training images, not %d (--calibration_images)", count, CALIBRATION_IMAGES)
@@ -108,54 +109,50 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     return faults
 
 
-def _farther(
-    classifier: Classifier, paths: list[str], by_pillow: Collection[str], scores: np.ndarray, reference: np.ndarray
-) -> np.ndarray:
+def _farther(classifier: Classifier, images: Images, scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Of the scores of pixels and those of the files as they are, each time the one that is farther from the reference.
 
-    Files `by_pillow` keep the former; others that the artifact refuses get NaN, for training decodes them as it should.
+    TensorFlow resizes to within 1 of 255 of training's pixels, which is not held against the artifact. Files that the artifact's decoder cannot be expected to show right keep the former; others that it refuses get NaN.
     """
     encoded = scores.copy()
     num_refused = 0
-    for i, prediction in enumerate(predict_bytes(classifier, map(Found, paths), max_image_pixels=sys.maxsize)):
+    for i, prediction in enumerate(predict_bytes(classifier, map(Found, images.paths), max_image_pixels=sys.maxsize)):
         if prediction.scores is not None:
             encoded[i] = prediction.scores
-        elif prediction.path not in by_pillow:
+        elif images.headers[i].is_upright_and_plain:
             encoded[i] = np.nan
             num_refused += 1
     if num_refused:
-        logger.warning(
-            "The SavedModel refuses %d of %d images that TensorFlow decodes in training", num_refused, len(paths)
-        )
+        logger.warning("The SavedModel refuses %d of %d images that it should decode", num_refused, len(images))
     distance = np.nan_to_num(np.abs(encoded - reference), nan=np.inf)
-    return np.where(distance > np.abs(scores - reference), encoded, scores)
+    return np.where(distance > np.maximum(np.abs(scores - reference), BYTES_DIFFERENCE), encoded, scores)
 
 
 def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[dict[str, ParityCheck], np.ndarray]:
     """The check of each file that was written, and the Keras model's scores on all validation images."""
     split = trained.validation
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
-    logger.info("Checking %s on up to %d validation images", ", ".join(names), split.num_images)
+    logger.info("Checking %s on up to %d validation images", ", ".join(names), len(split))
     positions = {name: positions_to_check(name, split.labels, config.check_images) for name in names}
     open_file = {name: open_saved_model if name == SAVED_MODEL else open_tflite for name in names}
     classifiers = {name: open_file[name](folder / file_name(name)) for name in names}
     scores = score_all(
         classifiers | {"": trained.reference()},
         eval_batches(split, batch_size=BATCH).as_numpy_iterator(),
-        positions | {"": np.arange(split.num_images)},
+        positions | {"": np.arange(len(split))},
     )
     reference = scores.pop("")
     checks = {}
     for name, rows in positions.items():
-        paths = [split.paths[i] for i in rows]
+        images = split.images.select(rows)
         if name == SAVED_MODEL:  # both signatures must pass
-            scores[name] = _farther(classifiers[name], paths, split.by_pillow, scores[name], reference[rows])
+            scores[name] = _farther(classifiers[name], images, scores[name], reference[rows])
         checks[name] = check_parity(
             name,
             scores[name],
             reference[rows],
-            split.labels[rows],
-            paths,
+            images.labels,
+            list(images.paths),
             trained.data.class_names,
             config,
             rounding=rounding(trained.model),

@@ -79,7 +79,7 @@ def metadata_json(
     config: ExportConfig, trained: TrainedModel, files: Mapping[str, ExportedFile], left_out: Mapping[str, str]
 ) -> dict[str, Any]:
     data = trained.data
-    height, width = data.train.image_size
+    height, width = data.train.rows.shape[:2]
     train = to_json(trained.run.train) if trained.run else {}
     training = {name: value for name, value in train.items() if not name.endswith("_dir") and name != "model"}
     return {
@@ -108,12 +108,12 @@ def metadata_json(
             "data": data.source.name,
             "data_fingerprint": trained.fingerprint,
             "num_train": trained.num_train,
-            "num_validation": trained.validation.num_images,
+            "num_validation": len(trained.validation),
             "num_validation_missing": trained.num_missing,
             "training": training,
             "versions": package_versions("ai-edge-litert"),
         },
-        "calibration_images": config.num_calibration(data.train.num_images),
+        "calibration_images": config.num_calibration(len(data.train)),
         "files": to_json(files),
         "left_out": left_out,
     }

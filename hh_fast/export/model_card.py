@@ -143,7 +143,7 @@ def text(
 ) -> str:
     """The card. `reference`: the Keras model's scores on all validation images."""
     names, labels = trained.data.class_names, trained.validation.labels
-    height, width = trained.data.train.image_size
+    height, width = trained.data.train.rows.shape[:2]
     confusion = Confusion(labels, reference.argmax(axis=1), names)
     low, high = confusion.interval()
     return _filled(

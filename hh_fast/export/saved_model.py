@@ -10,8 +10,6 @@ import keras
 import tensorflow as tf
 
 from hh_fast.any_model import head_of, image_size_of
-from hh_fast.data.decode import decode
-from hh_fast.data.image_form import ImageForm
 from hh_fast.errors import DataError
 from hh_fast.predict.saved_model import BYTES_SIGNATURE, PIXELS_SIGNATURE
 
@@ -72,12 +70,27 @@ def _pixels_spec(model: keras.Model, batch: int | None) -> tf.TensorSpec:
     return tf.TensorSpec((batch, *image_size_of(model), 3), tf.float32, name=IMAGE)
 
 
+def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """One PNG or JPEG, decoded and resized by TensorFlow's own operators: uint8 (height, width, 3), values 0 to 255.
+
+    The pixels of `data/pixels.py`, but for the orientation, which TensorFlow does not know of, and for CMYK.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes do not decode.
+    """
+    start = tf.strings.substr(encoded, 0, 3)
+    is_read = tf.logical_or(tf.equal(start, b"\x89PN"), tf.equal(start, b"\xff\xd8\xff"))
+    with tf.control_dependencies([tf.debugging.Assert(is_read, ["only PNG and JPEG are decoded here"])]):
+        # The operator for JPEG reads PNG too. Accurately, as browsers, phones and Pillow do; its default is up to 20 levels off.
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.saturate_cast(tf.round(tf.image.resize(image, image_size)), tf.uint8)
+
+
 def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
     """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images).
 
     Each gives `scores` and, in the same order, `classes`, both (batch, num_classes).
     """
-    form = ImageForm(image_size_of(model))
 
     @tf.function(autograph=False, input_signature=[_pixels_spec(model, None)])
     def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -88,7 +101,7 @@ def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> Non
     # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = tf.map_fn(lambda file: decode(file, form), image_bytes, fn_output_signature=tf.uint8)
+        pixels = tf.map_fn(lambda file: decode(file, image_size_of(model)), image_bytes, fn_output_signature=tf.uint8)
         return serve_pixels(tf.cast(pixels, tf.float32))
 
     _write(model, {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}, directory)

@@ -19,9 +19,10 @@ from hh_fast.any_model import (
     with_policy,
 )
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, require
-from hh_fast.data.image_dataset import Origin
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.load import Data, Split, load_data
+from hh_fast.data.images import Images
+from hh_fast.data.load import Data, Examples, load_data
+from hh_fast.data.pixels import ImageForm
+from hh_fast.data.rows import DecodedRows
 from hh_fast.data.sources import Source, source_name
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.saved_model import of_pixels, score_per_class_model
@@ -50,14 +51,14 @@ class TrainedModel:
     model: keras.Model
     input_max: float
     data: Data
-    validation: Split
+    validation: Examples
     run: RunConfig | None
     num_missing: int
 
     @property
     def num_train(self) -> int:
         """Images trained on, as far as is known; their folder may have changed since."""
-        return self.run.num_train if self.run else self.data.train.num_images
+        return self.run.num_train if self.run else len(self.data.train)
 
     @property
     def fingerprint(self) -> str:
@@ -114,7 +115,7 @@ def _load(run_dir: Path, data_config: DataConfig, given: dict[str, Any]) -> tupl
     recorded = Run(run_dir).held_out
     if recorded:
         data = load_data(data_config, recorded=recorded)
-        num_missing = len(recorded) - (data.validation.num_images if data.validation else 0)
+        num_missing = len(recorded) - (len(data.validation) if data.validation else 0)
         if num_missing:
             logger.warning(
                 "%d of the %d images that the run held out are not there any more: checking on the others",
@@ -181,11 +182,12 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     )
 
 
-def _origin(name: str, dataset: Any) -> Origin:
-    origin: Any = getattr(dataset, "origin", None)
+def _images(name: str, dataset: Any) -> Images:
+    images = getattr(dataset, "images", None)
     rule = "a labelled data set as hh_fast.image_dataset_from_directory returns it, before any map or prefetch"
-    require(isinstance(origin, Origin) and dataset.class_names, name, rule, type(dataset).__name__)
-    return origin
+    if not isinstance(images, Images) or not dataset.class_names:
+        raise UsageError(f"`{name}` must be {rule}. Received: {type(dataset).__name__}")
+    return images
 
 
 def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, validation: Any) -> TrainedModel:
@@ -195,37 +197,37 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
         DataError: a model that is no classifier of these images, or that cannot be rebuilt from its config.
         UsageError: other data sets.
     """
-    origins = [_origin("train", train), _origin("validation", validation)]
+    sides = [_images("train", train), _images("validation", validation)]
     if train.class_names != validation.class_names:
         raise UsageError(
             f"`validation` must have the classes of `train`, {', '.join(train.class_names)}."
             f" Received: {', '.join(validation.class_names)}"
         )
-    for name, origin in (("train", origins[0]), ("validation", origins[1])):
-        labels, count = set(origin.split.labels.tolist()), len(train.class_names)
+    for name, side in (("train", sides[0]), ("validation", sides[1])):
+        labels, count = set(side.labels.tolist()), len(train.class_names)
         rule = f"labelled by the classes' positions, 0 to {count - 1}"
         require(labels <= set(range(count)), name, rule, tuple(sorted(labels)))
     name = f"the model {model.name}"
     require_classifier(model, name)
     image_size = image_size_of(model)
-    if origins[0].split.form != ImageForm(image_size):
+    form = ImageForm(image_size)
+    if train.form != form:
         logger.warning(
             "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",
             *image_size,
         )
-    sides = [dataclasses.replace(origin.split, form=ImageForm(image_size)) for origin in origins]
     content = " ".join(
         f"{label} {sha256}" for side in sides for label, sha256 in zip(side.labels, side.sha256, strict=True)
     )
+    directory = sides[0].directory
+    trained_on, checked_on = (Examples(side, DecodedRows(side.paths, form)) for side in sides)
     data = Data(
-        source=Source(source_name(DataConfig(train_dir=str(origins[0].directory))), origins[0].directory, None),
-        class_names=tuple(train.class_names),
-        train=sides[0],
-        validation=sides[1],
+        source=Source(source_name(DataConfig(train_dir=str(directory))), directory, None),
+        train=trained_on,
+        validation=checked_on,
         fingerprint=hashlib.sha256(content.encode()).hexdigest(),
         listing="",
         cache="none",
-        cache_reason="",
         bad=(),
         copies="",
     )
@@ -237,7 +239,7 @@ def take_trained_model(config: ExportConfig, model: keras.Model, train: Any, val
         model=model,
         input_max=config.input_max,
         data=data,
-        validation=sides[1],
+        validation=checked_on,
         run=None,
         num_missing=0,
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
-from hh_fast.config import RUN_CONFIG, PredictConfig, require
-from hh_fast.data.pixels import read_image, resize, to_pixels
+from hh_fast.config import RUN_CONFIG, PredictConfig
+from hh_fast.data.pixels import ImageForm, fit, of_pillow, read_pixels
 from hh_fast.errors import DataError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -50,14 +50,16 @@ class Classifier:
             ...     print(f"{name} {score:.3f}")
 
         Args:
-            images: Paths, Pillow images, or arrays, uint8 (height, width, 3) with values 0 to 255; each of any size.
+            images: Paths, Pillow images, or arrays, uint8 (height, width, 3) with values 0 to 255, each of any size; or one
+                of these.
 
         Raises:
             UsageError: one that is something else.
             DataError: a file that does not decode.
             OSError: a file that cannot be read.
         """
-        require(not isinstance(images, (str, os.PathLike)), "images", "a list, even of one image", repr(images))
+        if isinstance(images, (str, os.PathLike, Image.Image)) or getattr(images, "ndim", 4) == 3:
+            images = [images]
         found: list[Classification] = []
         stream = iter(images)
         while batch := [_to_input(image, self.image_size) for image in itertools.islice(stream, BATCH)]:
@@ -68,7 +70,7 @@ class Classifier:
 
 
 def _to_input(image: Any, image_size: tuple[int, int]) -> np.ndarray:
-    """uint8 (height, width, 3), values 0 to 255: upright, and resized as training resizes.
+    """uint8 (height, width, 3), values 0 to 255: upright, and resized as training does.
 
     Args:
         image: A path, a Pillow image of any mode, or an array, uint8 (any, any, 3).
@@ -80,11 +82,11 @@ def _to_input(image: Any, image_size: tuple[int, int]) -> np.ndarray:
     """
     if isinstance(image, (str, os.PathLike)):
         path = str(Path(image).expanduser())
-        return read_image(path, image_size, max_image_pixels=PredictConfig.max_image_pixels)
+        return read_pixels(path, ImageForm(image_size), max_image_pixels=PredictConfig.max_image_pixels)
     if isinstance(image, Image.Image):
-        return resize(to_pixels(image, image.getexif().get(ExifTags.Base.Orientation, 1)), image_size)
+        return fit(of_pillow(image), ImageForm(image_size))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return resize(image, image_size)
+        return fit(image, ImageForm(image_size))
     got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     raise UsageError(f"`images` must be paths, Pillow images, or arrays, uint8 (height, width, 3). Received: {got}")
 

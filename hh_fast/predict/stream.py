@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from hh_fast.data.pixels import read_image
-from hh_fast.data.scan import read_bytes, scan_file
+from hh_fast.data.folders import read_bytes
+from hh_fast.data.headers import read_header
+from hh_fast.data.pixels import ImageForm, read_pixels
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 from hh_fast.predict.classifier import Classifier
@@ -35,16 +36,16 @@ class Prediction:
 
 def image_reader(image_size: tuple[int, int], *, max_image_pixels: int) -> Callable[[str], np.ndarray]:
     """A function from a path to pixels, uint8 (height, width, 3), those of training; raises `DataError` or `OSError`."""
-    return functools.partial(read_image, image_size=image_size, max_image_pixels=max_image_pixels)
+    return functools.partial(read_pixels, form=ImageForm(image_size), max_image_pixels=max_image_pixels)
 
 
-def _try(read: Callable[[str], np.ndarray], path: str) -> np.ndarray | str:
+def _try(read: Callable[[str], np.ndarray], item: Found) -> np.ndarray | str:
     try:
-        return read(path)
+        return item.fault or read(item.path)
     except DataError as e:
         return str(e)
     except OSError as e:
-        return f"{path}: {e.strerror or e}"
+        return f"{item.path}: {e.strerror or e}"
 
 
 def read_batches(
@@ -55,7 +56,7 @@ def read_batches(
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
 
         def submit() -> list[tuple[Found, concurrent.futures.Future[np.ndarray | str]]]:
-            return [(item, pool.submit(_try, read, item.path)) for item in itertools.islice(stream, batch_size)]
+            return [(item, pool.submit(_try, read, item)) for item in itertools.islice(stream, batch_size)]
 
         batches = iter(submit, [])
         try:
@@ -91,15 +92,16 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
     from tensorflow.errors import OpError
 
     def score(path: str) -> np.ndarray:
-        file = scan_file(path, max_image_pixels=max_image_pixels)
-        if file.fault is not None:
-            raise DataError(f"{path}: {file.fault}")
-        if file.header.decoder == "pillow":
+        data = read_bytes(path)
+        header = read_header(data, max_image_pixels=max_image_pixels)
+        if header.fault is not None:
+            raise DataError(f"{path}: {header.fault}")
+        if not header.is_upright_and_plain:
             raise DataError(
                 f"{path}: a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
             )
         try:
-            return score_bytes([read_bytes(path)])[0]
+            return score_bytes([data])[0]
         except OpError as e:
             raise DataError(f"{path}: it does not decode") from e
 

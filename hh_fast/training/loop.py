@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import TrainConfig
-from hh_fast.data.decode import first_undecodable
 from hh_fast.data.load import Data
 from hh_fast.distributed.inputs import EvaluationRounds, train_input
 from hh_fast.distributed.shards import Shards, whole
@@ -186,8 +185,8 @@ class Loop:
                     self._stop(number)
                 self._callbacks.on_train_end()
         except tf.errors.OpError as e:
-            splits = [split for split in (self.data.train, self.data.validation) if split and split.images is None]
-            found = (first_undecodable(split.paths, split.form, split.by_pillow) for split in splits)
+            splits = [split for split in (self.data.train, self.data.validation) if split]
+            found = (split.rows.first_fault() for split in splits)
             lost = next((image for image in found if image), None)
             if lost is None:
                 raise

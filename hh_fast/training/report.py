@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
-from hh_fast.data.load import Data, Split
+from hh_fast.data.load import Data, Examples
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.evaluation.confusion import Confusion
 from hh_fast.evaluation.metrics import class_probabilities
@@ -40,7 +40,7 @@ def training_command(run: RunConfig) -> str:
     return shlex.join(words)
 
 
-def _draw_worst(split: Split, chances: np.ndarray, class_names: Sequence[str], path: Path) -> None:
+def _draw_worst(split: Examples, chances: np.ndarray, class_names: Sequence[str], path: Path) -> None:
     """The images of lowest probability for their true class, worst first."""
     of_true, predicted = chances[np.arange(len(split.labels)), split.labels], chances.argmax(axis=1)
     worst = np.argsort(of_true, kind="stable")[:MAX_WORST]
@@ -48,11 +48,11 @@ def _draw_worst(split: Split, chances: np.ndarray, class_names: Sequence[str], p
     for i in worst:
         name, guess = (shortened(class_names[k], start=True) for k in (split.labels[i], predicted[i]))
         text = name if predicted[i] == split.labels[i] else f"{name},\ntaken for {guess}"
-        titles.append(f"{text}\np({name}) = {of_true[i]:.3f}\n{shortened(Path(split.paths[i]).name)}")
+        titles.append(f"{text}\np({name}) = {of_true[i]:.3f}\n{shortened(Path(split.images.paths[i]).name)}")
     draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
 
-def saved_probabilities(path: Path, split: Split) -> np.ndarray:
+def saved_probabilities(path: Path, split: Examples) -> np.ndarray:
     """Probabilities of every class, float32 (n, num_classes), that the saved model gives the images of `split`.
 
     The step may compute in another precision than the file does; what is told of the file is measured on the file.
@@ -64,7 +64,7 @@ def saved_probabilities(path: Path, split: Split) -> np.ndarray:
 
 
 def _validation_part(
-    run_dir: Path, split: Split, confusion: Confusion, best_epoch: int, chances: np.ndarray
+    run_dir: Path, split: Examples, confusion: Confusion, best_epoch: int, chances: np.ndarray
 ) -> list[str]:
     low, high = confusion.interval()
     draw_confusion(confusion, run_dir / CONFUSION, title=f"Validation, epoch {best_epoch}")
@@ -119,7 +119,7 @@ def write_report(
     lines = [
         f"# A run of hh_fast: {listed(data.class_names)}",
         "",
-        f"{data.train.num_images} training images ({data.source.name}), {run.num_validation} validation images,"
+        f"{len(data.train)} training images ({data.source.name}), {run.num_validation} validation images,"
         f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
         "",
         f"    {training_command(run)}",

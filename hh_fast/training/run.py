@@ -20,7 +20,7 @@ from hh_fast.io.typed_json import from_json
 if TYPE_CHECKING:
     import keras
 
-    from hh_fast.data.load import Split
+    from hh_fast.data.load import Examples
 
 T = TypeVar("T")
 CONFIG, RESULT, HISTORY, HELD_OUT = RUN_CONFIG, RUN_RESULT, "history.csv", "held_out.csv"
@@ -209,12 +209,13 @@ class Run:
         except (csv.Error, KeyError, ValueError) as e:
             raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
 
-    def write_held_out(self, validation: "Split | None", class_names: Sequence[str]) -> None:
+    def write_held_out(self, validation: "Examples | None", class_names: Sequence[str]) -> None:
         """Writes which images are validated on, one a line, by their content; the other columns are for people."""
         rows = [("sha256", "class", "file")]
         if validation is not None:
             names = [printable(class_names[label]) for label in validation.labels]
-            rows += zip(validation.sha256, names, map(printable, validation.paths), strict=True)
+            images = validation.images
+            rows += zip(images.sha256, names, map(printable, images.paths), strict=True)
         self._write_csv(HELD_OUT, rows)
 
     def write_history(self, history: Sequence[dict[str, float]]) -> None:

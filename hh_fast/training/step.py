@@ -267,7 +267,7 @@ class Trainer:
             results.append(self.replicas.strategy.experimental_local_results(self._predict(images, labels)))
         table = np.zeros((*rounds.rows.shape, self.model.output_shape[-1]), np.float32)
         table[:, rounds.own] = [[part.numpy() for part in parts] for parts in results]
-        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: rounds.split.num_images]
+        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: len(rounds.split)]
         targets = rounds.split.labels[:, np.newaxis]
         losses, hits = self._losses(targets, probabilities), self._hits(targets, probabilities)
         return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities

@@ -175,7 +175,7 @@ def train_run(
             jit_compile=jit_compile,
             fingerprint=shards.fingerprint,
             num_train=shards.num_images,
-            num_validation=data.validation.num_images if data.validation else 0,
+            num_validation=len(data.validation) if data.validation else 0,
             num_bad=len(data.bad),
             cache=data.cache,
             devices=hardware.devices,
@@ -211,7 +211,7 @@ def train_run(
             trained,
             optimizer,
             replicas,
-            row=tf.TensorSpec(data.train.form.shape, tf.uint8),
+            row=tf.TensorSpec(data.train.rows.shape, data.train.rows.dtype),
             batch_size=config.batch_size,
             jit_compile=jit_compile,
             class_weights=class_weights,
@@ -219,9 +219,7 @@ def train_run(
         if data.source.note:
             logger.info("%s", data.source.note)
         validation = f"{record.num_validation} to validate on" if record.num_validation else "no validation"
-        logger.info(
-            "Images: %d to train on, %s; classes %s", data.train.num_images, validation, listed(data.class_names)
-        )
+        logger.info("Images: %d to train on, %s; classes %s", len(data.train), validation, listed(data.class_names))
         logger.info(
             "Device: %s. Precision %s (%s); XLA %s (%s)",
             " and ".join(hardware.devices),
@@ -305,7 +303,7 @@ def train_run(
                 if data.validation is not None:
                     chances = report.saved_probabilities(run.run_dir / run_files.BEST_MODEL, data.validation)
                     confusion = Confusion(data.validation.labels, chances.argmax(axis=1), data.class_names)
-                num_decoded = data.train.num_images + record.num_validation if data.cache == "memory" else 0
+                decoded = [split.rows.num_bytes for split in (data.train, data.validation) if split]
                 ended = RunResult(
                     best_epoch=progress.best_epoch,
                     waited=progress.waited,
@@ -314,7 +312,7 @@ def train_run(
                     last=progress.history[-1],
                     fit_seconds_of_last_start=seconds,
                     peak_memory_bytes=peak_memory(),
-                    decoded_bytes=num_decoded * data.train.form.num_bytes,
+                    decoded_bytes=sum(decoded) if data.cache == "memory" else 0,
                 )
                 try:
                     report.write_report(run.run_dir, record, data, progress.history, ended, chances, confusion)

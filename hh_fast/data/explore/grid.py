@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.data.explore.inspection import Report
-from hh_fast.data.pixels import read_image
-from hh_fast.data.scan import list_images
+from hh_fast.data.images import list_images
+from hh_fast.data.pixels import ImageForm, read_pixels
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
 from hh_fast.evaluation.plots import fonts_for, has_glyph
@@ -56,13 +55,13 @@ class GridImage:
 
 def grid_images(source: Source, report: Report, num_images: int) -> list[GridImage]:
     """Readable training images for a picture of `num_images`, as many of each class as there are."""
-    paths, labels, class_names = list_images(source.train_dir)
+    images, _ = list_images(source.train_dir)
     broken = {path for path, _ in report.splits[0].unreadable}
     by_class = [
-        [i for i in np.flatnonzero(labels == label).tolist() if paths[i] not in broken]
-        for label in range(len(class_names))
+        [i for i in np.flatnonzero(images.labels == label).tolist() if images.paths[i] not in broken]
+        for label in range(len(images.class_names))
     ]
-    return [GridImage(class_names[label], paths[i], i) for label, i in pick(by_class, num_images)]
+    return [GridImage(images.class_names[label], images.paths[i], i) for label, i in pick(by_class, num_images)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +82,10 @@ def _tiles(
     images: Sequence[GridImage], columns: int, variants: Variants | None
 ) -> Iterator[tuple[str, np.ndarray | None]]:
     """Captions and pixels, left to right and down: the images, or each at the head of a row of its variants."""
-    size = variants.image_size if variants else None
+    form = ImageForm(variants.image_size) if variants else None
     for image in images:
         try:
-            # Those with too many pixels were refused before.
-            pixels = read_image(image.path, size, max_image_pixels=sys.maxsize)
+            pixels = read_pixels(image.path, form)  # those with too many pixels were refused before
         except (DataError, OSError) as e:
             logger.warning("Left out of the grid: %s", printable(str(e)))
             yield from [("", None)] * (columns if variants else 1)

@@ -1,26 +1,28 @@
 """What is in the folders, before anything is trained: counts, sizes, faults, duplicates, leaks. No TensorFlow."""
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.image_form import ImageForm
-from hh_fast.data.listing import Listing, hold_out_share, list_source, why_unfit
-from hh_fast.data.pixels import mode_or_fault
-from hh_fast.data.scan import SUFFIXES, list_others, scan
+from hh_fast.data.folders import SUFFIXES, Found
+from hh_fast.data.images import Images, conflicts, identical, list_images, why_empty, why_unfit
+from hh_fast.data.pixels import ImageForm, stored_mode
+from hh_fast.data.reading import in_threads, read_file
 from hh_fast.data.sources import Source
+from hh_fast.data.split import hold_out_share
 from hh_fast.errors import DataError
-from hh_fast.io.cores import num_cores
 
 # The format that each suffix promises.
-PROMISED = {suffix: {".jpg": "jpeg", ".jfif": "jpeg"}.get(suffix, suffix[1:]) for suffix in SUFFIXES}
+PROMISED = {suffix: {".jpg": "jpeg", ".jfif": "jpeg", ".heif": "heic"}.get(suffix, suffix[1:]) for suffix in SUFFIXES}
+
+
+PURPOSES = ("training", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,7 @@ class SplitReport:
     """One folder of class sub-folders. All paths are as they are on disk.
 
     `counts` and `first_files` go by class; `image_sizes` ("WIDTHxHEIGHT"), `modes` (Pillow's: RGB, RGBA, L, P ...) and
-    `formats` (by content) count the images that decode. `unreadable` has path and reason; `misnamed` has path, the
+    `formats` (by content) count the images that decode. `unreadable` has path and reason, of folders too; `misnamed` has path, the
     format that the suffix promises, and the format that the content has; `ignored` are files that no class will use.
     """
 
@@ -69,43 +71,47 @@ class Report:
     held_out: dict[str, int] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Folder:
-    """A listing, and of each of its images Pillow's mode, or why it cannot be used."""
-
-    listing: Listing
-    modes: Sequence[str | None]
-    reasons: Sequence[str | None]
-
-    def bad(self) -> list[tuple[str, str]]:
-        return [(path, why) for path, why in zip(self.listing.paths, self.reasons, strict=True) if why is not None]
-
-
 def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
     """Reads and decodes every image of the source once; of each class `num_names` file names are shown.
 
     Raises:
         DataError: no such folder, a file in its place, or no sub-folder.
     """
-    folders = [_read(listing, config.max_image_pixels) for listing in list_source(source)]
-    listings = [folder.listing for folder in folders]
-    groups = _identical(listings)
-    bad = [image for folder in folders for image in folder.bad()]
-    num_images = sum(len(listing.paths) for listing in listings)
-    splits, problems = _as_trained(listings, config)
-    if bad and config.bad_images == "error":
+    names, tables, found = [], [], []
+    read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True)
+    for name, folder in (("train", source.train_dir), ("validation", source.validation_dir)):
+        if folder is not None:
+            images, files = list_images(folder)
+            sha256, headers = zip(*in_threads(read, images.paths), strict=True) if len(images) else ((), ())
+            names.append(name)
+            tables.append(dataclasses.replace(images, sha256=sha256, headers=headers))
+            found.append(files)
+    num_bad, num_images = sum(len(one.bad()) for one in tables), sum(map(len, tables))
+    skips = config.bad_images == "skip"
+    problems, held_out = why_unfit(tables, found, skips=skips), None
+    splits = tables
+    if not problems and len(tables) == 1:
+        try:
+            splits = [tables[0].select(rows) for rows in hold_out_share(tables[0], config)]
+            held_out = _counts(splits[1]) if len(splits) == 2 else None
+        except DataError as e:
+            problems.append(str(e))
+    if num_bad and not skips:
         problems.append(
-            f"{len(bad)} of {num_images} images cannot be used: mend or remove them, or give --bad_images=skip"
+            f"{num_bad} of {num_images} images cannot be used: mend or remove them, or give --bad_images=skip"
         )
     elif not problems:
-        problems = [problem for split in splits for problem in split.unusable_classes({path for path, _ in bad})]
-    kept = (num_images - len(bad)) * ImageForm(config.size).num_bytes
+        problems = [text for name, one in zip(PURPOSES, splits, strict=False) for text in why_empty(one, name)]
+    kept = (num_images - num_bad) * ImageForm(config.size).num_bytes
     auto_cache, auto_cache_reason = choose_cache("auto", kept, config.cache_root)
+    groups = identical(tables)
+    paths = [[tables[number].paths[row] for number, row in group] for group in groups]
+    sides = [[number for number, _ in group] for group in groups]
     return Report(
         name=source.name,
         note=source.note,
-        class_names=sorted({name for listing in listings for name in listing.class_names}),
-        splits=[_report(folder, num_names) for folder in folders],
+        class_names=sorted({name for one in tables for name in one.class_names}),
+        splits=[_report(*split, num_names) for split in zip(names, tables, found, strict=True)],
         image_size=config.size,
         cache_bytes={
             "memory": {"memory": kept, "disk": 0},
@@ -114,80 +120,39 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         },
         auto_cache=auto_cache,
         auto_cache_reason=auto_cache_reason,
-        duplicates=[[path for _, _, path in group] for group in groups if _has_repeats(group)],
-        conflicts=[[path for _, _, path in group] for group in groups if len({name for _, name, _ in group}) > 1],
-        leaks=[[path for _, _, path in group] for group in groups if len({split for split, _, _ in group}) > 1],
+        duplicates=[group for group, side in zip(paths, sides, strict=True) if len(set(side)) < len(side)],
+        conflicts=conflicts(tables),
+        leaks=[group for group, side in zip(paths, sides, strict=True) if len(set(side)) > 1],
         problems=problems,
-        held_out=_counts(splits[1]) if len(splits) > len(listings) else None,
+        held_out=held_out,
     )
 
 
-def _read(listing: Listing, max_image_pixels: int) -> _Folder:
-    files = scan(listing.paths, max_image_pixels=max_image_pixels)
-    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        look = functools.partial(mode_or_fault, max_image_pixels=max_image_pixels)
-        modes, reasons = zip(*pool.map(look, listing.paths), strict=True) if listing.paths else ((), ())
-    return _Folder(dataclasses.replace(listing, files=files), modes, reasons)
+def _counts(images: Images) -> dict[str, int]:
+    return dict(zip(images.class_names, images.counts().tolist(), strict=True))
 
 
-def _as_trained(listings: list[Listing], config: DataConfig) -> tuple[list[Listing], list[str]]:
-    """The splits that training makes of these folders, and why it refuses them, if it does."""
-    problems = why_unfit(listings)
-    if not problems and len(listings) == 1:
-        try:
-            return hold_out_share(listings[0], config.share_held_out, config.seed), []
-        except DataError as e:
-            problems.append(str(e))
-    return listings, problems
-
-
-def _counts(listing: Listing) -> dict[str, int]:
-    counts = np.bincount(listing.labels, minlength=len(listing.class_names))
-    return dict(zip(listing.class_names, counts.tolist(), strict=True))
-
-
-def _report(folder: _Folder, num_names: int) -> SplitReport:
-    listing = folder.listing
-    readable = [file.header for file, reason in zip(listing.files, folder.reasons, strict=True) if reason is None]
+def _report(name: str, images: Images, found: Found, num_names: int) -> SplitReport:
+    good = images.select(images.good())
+    promised = [PROMISED[Path(path).suffix.lower()] for path in images.paths]
+    formats = zip(images.paths, promised, [header.format for header in images.headers], strict=True)
     return SplitReport(
-        name=listing.name,
-        directory=str(listing.directory),
-        counts=_counts(listing),
+        name=name,
+        directory=str(images.directory),
+        counts=_counts(images),
         first_files={
-            name: [Path(listing.paths[i]).name for i in np.flatnonzero(listing.labels == label)[:num_names]]
-            for label, name in enumerate(listing.class_names)
+            class_name: [Path(images.paths[i]).name for i in np.flatnonzero(images.labels == label)[:num_names]]
+            for label, class_name in enumerate(images.class_names)
         },
-        image_sizes=_by_frequency(f"{header.width}x{header.height}" for header in readable),
-        modes=_by_frequency(mode for mode in folder.modes if mode is not None),
-        formats=_by_frequency(header.format for header in readable if header.format is not None),
-        unreadable=folder.bad(),
-        misnamed=[
-            (file.path, PROMISED[suffix], file.header.format)
-            for file in listing.files
-            if file.header.format is not None
-            and PROMISED[suffix := Path(file.path).suffix.lower()] != file.header.format
-        ],
-        ignored=list_others(listing.directory),
+        image_sizes=_by_frequency(f"{header.width}x{header.height}" for header in good.headers),
+        modes=_by_frequency(in_threads(stored_mode, good.paths, good.headers)),
+        formats=_by_frequency(str(header.format) for header in good.headers),
+        unreadable=[*found.unreadable, *images.bad()],
+        misnamed=[(path, suffix, kind) for path, suffix, kind in formats if kind is not None and kind != suffix],
+        ignored=sorted(found.others),
     )
 
 
-def _by_frequency(values: Iterator[str]) -> dict[str, int]:
+def _by_frequency(values: Iterable[str]) -> dict[str, int]:
     """How often each value occurs, the most frequent first."""
     return dict(sorted(collections.Counter(values).items(), key=lambda item: (-item[1], item[0])))
-
-
-_Member = tuple[str, str, str]  # split, class, path
-
-
-def _identical(listings: Sequence[Listing]) -> list[list[_Member]]:
-    """Groups of two or more images with the same bytes."""
-    groups: dict[str, list[_Member]] = {}
-    for one in listings:
-        for label, file in zip(one.labels.tolist(), one.files, strict=True):
-            if file.fault is None:
-                groups.setdefault(file.sha256, []).append((one.name, one.class_names[label], file.path))
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _has_repeats(group: Sequence[_Member]) -> bool:
-    return len({split for split, _, _ in group}) < len(group)

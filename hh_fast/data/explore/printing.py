@@ -1,14 +1,13 @@
 """A data set's report as text for people. Names that would break a line or a terminal are escaped."""
 
-import collections
 from collections.abc import Sequence
 
 from hh_fast.data.explore.inspection import Report, SplitReport
-from hh_fast.data.scan import describe_left_out, left_out_kind
+from hh_fast.data.folders import count_left_out, list_kinds
+from hh_fast.data.images import describe_unequal
 from hh_fast.io.text import printable
 
 MAX_LISTED = 20
-UNEQUAL = 1.5  # from here on a classifier that always says the largest class looks better than it is
 
 
 def to_text(report: Report) -> str:
@@ -31,11 +30,8 @@ def _split_lines(split: SplitReport) -> list[str]:
         files = ", ".join(map(printable, split.first_files[name]))
         more = ", ..." if count > len(split.first_files[name]) else ""
         lines.append(f"  {printable(name):{width}} {count:7,}  {files}{more}")
-    least, most = min(split.counts.values()), max(split.counts.values())
-    if split.name == "train" and most > UNEQUAL * least > 0:
-        lines.append(
-            f"  unequal classes: {most / least:.1f} times as many in the largest; --class_weight=balanced counts all alike"
-        )
+    if split.name == "train" and (unequal := describe_unequal(list(split.counts.values()))):
+        lines.append(f"  {unequal}")
     for title, counts in (("sizes", split.image_sizes), ("modes", split.modes), ("formats", split.formats)):
         lines.append(f"  {title:7} {_counts_text(counts)}")
     return lines
@@ -73,14 +69,14 @@ def _fault_lines(report: Report) -> list[str]:
         for path, promised, found in split.misnamed
     ]
     ignored = [printable(path) for split in splits for path in split.ignored]
-    kinds = collections.Counter(left_out_kind(path) for split in splits for path in split.ignored)
+    kinds = count_left_out(path for split in splits for path in split.ignored)
     lines = ["Faults:"]
     lines += _listed("unreadable", "images that cannot be used", unreadable)
     lines += _listed("misnamed", "images whose suffix is not their format (they are read by content)", misnamed)
     lines += _listed("leaks", "images that are both trained and validated on", _groups(report.leaks))
     lines += _listed("conflicts", "images that are in two classes", _groups(report.conflicts))
     lines += _listed("duplicates", "images that a split has more than once, byte by byte", _groups(report.duplicates))
-    lines += _listed("left out", describe_left_out(kinds), ignored)
+    lines += _listed("left out", list_kinds(kinds), ignored)
     lines += _listed("problems", "what training will refuse", [printable(problem) for problem in report.problems])
     return lines
 

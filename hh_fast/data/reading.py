@@ -1,0 +1,183 @@
+"""Image files read once: hashed, their headers looked at, and decoded where they are wanted. No TensorFlow.
+
+What only needs hashes and headers reads no file again that has not changed since an earlier run, the way of git's index: a
+file counts as unchanged while its size, its two times and its inode are. The time of its last change of state (ctime) is set by
+the system alone, so that a copy under an old date is noticed too.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pi_heif
+import PIL
+
+from hh_fast.data.folders import read_bytes
+from hh_fast.data.headers import Header, read_header
+from hh_fast.data.images import Images
+from hh_fast.data.pixels import ImageForm, decode, fit
+from hh_fast.errors import DataError
+from hh_fast.io.cores import num_cores
+from hh_fast.io.files import read_sealed, write_sealed
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+CHUNK = 8  # of files that a thread reads at a time: a task for each took a quarter longer
+CHANGED = "it changed while it was read: is it being written?"
+# What decides which files decode, and to which pixels.
+DECODERS = f"4 Pillow {PIL.__version__} pi-heif {pi_heif.__version__}"
+# A file that changed this short before it was read may change again within one tick of its file system's clock (2 s on FAT).
+TICK_NS = 2_000_000_000
+
+Stamp = tuple[int, int, int, int]
+
+
+@functools.cache
+def _pool() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(num_cores(), thread_name_prefix="images")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of these threads
+
+
+def in_threads(function: Callable[..., T], *columns: Iterable[Any]) -> list[T]:
+    """`function` of each row of `columns`, in order, on all cores: reading, hashing and decoding leave the GIL."""
+    rows = list(zip(*columns, strict=True))
+    chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    done = _pool().map(lambda chunk: list(itertools.starmap(function, chunk)), chunks)
+    return list(itertools.chain.from_iterable(done))
+
+
+def read_file(
+    path: str,
+    *,
+    max_image_pixels: int,
+    decodes: bool = False,
+    form: ImageForm | None = None,
+    out: np.ndarray | None = None,
+) -> tuple[str, Header]:
+    """(SHA-256 as hex, header) of a file, read whole; ("", a header with that fault) of one that cannot be read.
+
+    With `decodes` it is a fault too where it does not decode; with `form` its pixels go to `out`, of `form.shape`.
+    """
+    try:
+        data = read_bytes(path)
+    except OSError as e:
+        return "", Header(None, None, None, fault=e.strerror or str(e))
+    header = read_header(data, max_image_pixels=max_image_pixels)
+    if header.fault is None and (decodes or form):
+        try:
+            pixels = decode(data, header, form.channels if form else 3)
+            if form:
+                fit(pixels, form, out)
+        except DataError as e:
+            header = dataclasses.replace(header, fault=str(e))
+    return hashlib.sha256(data).hexdigest(), header
+
+
+def index_path(cache_root: Path, directory: Path, part: object = None) -> Path:
+    """Where what is known of the files below `directory`, or of a `part` of them, is kept."""
+    name = hashlib.sha256(f"{os.path.abspath(directory)} {part}".encode("utf-8", "surrogateescape")).hexdigest()  # noqa: PTH100
+    return cache_root / "index" / f"{name[:32]}.json"
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _known(index: Path, limits: dict[str, Any]) -> dict[str, list[Any]]:
+    """[stamp, whether it was decoded, SHA-256, header's fields] by path."""
+    try:
+        kept = read_sealed(index)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as e:
+        logger.warning("Reading all image files again: %s", e)
+        return {}
+    files: dict[str, list[Any]] = kept["files"] if kept["limits"] == limits else {}
+    return files
+
+
+def read_images(images: Images, *, max_image_pixels: int, index: Path, decodes: bool = False) -> Images:
+    """The same table with `sha256` and `headers`; `index` keeps them for the next time.
+
+    Files unchanged since then are not read. `decodes`: as of `read_file`; a file that was not decoded then is.
+    """
+    limits = {"decoders": DECODERS, "max_image_pixels": max_image_pixels}
+    known = _known(index, limits)
+    begun = time.time_ns()
+    stamps = [_stamp(path) for path in images.paths]  # before they are read: a change meanwhile shows the next time
+    entries = [known.get(path) for path in images.paths]
+    fresh = [
+        entry is not None and stamp is not None and list(stamp) == entry[0] and (entry[1] or not decodes)
+        for entry, stamp in zip(entries, stamps, strict=True)
+    ]
+    unread = [path for path, is_known in zip(images.paths, fresh, strict=True) if not is_known]
+    if 0 < len(unread) < len(images):
+        logger.info("Reading %d of %d image files: the others have not changed", len(unread), len(images))
+    read = iter(in_threads(functools.partial(read_file, max_image_pixels=max_image_pixels, decodes=decodes), unread))
+    rows = [
+        (entry[1], entry[2], Header(*entry[3])) if entry and is_known else (decodes, *next(read))
+        for entry, is_known in zip(entries, fresh, strict=True)
+    ]
+    if unread or len(known) != len(images):
+        kept = {
+            path: (stamp, decoded, sha256, dataclasses.astuple(header))
+            for path, stamp, (decoded, sha256, header) in zip(images.paths, stamps, rows, strict=True)
+            if stamp and sha256 and max(stamp[1:3]) < begun - TICK_NS
+        }
+        try:
+            write_sealed(index, {"limits": limits, "files": kept})
+        except OSError as e:
+            logger.info("The next run will read all image files again, for this cannot be kept: %s", e)
+    sha256, headers = tuple(row[1] for row in rows), tuple(row[2] for row in rows)
+    return dataclasses.replace(images, sha256=sha256, headers=headers)
+
+
+class PixelFill:
+    """Fills rows with the pixels of `images`, as `data/store.py` asks for them; `read` is then the table as it was read.
+
+    Files of a table that was read before must still have the content that they had.
+    """
+
+    def __init__(self, images: Images, form: ImageForm, *, max_image_pixels: int) -> None:
+        self._images = images
+        self._read: dict[int, tuple[str, Header]] = {}
+        self._file = functools.partial(read_file, max_image_pixels=max_image_pixels, form=form)
+
+    def __call__(self, start: int, out: np.ndarray) -> dict[int, str]:
+        rows = range(start, start + len(out))
+        self._read |= zip(rows, in_threads(self._row, rows, out), strict=True)
+        return {row: fault for row in rows if (fault := self._read[row][1].fault)}
+
+    def _row(self, row: int, out: np.ndarray) -> tuple[str, Header]:
+        images = self._images
+        if not images.headers:
+            return self._file(images.paths[row], out=out)
+        if images.headers[row].fault is not None:
+            return images.sha256[row], images.headers[row]
+        sha256, header = self._file(images.paths[row], out=out)
+        if sha256 != images.sha256[row]:
+            out[...] = 0
+            header = dataclasses.replace(header, fault=header.fault or CHANGED)
+        return sha256, header
+
+    def read(self) -> Images:
+        sha256, headers = (
+            zip(*(self._read[row] for row in range(len(self._images))), strict=True) if self._read else ((), ())
+        )
+        return dataclasses.replace(self._images, sha256=sha256, headers=headers)

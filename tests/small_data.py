@@ -1,0 +1,29 @@
+"""Examples without files, and tables of image files that were read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hh_fast.data.images import Images, list_images
+from hh_fast.data.load import Examples
+from hh_fast.data.reading import in_threads, read_file
+from hh_fast.data.rows import KeptRows
+
+
+def examples_of(rows: Any, labels: Sequence[int], paths: Sequence[str] = ()) -> Examples:
+    """Rows (n, ...), as an array or a tensor, with these labels."""
+    labels = np.asarray(labels, np.int32)
+    names = tuple(f"class{i}" for i in range(int(labels.max(initial=0)) + 1))
+    paths = tuple(paths) or tuple(map(str, range(len(labels))))
+    return Examples(Images(Path(), names, paths, labels, np.arange(len(labels))), KeptRows(rows))
+
+
+def read_table(root: Path, max_image_pixels: int = 10**8) -> Images:
+    """The table of a folder, each file read."""
+    images, _ = list_images(root)
+    read = in_threads(lambda path: read_file(path, max_image_pixels=max_image_pixels), images.paths)
+    return Images(
+        images.directory, images.class_names, images.paths, images.labels, images.indices, *zip(*read, strict=True)
+    )
