@@ -5,6 +5,8 @@ decides: one thumbnail is moved and scaled onto the other, first at 16 x 16 pixe
 benchmarks/studies/copies.py measures what is found.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -72,7 +74,7 @@ def _halved(pixels: np.ndarray) -> np.ndarray:
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """(n, ...) as (n, k), each row less its mean, of length 1, or of 0 where its values are equal."""
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), math.prod(values.shape[1:]))
     values = values - values.mean(axis=1, keepdims=True)
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
 
