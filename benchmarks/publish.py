@@ -168,6 +168,8 @@ STUDIES = {
     ),
 }
 TABLES |= {name: ((name, f"python -m benchmarks.studies.{name}"), make) for name, make in STUDIES.items()}
+FAULTS = study("fault", Column("tried", "tried"), Column("lost", "lost"))
+TABLES["faults"] = ("faults", "python -m benchmarks.faults"), FAULTS
 
 
 def block(name: str) -> str:

@@ -11,8 +11,7 @@ from benchmarks.race.names import COPY_BOUND, DECODE_BOUND, INPUT_CLAIMS, READ_G
 from benchmarks.race.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
 
-# Forking this process, which runs TensorFlow, is what measuring processes are for.
-PATHS = [path for path in inputs.input_paths() if not path.name.endswith("processes")]
+PATHS = inputs.input_paths()
 NAMED = {path.name: path for path in PATHS}
 GENERATOR = NAMED[READ_GENERATOR]
 
@@ -114,7 +113,7 @@ def test_bounds_of_input_are_rates(workload):
 
 def test_names_are_all_different_and_quick_is_a_part():
     names = [path.name for path in inputs.input_paths()]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 9
     raced, quick = ({path.name for path in inputs.input_paths(plan.level)} for plan in (DEFAULT, QUICK))
     assert (len(raced), len(quick)) == (8, 3)
     assert quick < raced < set(names)

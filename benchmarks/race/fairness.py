@@ -101,8 +101,6 @@ def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequ
 def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str], list[str]]:
     """Compares each path with hh_fast's on all files of the workload; called in a measuring process.
 
-    That must not fork any more, so paths by several processes, which read as those by threads do, are left out.
-
     Returns:
         Why paths cannot take part, by name; and sentences on pixels that differ by design.
 
@@ -113,7 +111,7 @@ def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str
     failed: dict[str, str] = {}
     remarks: dict[str, None] = {}  # two paths of one reader say the same
     [reference] = [path.open(workload, shuffle=False) for path in input_paths() if path.name == READ_OWN]
-    for path in (path for path in paths if not path.name.endswith("processes")):
+    for path in paths:
         try:
             remarks |= dict.fromkeys(_compare(path, reference, workload, kinds))
         except CheckError:  # noqa: PERF203

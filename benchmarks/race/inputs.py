@@ -52,9 +52,9 @@ def _repeated(epoch: Callable[[], Iterable[ours.Batch]]) -> Epochs:
     return lambda _, num_epochs: itertools.chain.from_iterable(epoch() for _ in range(num_epochs))
 
 
-def _generator(workload: Workload, **how: Any) -> Epochs:
+def _generator(workload: Workload, *, threads: int = 1, **how: Any) -> Epochs:
     iterator = rivals.generator(**workload.train_reader, **how)
-    return _repeated(lambda: rivals.generator_batches(iterator))
+    return _repeated(lambda: rivals.generator_batches(iterator, threads))
 
 
 def _stock(workload: Workload, **how: Any) -> Epochs:
@@ -65,14 +65,12 @@ def _stock(workload: Workload, **how: Any) -> Epochs:
 def input_paths(level: int = FULL) -> list[InputPath]:
     """The paths that are raced at this level, in the order of the tables."""
     cores = max(2, num_cores())
-    threads = functools.partial(_generator, workers=cores)
-    processes = functools.partial(_generator, workers=cores, use_multiprocessing=True)
+    threads = functools.partial(_generator, threads=cores)
     cached = functools.partial(_stock, cache=True, prefetch=True)
     second = functools.partial(ours.open_input, cache="disk", second_run=True)
     paths = [
         InputPath(READ_GENERATOR, _generator, by_pillow=True),
         InputPath(f"{READ_GENERATOR}, {cores} threads", threads, by_pillow=True, level=DEFAULT),
-        InputPath(f"{READ_GENERATOR}, {cores} processes", processes, by_pillow=True, level=FULL),
         InputPath(READ_STOCK, _stock, level=DEFAULT),
         InputPath(f"{READ_STOCK}, prefetch", functools.partial(_stock, prefetch=True), level=FULL),
         InputPath(READ_CACHED, cached),

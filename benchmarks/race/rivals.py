@@ -1,10 +1,9 @@
 """What hh_fast is measured against, as its users write it: `ImageDataGenerator`, and stock tf.data, under Keras' `fit`.
 
-The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`. In Keras
-3.15 neither `flow_from_directory` nor `fit` takes `workers` and `use_multiprocessing`: they are properties of the
-iterator (a `keras.utils.PyDataset`) that the former returns, and the latter reads them there.
+The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`.
 """
 
+import concurrent.futures
 import contextlib
 import io
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
-from hh_fast.model import DENSE_UNITS, FILTERS
 
 # The original notebook's augmentation, and its ranges as Keras' layers take them: parts of a turn, and of the image.
 AUGMENTATION: dict[str, Any] = {
@@ -37,8 +35,6 @@ def generator(
     *,
     image_size: tuple[int, int],
     batch_size: int,
-    workers: int = 1,
-    use_multiprocessing: bool = False,
     shuffle: bool = True,
     seed: int | None = None,
     categorical: bool = False,
@@ -46,12 +42,11 @@ def generator(
 ) -> Any:
     """Keras' iterator over a folder of class folders: float32 (batch, height, width, 3), values 0 to 1, float32 labels.
 
-    Batches are made in the caller's thread, by `workers` threads, or by as many processes. Files of other sizes are resized
-    by Pillow's nearest neighbor, the default. The remainder is kept.
+    Files of other sizes are resized by Pillow's nearest neighbor, the default. The remainder is kept.
     """
     options = AUGMENTATION if augment else {}
     with contextlib.redirect_stdout(io.StringIO()):  # it prints how many images it found
-        iterator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255, **options).flow_from_directory(
+        return tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255, **options).flow_from_directory(
             str(directory),
             target_size=image_size,
             batch_size=batch_size,
@@ -59,34 +54,15 @@ def generator(
             shuffle=shuffle,
             seed=seed,
         )
-    iterator.workers = workers
-    iterator.use_multiprocessing = use_multiprocessing
-    return iterator
 
 
-def generator_batches(iterator: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One epoch of the generator's batches, made the way that `fit` makes them under the iterator's settings.
-
-    Keras has no public way to run its workers outside `fit`, so this uses the class that `fit` uses.
-    """
-    if iterator.workers == 1 and not iterator.use_multiprocessing:
-        for position in range(len(iterator)):
-            yield iterator[position]
+def generator_batches(iterator: Any, threads: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One epoch of the generator's batches, made in the caller's thread, as `fit` does by default, or by `threads`."""
+    if threads == 1:
+        yield from map(iterator.__getitem__, range(len(iterator)))
     else:
-        from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
-
-        enqueuer = OrderedEnqueuer(
-            iterator,
-            workers=iterator.workers,
-            use_multiprocessing=iterator.use_multiprocessing,
-            max_queue_size=iterator.max_queue_size,
-        )
-        enqueuer.start()
-        try:
-            for _, batch in zip(range(len(iterator)), enqueuer.get(), strict=False):
-                yield batch
-        finally:
-            enqueuer.stop()
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(iterator.__getitem__, range(len(iterator)))
     iterator.on_epoch_end()
 
 
@@ -120,30 +96,6 @@ def augmentation_layers(seed: int) -> list[keras.layers.Layer]:
         keras.layers.RandomRotation(40 / 360, fill_mode="nearest", seed=seed + 2),
         keras.layers.RandomZoom(0.2, fill_mode="nearest", seed=seed + 3),
     ]
-
-
-def recipe_model(
-    image_size: tuple[int, int],
-    *,
-    num_classes: int = 2,
-    softmax: bool = False,
-    dtype: str = "float32",
-    first_layers: tuple[keras.layers.Layer, ...] = (),
-) -> keras.Sequential:
-    """The original notebook's CNN on (batch, height, width, 3); without `first_layers` it takes values 0 to 1."""
-    layers: list[Any] = [keras.Input((*image_size, 3)), *first_layers]
-    for filters in FILTERS:
-        layers += [
-            keras.layers.Conv2D(filters, 3, activation="relu", dtype=dtype),
-            keras.layers.MaxPooling2D(2, dtype=dtype),
-        ]
-    units, activation = (num_classes, "softmax") if softmax else (1, "sigmoid")
-    layers += [
-        keras.layers.Flatten(dtype=dtype),
-        keras.layers.Dense(DENSE_UNITS, "relu", dtype=dtype),
-        keras.layers.Dense(units, activation, dtype="float32"),
-    ]
-    return keras.Sequential(layers)
 
 
 def compile_recipe(model: keras.Sequential, train: TrainConfig, *, dtype: str = "float32") -> Any:

@@ -139,14 +139,8 @@ class _Counter(keras.callbacks.Callback):
 def _fit(make_feed: Callable[[Workload, bool], Feed], arm: Arm, workload: Workload, clock: Clock) -> Row:
     """A training by Keras' own `compile` and `fit`; counts its images."""
     feed = make_feed(workload, arm.augment)
-    model = rivals.recipe_model(
-        workload.data.size,
-        num_classes=workload.num_classes,
-        softmax=workload.head == "softmax",
-        dtype=arm.precision,
-        first_layers=feed.first_layers,
-    )
-    model.set_weights(ours.build(workload).get_weights())
+    recipe = ours.build(workload, arm.precision).layers[1:]  # its first layer scales
+    model = keras.Sequential([keras.Input((*workload.data.size, 3)), *feed.first_layers, *recipe])
     counter = _Counter(rivals.compile_recipe(model, workload.train, dtype=arm.precision))
     options = {"epochs": workload.train.epochs, "callbacks": [counter, clock], "verbose": 0, **feed.options}
     model.fit(feed.train, validation_data=feed.validation, **options)

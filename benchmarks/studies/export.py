@@ -7,36 +7,15 @@ RUN is a finished run folder of bin/train. Takes about three minutes on 2 cores.
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks.harness import Row, command_words, finish_study, study
-from hh_fast.io.quiet import import_tensorflow, native_stderr_logged
-
-PLAIN = "plain"
-TIMED = ("float32", "int8", "dynamic", "float16")
-
-
-def convert_plainly(model_path: Path, to: Path) -> None:
-    """The same CNN as TensorFlow's own guide converts it."""
-    import keras
-    import tensorflow as tf
-
-    model = keras.models.load_model(model_path)
-    with (
-        native_stderr_logged(),
-        warnings.catch_warnings(),
-        open(os.devnull, "w") as silent,  # noqa: PTH123
-        contextlib.redirect_stdout(silent),
-    ):
-        warnings.simplefilter("ignore")
-        to.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+from hh_fast.io.quiet import import_tensorflow
 
 
 def peak_on_many(model: Path, image: Path, count: int, scratch: Path) -> int:
@@ -77,15 +56,12 @@ def measure(run_dir: Path, repeats: int, many: int, scratch: Path) -> list[Row]:
     add("int8 bytes / float32 bytes", files["int8"]["bytes"] / files["float32"]["bytes"], at_most=0.26)
     add("largest accuracy drop", max(drops), at_most=0.005)
     add("least agreement", min(file["check"]["agreement"] for file in files.values()), at_least=0.99)
-    convert_plainly(run_dir / "model.keras", scratch / "plain.tflite")
-    paths = {PLAIN: scratch / "plain.tflite"} | {name: bundle / f"model_{name}.tflite" for name in TIMED}
+    paths = {name: bundle / f"model_{name}.tflite" for name in ("float32", "int8")}
     image = scratch / "image.png"
     Image.effect_noise((300, 300), 64).convert("RGB").save(image)
     for repeat in range(repeats):
         took = {name: latencies[-1].median_ms for name, latencies in measure_latency(paths).items()}
         add("int8 latency / float32 latency", took["int8"] / took["float32"], repeat, at_most=0.6)
-        # Equal but for noise: the two differ by one column of the last layer.
-        add("float32 latency / plain conversion", took["float32"] / took[PLAIN], repeat, at_most=1.02)
         predict = command_words("predict", f"--model={bundle / 'model_int8.tflite'}", str(image))
         start = time.perf_counter()
         subprocess.run(predict, check=True, stdout=subprocess.DEVNULL)

@@ -3,18 +3,14 @@
     .venv/bin/python -m benchmarks.studies.start
 
 Takes about a minute on 2 cores. The stages run one after the other in a process of their own, on files in the page cache; the
-import, with the devices looked for, in a Python of its own. Beside them, what bare decoding of the same files takes, and what
-it takes to touch as much fresh memory as the cache is.
+import, with the devices looked for, in a Python of its own. Beside them, what bare decoding of the same files takes.
 """
 
 import itertools
-import math
-import mmap
 import subprocess
 import sys
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from benchmarks.harness import Row, finish_study, study
@@ -34,20 +30,11 @@ STAGES = (
     "building and tracing the step",
     "the first step",
     "for comparison: bare decoding of the files, every core",
-    "for comparison: first touches of as much memory as the cache takes",
 )
 
 
 def import_seconds() -> float:
     return float(subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True, text=True).stdout)
-
-
-def touch_seconds(num_bytes: int) -> float:
-    """One byte in each page of fresh memory: what the system takes to hand it out; called in a measuring process."""
-    start = time.perf_counter()
-    with mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
-        np.frombuffer(block, np.uint8)[:: mmap.PAGESIZE] = 1
-        return time.perf_counter() - start
 
 
 def stage_seconds(workload: Workload) -> list[float]:
@@ -68,7 +55,6 @@ def measure(workload: Workload) -> list[Row]:
         import_seconds(),
         *in_process(stage_seconds, workload),
         num_images / in_process(decode_bound, workload.files)["first_images_per_s"],
-        in_process(touch_seconds, num_images * math.prod(workload.data.size) * 3),
     ]
     return [{"arm": stage, "s": taken} for stage, taken in zip(STAGES, seconds, strict=True)]
 

@@ -14,17 +14,17 @@ from typing import Any
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+LOOPBACK = ("127.0.0.1", "::1", "localhost", "", None)
+REACHING = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
 
 
-def _end_at_a_change(root: str, at: int, number: int) -> None:
+def end_at_a_change(root: str, at: int, number: int) -> None:
     seen = 0
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         nonlocal seen
         changes = event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & WRITING)
-        if not changes or not isinstance(args[0], (str, bytes, os.PathLike)):
-            return
-        if os.fsdecode(args[0]).startswith(root):
+        if changes and isinstance(args[0], (str, bytes, os.PathLike)) and os.fsdecode(args[0]).startswith(root):
             seen += 1
             if seen == at:
                 os.kill(os.getpid(), number)
@@ -34,11 +34,7 @@ def _end_at_a_change(root: str, at: int, number: int) -> None:
         atexit.register(lambda: Path(os.environ["VICTIM_COUNT"]).write_text(str(seen)))
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost", "", None)
-REACHING = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
-
-
-def _no_network(log: str) -> None:
+def forbid_network(log: str) -> None:
     """Writes the first attempt to `log`, since standard error may be captured, and ends the process."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -55,14 +51,14 @@ def _no_network(log: str) -> None:
 
 
 def main() -> int:
-    environment = os.environ
+    environment, command = os.environ, sys.argv[1]
     if "VICTIM_NO_NETWORK" in environment:
-        _no_network(environment["VICTIM_NO_NETWORK"])
+        forbid_network(environment["VICTIM_NO_NETWORK"])
     if "VICTIM_ROOT" in environment:
         at, number = int(environment.get("VICTIM_AT", "0")), int(environment.get("VICTIM_SIGNAL", "9"))
-        _end_at_a_change(environment["VICTIM_ROOT"], at, number)
-    command = importlib.import_module(f"hh_fast.cli.{sys.argv[1]}")
-    return int(command.main(sys.argv[2:]))
+        end_at_a_change(environment["VICTIM_ROOT"], at, number)
+    module = "benchmarks.race.__main__" if command == "bench" else f"hh_fast.cli.{command}"
+    return int(importlib.import_module(module).main(sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""The fault campaign in full.
+
+    .venv/bin/python -m benchmarks.faults [--only=killed] [--scale=0.1] [--work=FOLDER]
+
+Writes benchmarks/results/faults.json: a row for each fault, with what was tried and lost. Some faults need root (a small tmpfs)
+and are noted as skipped without it. At scale 1 on 2 cores it takes about two hours, most of it kills. Exit code 1 if anything
+was lost. Faults that are not asked for keep their rows.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.faults import endurance, forged, hostile, kills, storage
+from benchmarks.faults.lab import Lab
+from benchmarks.harness import RESULTS_DIR, describe_machine, make_results
+from benchmarks.process import in_process
+from hh_fast.io.files import write_json
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+BACKBONE = ("--backbone=efficientnet_lite0",)
+
+
+def _of(most: int, scale: float) -> int:
+    return max(1, round(most * scale))
+
+
+# By name; each takes the share of the full counts.
+FAULTS: dict[str, Callable[[Lab, float], None]] = {
+    "trainings killed or stopped": lambda lab, scale: kills.killed_trainings(lab, _of(50, scale), numbers=SIGNALS),
+    "trainings on features killed or stopped": lambda lab, scale: kills.killed_trainings(
+        lab, _of(10, scale), numbers=SIGNALS, more=BACKBONE
+    ),
+    "caches and checkpoints damaged": lambda lab, scale: kills.damaged_files(lab, _of(20, scale)),
+    "features damaged": lambda lab, scale: kills.damaged_files(lab, _of(10, scale), more=BACKBONE),
+    "export and explore killed": lambda lab, scale: kills.killed_products(lab, _of(50, scale)),
+    "one cold cache": lambda lab, _: kills.one_cache(lab),
+    "one cold cache, filler killed": lambda lab, _: kills.one_cache(lab, kill_filler=True),
+    "the same features wanted twice": lambda lab, _: kills.one_cache(lab, more=BACKBONE),
+    "one run folder": lambda lab, _: kills.one_run_folder(lab),
+    "full disk": lambda lab, _: storage.full_disk(lab),
+    "full disk, features": lambda lab, _: storage.full_disk(lab, more=BACKBONE),
+    "file size limit": lambda lab, _: storage.size_limit(lab),
+    "read-only and misplaced": lambda lab, _: storage.unwritable(lab),
+    "cache removed": lambda lab, _: storage.removed_cache(lab),
+    "images changed or lost": lambda lab, _: storage.changed_images(lab),
+    "other people's folders": lambda lab, _: storage.foreign_folders(lab),
+    "hostile images": lambda lab, scale: hostile.hostile_images(lab, _of(2000, scale)),
+    "decompression bombs": lambda lab, _: hostile.decompression_bombs(lab),
+    "odd names": lambda lab, _: hostile.odd_names(lab),
+    "many empty files": lambda lab, scale: hostile.many_empty(lab, _of(200_000, scale)),
+    "broken models": lambda lab, scale: hostile.broken_models(lab, _of(100, scale), _of(400, scale)),
+    "forged models": lambda lab, _: forged.forged_models(lab),
+    "long run": lambda lab, scale: endurance.soak(lab, max(120, _of(2000, scale))),
+    "no network": lambda lab, _: endurance.no_network(lab),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="only faults with this in their name")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
+    parser.add_argument("--work", type=Path, help="folder for what the campaign makes; default: a temporary one")
+    given = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="faults-", dir=given.work))
+    # A shell that starts this in the background has Ctrl-C ignored, which the victims would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    output, lost = RESULTS_DIR / "faults.json", 0
+    machine = in_process(describe_machine)
+    for name in (name for name in FAULTS if given.only in name):
+        lab = Lab(work / name.replace(" ", "-").replace("'", ""))
+        FAULTS[name](lab, given.scale)
+        lost += len(lab.lost)
+        print(f"{name}: {lab.tried} tried, {len(lab.lost)} lost", *lab.lost, sep="\n  ", flush=True)
+        before = json.loads(output.read_text())["rows"] if output.exists() else []
+        rows = {row["arm"]: row for row in before if row["arm"] in FAULTS} | {name: lab.row(name)}
+        ordered = [rows[arm] for arm in FAULTS if arm in rows]
+        write_json(output, make_results("python -m benchmarks.faults", machine, ordered))
+        if not lab.lost:
+            shutil.rmtree(lab.work, ignore_errors=True)
+    return int(lost > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Commands ended at random moments, then run again: they must end as one that was never disturbed."""
+
+import concurrent.futures
+import hashlib
+import random
+import re
+import shutil
+import signal
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+from PIL import Image
+
+from benchmarks.faults.lab import Ended, Lab, finish, make_images, run, run_well, start, training_flags, wait_for
+from hh_fast.io.output_folder import MARKER
+
+MEASURED = ("images_per_second", "input_wait", "seconds")
+MAX_STOP_S = 5.0
+IMAGES = 32
+
+
+def _weights(path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as raw, h5py.File(raw) as file:
+        file.visititems(
+            lambda name, node: found.update({name: node[()].tobytes()}) if isinstance(node, h5py.Dataset) else None
+        )
+    return found
+
+
+def _checkpoint(folder: Path) -> dict[str, Any]:
+    newest = sorted(folder.glob("epoch*.npz"))[-1]
+    with np.load(newest) as arrays:
+        return {newest.name: True} | {name: arrays[name].tobytes() for name in arrays.files if name != "progress"}
+
+
+def _history(path: Path) -> list[list[str]]:
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    kept = [i for i, name in enumerate(rows[0]) if name not in MEASURED]
+    return [[row[i] for i in kept] for row in rows]
+
+
+def outcome(place: Path) -> dict[str, Any]:
+    """All that a finished run in `place` must have in common with any other of the same command.
+
+    Of its files the names, but those of event files, which hold the time; of the cache, what should not stay.
+    """
+    run_dir = place / "run"
+    files = [str(path.relative_to(place)) for path in (*run_dir.rglob("*"), *(place / "cache").rglob(".*.tmp"))]
+    return {
+        "model.keras": _weights(run_dir / "model.keras"),
+        "last.keras": _weights(run_dir / "last.keras"),
+        "weights and optimizer": _checkpoint(run_dir / "checkpoints"),
+        "history.csv": _history(run_dir / "history.csv"),
+        "files": sorted(re.sub(r"events\.out.*", "events", name) for name in files),
+    }
+
+
+class Whole(NamedTuple):
+    """An undisturbed training on `data` with the flags `more`: its outcome, seconds, and changes of files."""
+
+    data: Path
+    more: tuple[str, ...]
+    outcome: dict[str, Any]
+    seconds: float
+    changes: int
+
+    def differences(self, place: Path) -> str | None:
+        """What differs in the run in `place`, or None."""
+        now = outcome(place)
+        different = [name for name in now if now[name] != self.outcome[name]]
+        files = sorted(set(now["files"]) ^ set(self.outcome["files"]))
+        return f"{', '.join(different)} differ from the undisturbed run's; files: {files}" if different else None
+
+
+def undisturbed(lab: Lab, more: Sequence[str] = ()) -> Whole:
+    data, place = make_images(lab.work / "data", IMAGES), lab.work / "whole"
+    place.mkdir()
+    flags = training_flags(data, place, "--cache=disk", "--checkpoint_every_steps=1", *more)
+    began = time.monotonic()
+    run_well("train", flags, VICTIM_ROOT=place, VICTIM_COUNT=lab.work / "changes")
+    seconds = time.monotonic() - began
+    return Whole(data, tuple(more), outcome(place), seconds, int((lab.work / "changes").read_text()))
+
+
+def _badly_stopped(number: int, ended: Ended, place: Path) -> str | None:
+    if ended.seconds > MAX_STOP_S:
+        return f"it took {ended.seconds:.1f} s to stop"
+    if ended.code in (0, -number):  # it had finished, or Python had not begun
+        return None
+    if ended.code != 128 + number or "Traceback" in ended.err:
+        return ended.last
+    if "stopped by" in ended.err and not list((place / "run" / "checkpoints").glob("epoch*.npz")):
+        return "no checkpoint"
+    return None
+
+
+def _trial(lab: Lab, whole: Whole, number: int, seed: int) -> tuple[str, str | None]:
+    """What was tried, and why it was lost, or None. Half of the seeds strike at a time, half at a change of a file."""
+    draw = random.Random(f"{number} {seed}")
+    place = lab.work / f"trial-{number}-{seed}"
+    place.mkdir()
+    cache, every = draw.choice(("disk", "memory", "none")), draw.choice((1, 3, 1000))
+    flags = training_flags(whole.data, place, f"--cache={cache}", f"--checkpoint_every_steps={every}", *whole.more)
+    try:
+        if seed % 2:
+            when = f"change {draw.randint(1, whole.changes)}"
+            at = when.split()[1]
+            finish(start("train", flags, VICTIM_ROOT=place, VICTIM_AT=at, VICTIM_SIGNAL=int(number)))
+            reason = None
+        else:
+            seconds = draw.uniform(0.05, whole.seconds)
+            when = f"{seconds:.2f} s"
+            process = start("train", flags)
+            time.sleep(seconds)
+            process.send_signal(number)
+            ended = finish(process)
+            reason = None if number == signal.SIGKILL else _badly_stopped(number, ended, place)
+        if reason is None:
+            ended = run("train", flags)
+            reason = whole.differences(place) if ended.code == 0 else f"the same command ended with {ended.last}"
+    except Exception as e:  # a trial that cannot be judged is lost, and the campaign goes on
+        when, reason = "", f"{type(e).__name__}: {e}"
+    if reason is None:
+        shutil.rmtree(place)
+    return f"signal {number}, seed {seed}, cache={cache}, every={every}, at {when}", reason
+
+
+def killed_trainings(
+    lab: Lab, count: int, *, numbers: Sequence[int] = (signal.SIGKILL,), more: Sequence[str] = (), first_seed: int = 0
+) -> None:
+    """`count` trials of each signal, two at a time."""
+    whole = undisturbed(lab, more)
+    trials = [(number, seed) for seed in range(first_seed, first_seed + count) for number in numbers]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for what, reason in pool.map(lambda trial: _trial(lab, whole, *trial), trials):
+            lab.check(reason is None, f"{what}: {reason}")
+
+
+def damaged_files(lab: Lab, count: int, *, more: Sequence[str] = ()) -> None:
+    """A killed run's cache and checkpoints are damaged: the same command notices, and ends as an undisturbed one."""
+    whole = undisturbed(lab, more)
+    draw = random.Random(0)
+    for i in range(count):
+        place = lab.work / f"damaged-{i}"
+        place.mkdir()
+        flags = training_flags(whole.data, place, "--cache=disk", "--checkpoint_every_steps=1", *more)
+        at = whole.changes * 2 // 3
+        finish(start("train", flags, VICTIM_ROOT=place, VICTIM_AT=at, VICTIM_SIGNAL=9))
+        found = [*(place / "cache").rglob("*"), *(place / "run" / "checkpoints").glob("epoch*")]
+        path = draw.choice(sorted(path for path in found if path.is_file() and path.stat().st_size))
+        content = bytearray(path.read_bytes())
+        at_byte = draw.randrange(len(content))
+        kind = ("a flipped bit", "cut off", "zeros")[i % 3]
+        content[at_byte:] = {
+            "a flipped bit": bytes([content[at_byte] ^ 1 << draw.randrange(8)]) + content[at_byte + 1 :],
+            "cut off": b"",
+            "zeros": bytes(len(content) - at_byte),
+        }[kind]
+        path.write_bytes(content)
+        ended = run("train", flags)
+        reason = whole.differences(place) if ended.code == 0 else ended.last
+        lab.check(reason is None, f"{path.relative_to(place)}, {kind} at byte {at_byte}: {reason}")
+        if reason is None:
+            shutil.rmtree(place)
+
+
+def _is_whole_bundle(folder: Path) -> bool:
+    """Whether every file of the bundle is there and has the digest that its list says; hidden files are no part of it."""
+    lines = [line.split(maxsplit=1) for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    digests = {name.lstrip("*"): digest for digest, name in lines}
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"SHA256SUMS"}
+    return {name for name in names if not name.startswith(".")} == set(digests) and all(
+        hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in digests.items()
+    )
+
+
+def _is_whole_picture(path: Path) -> bool:
+    with Image.open(path) as image:
+        image.load()
+    return True
+
+
+def killed_products(lab: Lab, count: int) -> None:
+    """bin/export and bin/explore killed at random changes of files: what they make is whole or absent."""
+    data = make_images(lab.work / "data", 12)
+    run_well("train", training_flags(data, lab.work, "--epochs=1"))
+    bundle, grid = lab.work / "out" / "bundle", lab.work / "pictures" / "grid.png"
+    shared = [f"--train_dir={data}", f"--cache_dir={lab.work / 'cache'}"]
+    export = [f"--run_dir={lab.work / 'run'}", f"--export_dir={bundle}", "--formats=float32", "--calibration_images=8"]
+    # `known_by`: the file without which nobody takes the product for one.
+    for command, flags, product, known_by, is_whole in (
+        ("export", export, bundle, bundle / "metadata.json", _is_whole_bundle),
+        ("explore", [*shared, f"--grid={grid}"], grid, grid, _is_whole_picture),
+    ):
+        run_well(command, flags, VICTIM_ROOT=product.parent, VICTIM_COUNT=lab.work / "changes")
+        changes = int((lab.work / "changes").read_text())
+        for seed in range(count):
+            at = random.Random(f"{command} {seed}").randint(1, changes)
+            ended = run(command, flags, VICTIM_ROOT=product.parent, VICTIM_AT=at, VICTIM_SIGNAL=9)
+            good = ended.code == -9 and (not known_by.exists() or is_whole(product))
+            lab.check(good, f"{command} at change {at} of {changes}: {ended.last}")
+        ended = run(command, flags)
+        left = [path.name for path in product.parent.rglob(".*") if path.name != MARKER]
+        lab.check(ended.code == 0 and is_whole(product) and not left, f"{command} after: left {left}, {ended.last}")
+
+
+def _fillers(cache: Path) -> Iterator[int]:
+    """The processes that are writing into the cache now."""
+    for path in cache.rglob(".*.tmp"):
+        if match := re.search(r"-(\d+)\.tmp$", path.name):
+            yield int(match[1])
+
+
+def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: Sequence[str] = ()) -> None:
+    """All start on one cold cache: each file is filled once, or again by another where its filler was killed."""
+    data = make_images(lab.work / "data", 100, size=(400, 400))
+    cache = lab.work / "cache"
+    places = [lab.work / f"p{i}" for i in range(processes)]
+    all_flags = [training_flags(data, place, "--cache=disk", f"--cache_dir={cache}", *more) for place in places]
+    running = [start("train", flags) for flags in all_flags]
+    killed = None
+    while kill_filler and killed is None and any(process.poll() is None for process in running):
+        pids = set(_fillers(cache))
+        killed = next((i for i, process in enumerate(running) if process.pid in pids), None)
+        time.sleep(0.005)
+    if killed is not None:
+        running[killed].kill()
+    elif kill_filler:
+        lab.check(False, "no process was seen filling the cache")
+    ended = [finish(process) for process in running]
+    left = [i for i in range(processes) if i != killed]
+    for i in left:
+        lab.check(ended[i].code == 0, f"process {i}: {ended[i].last}")
+    outcomes = [outcome(places[i]) for i in left if ended[i].code == 0]
+    lab.check(all(one == outcomes[0] for one in outcomes), "the trained weights differ")
+    hidden = [path.name for path in cache.rglob(".*.tmp")]
+    lab.check(not hidden, f"left in the cache: {hidden}")
+
+
+def one_run_folder(lab: Lab) -> None:
+    """The second run on a folder is refused at once; the first is not disturbed."""
+    flags = training_flags(make_images(lab.work / "data", 24), lab.work, "--epochs=40")
+    first = start("train", flags)
+    wait_for(first, lab.work / "run", "history.csv")
+    second = run("train", flags)
+    refused = second.is_one_line_error("train", "another process")
+    lab.check(refused and first.poll() is None, f"the second: {second.last}")
+    ended = finish(first)
+    lab.check(ended.code == 0, f"the first: {ended.last}")
