@@ -108,10 +108,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _encoded(kind: str, mode: str, size: tuple[int, int] = (WIDTH, HEIGHT), **options: object) -> bytes:
-    noise = np.random.default_rng(len(kind) + len(mode)).integers(0, 256, (size[1], size[0], 3), np.uint8)
+def _encoded(kind: str, mode: str, *, side: int = 0, **options: object) -> bytes:
+    """An image of noise, or a flat one with this side, which is a small file whatever the side."""
+    noise = np.random.default_rng(len(kind) + len(mode)).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    image = Image.new(mode, (side, side)) if side else Image.fromarray(noise).convert(mode)
     out = io.BytesIO()
-    Image.fromarray(noise).convert(mode).save(out, kind, **options)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 
@@ -190,9 +192,9 @@ def bombs() -> dict[str, bytes]:
     huge_jpeg = _claiming(baseline, ">HH", frame + 5, 60_000, 60_000)
     # What a reader of segments takes for a small frame, libjpeg passes over as stuffing on its way to the huge one.
     small_frame = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0"
-    progressive = _encoded("JPEG", "L", (3000, 3000), progressive=True)
+    progressive = _encoded("JPEG", "L", side=3000, progressive=True)
     last_scan = progressive.rindex(b"\xff\xda")
-    gif = _encoded("GIF", "P", (2000, 2000))
+    gif = _encoded("GIF", "P", side=2000)
     first_frame = gif.index(b"\x2c", 13)
 
     def png_of(width: int, height: int) -> bytes:
@@ -217,7 +219,7 @@ def bombs() -> dict[str, bytes]:
         "refused-jpeg-many-scans.jpg": progressive[:-2] + progressive[last_scan:-2] * 2000 + progressive[-2:],
         "refused-gif-screen.gif": _claiming(_encoded("GIF", "P"), "<HH", 6, 60_000, 60_000),
         "refused-gif-frame.gif": _claiming(gif, "<HH", first_frame + 5, 12_000, 12_000),
-        "gif-many-frames.gif": gif[:-1] + gif[first_frame:-1] * 10 + gif[-1:],
+        "gif-many-frames.gif": gif[:-1] + gif[first_frame:-1] * 1000 + gif[-1:],
         "refused-webp-canvas.png": webp(b"VP8X", bytes(4) + (59_999).to_bytes(3, "little") * 2),
         "refused-webp-lossless.png": webp(b"VP8L", b"\x2f" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(40)),
     }

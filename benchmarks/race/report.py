@@ -16,8 +16,6 @@ INPUT_COLUMNS = (
 TRAINING_COLUMNS = (
     Column("steady-state epoch, s", "steady_epoch_s", "{:.1f}", spread=True),
     Column("training time, s", "wall_s", "{:,.1f}", spread=True),
-    Column("to the first epoch's end, s", "first_epoch_s", "{:.1f}"),
-    Column("steady, images/s", "steady_images_per_s"),
     Column("input wait", "input_wait", "{:.1%}"),
     Column("validation accuracy", "last_val_accuracy", "{:.1%}"),
     Column("peak memory, MB", "peak_bytes", unit=MEGABYTE),
