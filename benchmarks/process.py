@@ -13,7 +13,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -142,32 +142,27 @@ def read_memory() -> tuple[int, int]:
     return info.rss - mapped, mapped
 
 
-class PeakMemory:
-    """A context manager: how far resident memory rises over its start, sampled every 10 ms. Worker processes do not count."""
+@contextlib.contextmanager
+def peak_memory() -> Iterator[dict[str, int]]:
+    """How far resident memory rises over its start in the block, sampled every 10 ms. Worker processes do not count."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # where the C library is not glibc
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not count as ready
+    start, over = read_memory(), threading.Event()
+    peak = {"peak_bytes": 0, "peak_mapped_bytes": 0}
 
-    def __init__(self) -> None:
-        self.own_bytes = self.mapped_bytes = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
+    def sample() -> None:
+        while True:
+            last = over.wait(SAMPLING_INTERVAL_S)
+            for name, now, before in zip(peak, read_memory(), start, strict=True):
+                peak[name] = max(peak[name], now - before)
+            if last:
+                return
 
-    def __enter__(self) -> "PeakMemory":
-        gc.collect()
-        with contextlib.suppress(AttributeError, OSError):  # where the C library is not glibc
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not count as ready
-        self._start = read_memory()
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        own, mapped = read_memory()
-        self.own_bytes = max(self.own_bytes, own - self._start[0])
-        self.mapped_bytes = max(self.mapped_bytes, mapped - self._start[1])
-
-    def _sample(self) -> None:
-        while not self._stop.wait(SAMPLING_INTERVAL_S):
-            self._look()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()
+    thread = threading.Thread(target=sample, name="peak-memory", daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        thread.join()

@@ -8,7 +8,7 @@ So every figure there is one that a command left in a file. No TensorFlow.
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from benchmarks.harness import RESULTS_DIR, Claim, Results, machine_in_words, median, read_results, take_ratio, values
 from benchmarks.race import report
@@ -29,7 +29,6 @@ from hh_fast.evaluation.tables import markdown_table
 ROOT = RESULTS_DIR.parent.parent
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end table -->)", re.DOTALL)
-STALLED_S = 0.1
 # Rotation 40, shifts, shear and zoom 0.2: before, the recipe's accuracy swings between chance and 96%, by every path.
 EPOCHS_TO_LEARN_AUGMENTED = 10
 
@@ -109,14 +108,9 @@ def gpu(results: Results) -> str:
     return joined(report.sweep_table(results), training(results))
 
 
-def study(title: str, *columns: Column, claims: Sequence[Claim] = ()) -> Callable[[Results], str]:
+def study(title: str, *columns: Column) -> Callable[[Results], str]:
     """The table of a study: a line an arm."""
-
-    def make(results: Results) -> str:
-        rows = results["rows"]
-        return joined(table(title, rows, columns), ratio_table(rows, claims), source(results))
-
-    return make
+    return lambda results: joined(table(title, results["rows"], columns), source(results))
 
 
 # Name of a block: the JSON that it is made of, the command that makes that, and what makes the table.
@@ -132,12 +126,6 @@ TABLES: dict[str, tuple[tuple[str, str], Callable[[Results], str]]] = {
 }
 STUDIES = {
     "start": study("before the second step", Column("s", "s", "{:.2f}", spread=True)),
-    "autotuner": study(
-        "iterators",
-        Column(f"shutdown stalled over {STALLED_S:g} s", "waited_s", summary=lambda s: sum(x > STALLED_S for x in s)),
-        Column("of", "waited_s", summary=len),
-        Column("longest, s", "waited_s", "{:.2f}", summary=max),
-    ),
     "scale": study(
         "input alone",
         Column("first epoch, images/s", "first_images_per_s"),
@@ -145,12 +133,6 @@ STUDIES = {
         Column("decoded images, MB", "decoded_bytes", unit=1e6),
         Column("peak of own memory, MB", "peak_bytes", unit=1e6),
         Column("peak of mapped file, MB", "peak_mapped_bytes", unit=1e6),
-    ),
-    "replicas": study(
-        "equal total work on 2 cores",
-        Column("a step, s", "step_s", "{:.2f}", spread=True),
-        Column("MB sent a step", "bytes_per_step", "{:.1f}", unit=1e6),
-        claims=[Claim("a step of two workers over one process'", "two workers", "one process", "step_s")],
     ),
     "export": study(
         "figure",

@@ -1,7 +1,7 @@
 """Rows as tables that read well on a terminal and as Markdown. No TensorFlow."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.harness import Claim, Results, Row, arms_of, machine_in_words, take_ratio, values
@@ -9,20 +9,19 @@ from hh_fast.evaluation.tables import markdown_table
 
 
 class Column(NamedTuple):
-    """A figure of the rows, by arm: its median (or another summary of the repeats) divided by `unit`; `spread` adds the range."""
+    """A figure of the rows, by arm: the median of the repeats, divided by `unit`; `spread` adds the range."""
 
     header: str
     figure: str
     form: str = "{:,.0f}"
     unit: float = 1.0
     spread: bool = False
-    summary: Callable[[Sequence[float]], float] = statistics.median
 
     def cell(self, rows: Sequence[Row], arm: str) -> str:
         found = [value / self.unit for value in values(rows, arm, self.figure)]
         if not found:
             return "-"
-        middle = self.form.format(self.summary(found))
+        middle = self.form.format(statistics.median(found))
         if not self.spread or len(found) == 1:
             return middle
         return f"{middle} ({self.form.format(min(found))} to {self.form.format(max(found))})"

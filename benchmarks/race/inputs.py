@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.harness import Measure, Row, isolated
-from benchmarks.process import PeakMemory
+from benchmarks.process import peak_memory
 from benchmarks.race import ours, rivals
 from benchmarks.race.bounds import copy_bound, decode_bound
 from benchmarks.race.names import COPY_BOUND, DECODE_BOUND, READ_CACHED, READ_GENERATOR, READ_OWN, READ_STOCK
@@ -110,7 +110,7 @@ def measure_input(path: InputPath, workload: Workload) -> Row:
     Raises:
         ValueError: the first epoch did not yield as many images as there are files.
     """
-    with PeakMemory() as peak:
+    with peak_memory() as peak:
         start = time.perf_counter()
         epochs = path.open(workload)
         num_images, seconds, first_batch_s = consume(epochs(0, 1), start)
@@ -121,8 +121,7 @@ def measure_input(path: InputPath, workload: Workload) -> Row:
         "first_images_per_s": num_images / seconds,
         "steady_images_per_s": steady,
         "first_batch_s": first_batch_s,
-        "peak_bytes": peak.own_bytes,
-        "peak_mapped_bytes": peak.mapped_bytes,
+        **peak,
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from benchmarks.harness import Measure, Row, isolated
-from benchmarks.process import PeakMemory, in_process
+from benchmarks.process import in_process, peak_memory
 from benchmarks.race import ours, rivals
 from benchmarks.race.bounds import matrix_bound, own_step, resident_bound, stock_step
 from benchmarks.race.inputs import DEFAULT, FULL, QUICK
@@ -171,11 +171,11 @@ def train_arm(arm: Arm, workload: Workload) -> Row:
     epoch, `training_s` without validation. `fit` does not tell `input_waits`.
     """
     clock = Clock()
-    with PeakMemory() as peak:
+    with peak_memory() as peak:
         start = time.perf_counter()
         row = METHODS[arm.method](arm, workload, clock)
         wall_s = time.perf_counter() - start
-    times = {"wall_s": wall_s, "first_epoch_s": clock.first_end - start, "peak_bytes": peak.own_bytes}
+    times = {"wall_s": wall_s, "first_epoch_s": clock.first_end - start, **peak}
     return {**times, **clock.row, **row, "seed": workload.data.seed}
 
 

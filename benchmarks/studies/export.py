@@ -1,11 +1,10 @@
-"""Export and prediction: sizes, latencies in turn, agreement, the time that bin/export takes, and memory on many images.
+"""Export and prediction: sizes, latencies in turn, agreement, and the time that bin/export takes.
 
     .venv/bin/python -m benchmarks.studies.export --run_dir=RUN
 
 RUN is a finished run folder of bin/train. Takes about three minutes on 2 cores.
 """
 
-import contextlib
 import json
 import subprocess
 import tempfile
@@ -18,25 +17,7 @@ from benchmarks.harness import Row, command_words, finish_study, study
 from hh_fast.io.quiet import import_tensorflow
 
 
-def peak_on_many(model: Path, image: Path, count: int, scratch: Path) -> int:
-    """The most bytes that bin/predict holds on a folder of `count` links to one image."""
-    folder = scratch / str(count)
-    folder.mkdir()
-    for i in range(count):
-        (folder / f"{i:06d}{image.suffix}").symlink_to(image)
-    peak = 0
-    words = command_words("predict", f"--model={model}", str(folder))
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            # A process that has just ended has no such line any more: what was seen before holds.
-            with contextlib.suppress(OSError, IndexError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]) * 1024)
-            time.sleep(0.05)
-    return peak
-
-
-def measure(run_dir: Path, repeats: int, many: int, scratch: Path) -> list[Row]:
+def measure(run_dir: Path, repeats: int, scratch: Path) -> list[Row]:
     """A row for each figure and repeat: `value`, with the `target` that it should not exceed, or `at_least` reach."""
     rows: list[Row] = []
 
@@ -67,18 +48,15 @@ def measure(run_dir: Path, repeats: int, many: int, scratch: Path) -> list[Row]:
         subprocess.run(predict, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
         add("bin/predict on one image, s", seconds, repeat, at_most=1.5)
-    few, most = (peak_on_many(bundle / "model_int8.tflite", image, count, scratch) for count in (1000, many))
-    add(f"memory on {many:,} images / on 1,000", most / few, at_most=1.25)
     return rows
 
 
 def main() -> None:
     parser = study("export", __doc__ or "", repeats=7)
     parser.add_argument("--run_dir", type=Path, default=Path("runs/sample"))
-    parser.add_argument("--many", type=int, default=20_000, help="images in the folder for memory")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(arguments.run_dir, arguments.repeats, arguments.many, Path(scratch))
+        rows = measure(arguments.run_dir, arguments.repeats, Path(scratch))
     finish_study("export", arguments, rows)
 
 
