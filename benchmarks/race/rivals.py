@@ -58,12 +58,12 @@ def generator(
 
 def generator_batches(iterator: Any, threads: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """One epoch of the generator's batches, made in the caller's thread, as `fit` does by default, or by `threads`."""
+    iterator.on_epoch_end()  # draws the order, which several threads would each begin with
     if threads == 1:
         yield from map(iterator.__getitem__, range(len(iterator)))
     else:
         with concurrent.futures.ThreadPoolExecutor(threads) as pool:
             yield from pool.map(iterator.__getitem__, range(len(iterator)))
-    iterator.on_epoch_end()
 
 
 def stock_dataset(
