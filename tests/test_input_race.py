@@ -31,10 +31,7 @@ def test_every_path_yields_every_image_in_each_epoch(workload, path):
     for first, num in ((0, 1), (1, 2)):
         labels = np.concatenate([np.asarray(labels).reshape(-1) for _, labels in epochs(first, num)])
         assert len(labels) == 8 * num
-        # Keras' iterator draws its order in whichever thread comes first, without a lock: with threads, now and then
-        # two draw one each, and some image comes twice in place of another.
-        if "threads" not in path.name:
-            assert sorted(labels.astype(int).tolist()) == [0] * 6 * num + [1] * 2 * num
+        assert sorted(labels.astype(int).tolist()) == [0] * 6 * num + [1] * 2 * num
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
