@@ -10,6 +10,7 @@ from benchmarks.race.config import DEFAULT, QUICK
 from benchmarks.race.names import COPY_BOUND, DECODE_BOUND, INPUT_CLAIMS, READ_GENERATOR
 from benchmarks.race.workload import Workload
 from hh_fast.config import DataConfig, TrainConfig
+from hh_fast.data.store import ROWS
 
 PATHS = inputs.input_paths()
 NAMED = {path.name: path for path in PATHS}
@@ -97,7 +98,7 @@ def test_a_second_run_finds_the_disk_cache_and_a_first_leaves_none(workload):
     assert set(around.iterdir()) == before
     second = NAMED["hh_fast, disk, second run"]
     second.open(workload)
-    [images] = around.joinpath("kept").rglob("images.u8")
+    [images] = around.joinpath("kept").rglob(ROWS)
     written = images.stat().st_mtime_ns
     second.open(workload)
     assert images.stat().st_mtime_ns == written
