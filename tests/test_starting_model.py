@@ -1,8 +1,6 @@
 """Training any Keras model: the contract, what is kept, and several kinds from start to export."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,39 +357,3 @@ def test_an_earlier_run_is_fine_tuned(run: Run, tmp_path: Path, capsys: pytest.C
         "has its classes in the order humans, horses, and the images theirs as horses, humans"
         in capsys.readouterr().err
     )
-
-
-REPLICAS = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras, numpy as np
-from hh_fast.config import TrainConfig
-from hh_fast.distributed.strategy import start
-from hh_fast.training.step import Trainer, make_optimizer
-
-replicas = start(TrainConfig(strategy="mirrored", batch_size=8), None)
-with replicas.strategy.scope():
-    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.BatchNormalization(momentum=0.5), keras.layers.Flatten(),
-                              keras.layers.Dense(1, activation="sigmoid")])
-    optimizer = make_optimizer(TrainConfig(), "float32")
-trainer = Trainer(model, optimizer, replicas, batch_size=8, jit_compile="xla" in sys.argv)
-rows = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 3), np.uint8)
-def split(rows):
-    parts = tf.split(rows, 2)
-    return replicas.strategy.experimental_distribute_values_from_function(
-        lambda context: parts[context.replica_id_in_sync_group])
-trainer.train_step(split(tf.constant(rows)), split(tf.constant([0, 1] * 4)))
-halves = rows.astype(np.float32).reshape(2, -1, 3)
-norm = model.layers[0]
-for variable, expected in ((norm.moving_mean, 0.5 * halves.mean(1).mean(0)), (norm.moving_variance, 0.5 + 0.5 * halves.var(1).mean(0))):
-    for copy in replicas.strategy.experimental_local_results(variable.value):
-        np.testing.assert_allclose(copy.numpy(), expected, rtol=1e-5)
-"""
-
-
-@pytest.mark.slow
-def test_each_replica_takes_its_rows_statistics_and_all_have_the_mean() -> None:
-    done = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

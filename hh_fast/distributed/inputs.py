@@ -10,7 +10,7 @@ import tensorflow as tf
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Examples
 from hh_fast.data.pipeline import Share, batches_at, train_batches
-from hh_fast.distributed.collectives import Replicas
+from hh_fast.distributed.replicas import Replicas
 from hh_fast.distributed.shards import Shards
 
 
@@ -34,7 +34,7 @@ def train_input(replicas: Replicas, shards: Shards, split: Examples, config: Tra
 class EvaluationRounds:
     """Ordered passes over `split` in rounds of one batch a replica; the last image is repeated to fill the last round.
 
-    `rows` (num_rounds, num_replicas, size) are positions in `split`, and `own` the slice of replicas that this process holds.
+    A round's rows are those of all replicas, in their order.
     """
 
     def __init__(self, replicas: Replicas, split: Examples, batch_size: int) -> None:
@@ -42,10 +42,8 @@ class EvaluationRounds:
         num_rounds = -(-len(split) // (size * replicas.num_replicas))
         rows = np.minimum(np.arange(num_rounds * replicas.num_replicas * size, dtype=np.int32), len(split) - 1)
         self.split = split
-        self.rows = rows.reshape(num_rounds, replicas.num_replicas, size)
-        parts = replicas.share.num_parts
-        self.own = slice(replicas.cluster.worker * parts, (replicas.cluster.worker + 1) * parts)
-        own_rows = self.rows[:, self.own].reshape(-1, size)
+        self._num_rounds = num_rounds
+        own_rows = rows.reshape(num_rounds, -1)[:, replicas.share.rows(size * replicas.num_replicas)].reshape(-1, size)
         self._passes = replicas.strategy.distribute_datasets_from_function(
             lambda _: batches_at(split, own_rows).repeat()
         )
@@ -55,5 +53,5 @@ class EvaluationRounds:
         """One pass; all workers must read it to the same round."""
         # A new iterator takes longer than to predict a round, so one goes on with the next pass, unless it was left amid one.
         batches, self._at_start = self._at_start or iter(self._passes), None
-        yield from itertools.islice(batches, len(self.rows))
+        yield from itertools.islice(batches, self._num_rounds)
         self._at_start = batches

@@ -7,7 +7,7 @@ from typing import Any
 
 from hh_fast.config import TrainConfig
 from hh_fast.data.load import Data, Examples
-from hh_fast.distributed.collectives import Replicas
+from hh_fast.distributed.replicas import Replicas
 
 logger = logging.getLogger(__name__)
 
@@ -52,18 +52,17 @@ def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, 
         "the classes": ", ".join(data.class_names),
         "precision": precision,
         "XLA": jit_compile,
-        "the number of replicas": replicas.share.num_parts,
     }
     facts |= {"the list of images (SHA-256)": data.listing} if sharded else {"the data fingerprint": data.fingerprint}
     replicas.require_same(facts)
     if not sharded:
         return whole(data.train, data.fingerprint)
-    counts = replicas.gather_figures([len(data.train)])[:, 0].astype(int)
-    fingerprint = hashlib.sha256(" ".join(replicas.gather_texts(data.fingerprint)).encode()).hexdigest()
+    counts, fingerprints = zip(*replicas.gather((len(data.train), data.fingerprint)), strict=True)
+    fingerprint = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()
     logger.info(
         "Sharded: this worker trains on %d of %d images. Each epoch sees every image once, as on one machine, but in another"
         " order: an image always meets images of its own shard in a worker's part of the batch",
         len(data.train),
-        counts.sum(),
+        sum(counts),
     )
-    return Shards(replicas.cluster.num_workers, int(counts.sum()), int(counts.min()), fingerprint)
+    return Shards(replicas.cluster.num_workers, sum(counts), min(counts), fingerprint)

@@ -59,8 +59,8 @@ def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
     return _native_stderr_to(log)
 
 
-def _signals_end_at_once() -> contextlib.AbstractContextManager[None]:
-    """Python hears of a signal only when its import of seconds is over, and nothing has been begun that needs an end."""
+def signals_end_at_once() -> contextlib.AbstractContextManager[None]:
+    """For native code that lets Python hear of a signal only when it is over, and where nothing was begun that needs an end."""
     ours = _in_command and threading.current_thread() is threading.main_thread()
     return handled_by(signal.SIG_DFL) if ours else contextlib.nullcontext()
 
@@ -76,7 +76,7 @@ def import_tensorflow() -> None:
     shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     try:
         quiet = contextlib.nullcontext() if shown else _native_stderr_to(_captured.append)
-        with quiet, _signals_end_at_once():
+        with quiet, signals_end_at_once():
             import tensorflow as tf
 
             tf.config.list_physical_devices()

@@ -181,7 +181,7 @@ class Loop:
                 while not self._is_done():
                     self._run_epoch(batches)
                     gc.collect()  # a saved model is a cycle that holds megabytes until then
-                if number := int(self.trainer.replicas.gather_figures([self._pending_signal()]).max()):
+                if number := max(self.trainer.replicas.gather(self._pending_signal())):
                     self._stop(number)
                 self._callbacks.on_train_end()
         except tf.errors.OpError as e:
@@ -220,9 +220,9 @@ class Loop:
             progress.step = self.trainer.num_steps
             self._stop(signal.SIGINT)
         # The timing of the worker that waited longest for input, and so stalled all; and a signal that any of them got.
-        figures = self.trainer.replicas.gather_figures([timing.steps, timing.wait, self._pending_signal()])
-        timing.steps, timing.wait = figures[int(figures[:, 1].argmax()), :2].tolist()
-        if number := int(figures[:, 2].max()):
+        figures = self.trainer.replicas.gather((timing.wait, timing.steps, self._pending_signal()))
+        timing.wait, timing.steps, _ = max(figures)
+        if number := max(number for _, _, number in figures):
             self._stop(number)
         self._finish_epoch(timing, time.perf_counter() - start, validated)
 

@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.config import TrainConfig
-from hh_fast.distributed.collectives import Replicas
 from hh_fast.distributed.inputs import EvaluationRounds
+from hh_fast.distributed.replicas import Replicas
 from hh_fast.io import signals
 
 Batch: TypeAlias = tuple[Any, Any]
@@ -211,7 +211,9 @@ class Trainer:
         if self.replicas.num_replicas > 1:
             context = tf.distribute.get_replica_context()
             for variable in self._statistics:
-                variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, variable.value))
+                # Of a copy: TensorFlow's strategies ask a tensor, and no variable has one in a cluster, for its device.
+                own = tf.identity(variable.value)
+                variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
 
     def _step_of_all(self, images: Any, labels: Any, pending_signals: tf.Tensor) -> tf.Tensor:
         strategy = self.replicas.strategy
@@ -249,8 +251,15 @@ class Trainer:
     def reset_train_result(self) -> None:
         self._running.assign(np.zeros(3, np.float32))
 
-    def _predict_by_all(self, images: Any, labels: Any) -> Any:  # noqa: ARG002
-        return self.replicas.strategy.run(lambda own: forward(self.model, own, training=False), args=(images,))
+    def _replica_predict(self, images: tf.Tensor, num_pending: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        context = tf.distribute.get_replica_context()
+        own = forward(self.model, images, training=False)
+        return context.all_gather(tf.identity(own), axis=0), context.all_reduce(SUM, tf.identity(num_pending))
+
+    def _predict_by_all(self, images: Any, num_pending: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        strategy = self.replicas.strategy
+        probabilities, pending = strategy.run(self._replica_predict, args=(images, num_pending))
+        return strategy.experimental_local_results(probabilities)[0], strategy.experimental_local_results(pending)[0]
 
     def evaluate(
         self, rounds: EvaluationRounds, pending_signals: Sequence[int] = ()
@@ -260,14 +269,13 @@ class Trainer:
         Each replica predicts its own part of every round, and every worker gets them all. None once any worker has a signal
         pending: the run then stops, and validates again when it goes on.
         """
-        results = []
-        for images, labels in rounds:
-            if self.replicas.gather_figures([len(pending_signals)]).any():
+        parts = []
+        for images, _ in rounds:
+            part, num_pending = self._predict(images, tf.constant(float(len(pending_signals))))
+            if num_pending > 0:
                 return None
-            results.append(self.replicas.strategy.experimental_local_results(self._predict(images, labels)))
-        table = np.zeros((*rounds.rows.shape, self.model.output_shape[-1]), np.float32)
-        table[:, rounds.own] = [[part.numpy() for part in parts] for parts in results]
-        probabilities = self.replicas.merge(table).reshape(-1, table.shape[-1])[: len(rounds.split)]
+            parts.append(part)
+        probabilities = np.concatenate(parts)[: len(rounds.split)]
         targets = rounds.split.labels[:, np.newaxis]
         losses, hits = self._losses(targets, probabilities), self._hits(targets, probabilities)
         return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities

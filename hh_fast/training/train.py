@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from hh_fast.augmentation import Augmentation
 from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import load_data, write_bad_images
 from hh_fast.data.sources import source_name
-from hh_fast.distributed.handshake import introduction, meet
+from hh_fast.distributed.replicas import start
 from hh_fast.distributed.shards import agree
-from hh_fast.distributed.strategy import lost_workers_reported, start
-from hh_fast.distributed.tf_config import ENVIRONMENT, find_cluster
 from hh_fast.errors import UsageError
 from hh_fast.evaluation.confusion import Confusion
 from hh_fast.io.files import write_json
@@ -98,17 +95,9 @@ def train_run(
 
     # Devices: those of this machine, and the other workers, where there are any.
     use_devices(config)
-    cluster = find_cluster(config.strategy, os.environ)
-    if cluster is None and os.environ.get(ENVIRONMENT) and config.strategy != "auto":
-        logger.warning("%s is set, and --strategy=%s leaves it unread", ENVIRONMENT, config.strategy)
-    config.require("shard_data", cluster is not None or not config.shard_data, "left out without a cluster of workers")
-    if cluster is not None:
-        meet(cluster, introduction(cluster, data_config, config), timeout_s=config.worker_timeout_s)
-    replicas = start(config, cluster)
-    is_chief = replicas.cluster.is_chief
-
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lost_workers_reported(replicas.cluster))
+        replicas = stack.enter_context(start(config, data_config))
+        is_chief = replicas.cluster.is_chief
 
         # The model to start from, and the run that the folder holds already.
         old, finished = None, False
@@ -137,7 +126,7 @@ def train_run(
                     result = run.read_result()
                     finished = result is not None and result.answers(old.train, config)
         replicas.require_same({"the starting model (SHA-256)": sha256})
-        if replicas.gather_figures([finished]).any():
+        if any(replicas.gather(finished)):
             logger.info(
                 "The run in %s is finished, nothing to do; more --epochs (or another --early_stopping_patience) go on with it,"
                 " --overwrite trains anew",
@@ -197,7 +186,7 @@ def train_run(
         class_weights: tuple[float, ...] = ()
         if config.class_weight == "balanced":
             counts = np.bincount(data.train.labels, minlength=num_classes)
-            class_weights = balanced_weights(replicas.gather_figures(counts.tolist()).sum(axis=0))
+            class_weights = balanced_weights(np.sum(replicas.gather(counts.tolist()), axis=0))
             told = [f"{name} {weight:.3f}" for name, weight in zip(data.class_names, class_weights, strict=True)]
             logger.info("Class weights: %s", listed(told))
         seed = data_config.seed
@@ -261,7 +250,7 @@ def train_run(
                     logger.info("All images that are skipped are listed in %s", run.run_dir / run_files.BAD_IMAGES)
                 board = TensorBoard(run.run_dir / run_files.TENSORBOARD, progress.history)
         replicas.share_variables(trainer.variables())
-        progress = checkpoint.from_text(replicas.gather_texts(checkpoint.to_text(progress))[0])
+        progress = checkpoint.from_text(replicas.gather(checkpoint.to_text(progress))[0])
 
         def save(now: Progress) -> None:
             is_end_of_epoch = bool(now.history) and now.step == 0
