@@ -448,7 +448,7 @@ class ExportConfig(Config):
     max_accuracy_drop: float | None = option(
         None,
         "A quantized file is left out if its accuracy falls by more than this share of the checked images. Default: 0.01, or"
-        " one image.",
+        " two images.",
         least=0,
         most=1,
     )
@@ -477,9 +477,9 @@ class ExportConfig(Config):
         return self.calibration_images or min(CALIBRATION_IMAGES, num_train)
 
     def gates(self, num_images: int) -> tuple[float, float]:
-        """(max_accuracy_drop, min_agreement) for a check on so many images: of few, one may differ."""
+        """(max_accuracy_drop, min_agreement) for a check on so many images: of few, one may differ, or two where these were right."""
         one = 1 / num_images
-        drop = max(0.01, one) if self.max_accuracy_drop is None else self.max_accuracy_drop
+        drop = max(0.01, 2 * one) if self.max_accuracy_drop is None else self.max_accuracy_drop
         return drop, min(0.97, 1 - one) if self.min_agreement is None else self.min_agreement
 
 

@@ -113,6 +113,7 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `run` in all six formats."""
     from hh_fast.config import ExportConfig
     from hh_fast.export.bundle import export
+    from hh_fast.export.trained_model import load_trained_model
 
     target = tmp_path_factory.mktemp("exports") / "horse_or_human"
     config = ExportConfig(
@@ -123,7 +124,7 @@ def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         author="A. Author",
         license="apache-2.0",
     )
-    return export(config, {})
+    return export(config, load_trained_model(config, {}))
 
 
 def fake_classifier() -> Classifier:

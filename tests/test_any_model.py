@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from hh_fast.any_model import load_model, require_classifier, with_policy
+from hh_fast.data.images import Images
+from hh_fast.data.load import Examples
+from hh_fast.data.pixels import ImageForm
+from hh_fast.data.rows import DecodedRows
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.trained_model import TrainedModel
 from hh_fast.model import build_model
@@ -131,9 +135,10 @@ def test_containers_shared_and_quantized_layers_give_what_keras_predicts(policy:
 NAMES = ["_bn1", "a b", "bn:1", "-x", "\u00e9", "a%b", "a\\b"]
 
 
-def trained(model: keras.Model) -> TrainedModel:
-    values = dict.fromkeys(("data", "validation", "run"))
-    return TrainedModel(name="m", path=Path("m"), sha256="", model=model, input_max=255.0, num_missing=0, **values)
+def exported(model: keras.Model) -> keras.Model:
+    held = Images(Path("pictures"), ("a", "b"), (), np.zeros(0, np.int32), np.zeros(0, np.int64))
+    examples = Examples(held, DecodedRows((), ImageForm(SIZE[:2])))
+    return TrainedModel(model, "m", "m.keras", "", 255.0, examples, examples, "pictures", "").exported()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,9 +150,9 @@ def test_a_layer_of_any_name_is_exported(name: str, tmp_path: Path) -> None:
     model = load_model(tmp_path / "mine.keras")
     expected = model(pictures().astype(np.float32), training=False)  # TensorFlow cannot trace all of them
     np.testing.assert_allclose(load_classifier(tmp_path / "mine.keras").score(pictures()), expected, atol=1e-6)
-    saved_model.save(trained(model).exported(), ("a", "b"), tmp_path / "saved")
+    saved_model.save(exported(model), ("a", "b"), tmp_path / "saved")
     np.testing.assert_allclose(load_classifier(tmp_path / "saved").score(pictures()), expected, atol=1e-6)
-    saved_model.save_for_conversion(trained(model).exported(), tmp_path / "raw", dynamic_batch=False)
+    saved_model.save_for_conversion(exported(model), tmp_path / "raw", dynamic_batch=False)
     (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(tmp_path / "raw"), "float32"))
     np.testing.assert_allclose(load_classifier(tmp_path / "m.tflite").score(pictures()), expected, atol=1e-5)
 

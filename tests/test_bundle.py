@@ -24,9 +24,11 @@ FORMATS = ("saved_model", "float32", "float16", "dynamic", "int8", "int16x8")
 
 def export(run: Run, target: Path, **options: object) -> Path:
     from hh_fast.export import bundle
+    from hh_fast.export.trained_model import load_trained_model
 
-    config = {"run_dir": str(run.run_dir), "export_dir": str(target), "formats": ("float32", "float16"), **options}
-    return bundle.export(ExportConfig(**config), {})
+    fields = {"run_dir": str(run.run_dir), "export_dir": str(target), "formats": ("float32", "float16"), **options}
+    config = ExportConfig(**fields)
+    return bundle.export(config, load_trained_model(config, {}))
 
 
 def names_in(folder: Path) -> set[str]:
@@ -282,7 +284,7 @@ def test_data_that_moved_is_given_anew(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"^no folder {tmp_path / 'gone'}"):
         load_trained_model(ExportConfig(run_dir=str(moved.run_dir)), {})
     given = {"train_dir": str(run.train_dir), "validation_dir": str(run.validation_dir)}
-    assert load_trained_model(ExportConfig(run_dir=str(moved.run_dir)), given).data.train.rows.shape == (96, 96, 3)
+    assert load_trained_model(ExportConfig(run_dir=str(moved.run_dir)), given).train.rows.shape == (96, 96, 3)
 
 
 def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
@@ -312,9 +314,8 @@ def test_the_card_is_of_the_images_held_out(run: Run, tmp_path: Path) -> None:
     for i in range(5):
         shutil.copy(run.train_dir / "horses" / f"00{i}.png", validation / "horses" / f"new-{i}.png")
     given = {"validation_dir": str(validation)}
-    target = bundle.export(
-        ExportConfig(run_dir=str(run.run_dir), export_dir=str(tmp_path / "bundle"), formats=("float32",)), given
-    )
+    config = ExportConfig(run_dir=str(run.run_dir), export_dir=str(tmp_path / "bundle"), formats=("float32",))
+    target = bundle.export(config, load_trained_model(config, given))
     made = json.loads((target / "metadata.json").read_text())
     assert (made["made_from"]["num_validation"], made["made_from"]["num_validation_missing"]) == (23, 1)
     assert made["files"]["float32"]["check"]["num_images"] == 23

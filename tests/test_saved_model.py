@@ -61,7 +61,7 @@ def test_softmax_of_three_classes_stays_as_it_is() -> None:
     from hh_fast.model import build_model
 
     model = build_model(IMAGE_SIZE, num_classes=3, head="softmax")
-    assert score_per_class_model(model, Path("m.keras")) is model
+    assert score_per_class_model(model, "m.keras") is model
 
 
 def test_sigmoid_becomes_two_scores_with_the_same_weights(images: np.ndarray) -> None:
@@ -71,7 +71,7 @@ def test_sigmoid_becomes_two_scores_with_the_same_weights(images: np.ndarray) ->
     model = build_model(IMAGE_SIZE, num_classes=2, head="sigmoid")
     model.set_weights([weights + 0.01 for weights in model.get_weights()])
     p = np.asarray(model(images.astype(np.float32)))
-    both = np.asarray(score_per_class_model(model, Path("m.keras"))(images.astype(np.float32)))
+    both = np.asarray(score_per_class_model(model, "m.keras")(images.astype(np.float32)))
     np.testing.assert_allclose(both, np.concatenate([1 - p, p], axis=1), atol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_outputs_that_are_no_probabilities_are_refused(activation: str) -> None:
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1, activation=activation)]
     )
     with pytest.raises(DataError) as caught:
-        score_per_class_model(model, Path("m.keras"))
+        score_per_class_model(model, "m.keras")
     assert str(caught.value) == (
         "the last layer of m.keras is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
         " classes: add such a layer, or export a run of bin/train"
@@ -100,6 +100,6 @@ def test_pixels_for_a_model_of_scaled_images(images: np.ndarray) -> None:
     model = keras.Sequential(
         [keras.Input((*IMAGE_SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
     )
-    exported = of_pixels(score_per_class_model(model, Path("m.keras")), 1.0)
+    exported = of_pixels(score_per_class_model(model, "m.keras"), 1.0)
     pixels = images.astype(np.float32)
     np.testing.assert_allclose(np.asarray(exported(pixels)), np.asarray(model(pixels / 255)), atol=1e-6)

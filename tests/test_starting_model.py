@@ -16,6 +16,7 @@ from hh_fast.cli.train import main
 from hh_fast.config import ExportConfig, TrainConfig
 from hh_fast.errors import DataError, UsageError
 from hh_fast.export.bundle import export
+from hh_fast.export.trained_model import load_trained_model
 from hh_fast.predict.opening import load_classifier
 from hh_fast.training.loop import Loop
 from hh_fast.training.starting_model import read_starting_model, take_starting_model
@@ -299,9 +300,8 @@ def test_batch_norm_and_dropout_resume_exactly_and_the_run_is_exported(
     moving = run.model.layers[3].moving_mean.numpy()
     assert np.abs(moving - keras.models.load_model(path).layers[3].moving_mean.numpy()).max() > 0
 
-    bundle = export(
-        ExportConfig(run_dir=str(run.run_dir), export_dir=str(tmp_path / "bundle"), formats=("float32",)), {}
-    )
+    config = ExportConfig(run_dir=str(run.run_dir), export_dir=str(tmp_path / "bundle"), formats=("float32",))
+    bundle = export(config, load_trained_model(config, {}))
     classifier = load_classifier(bundle / "model_float32.tflite")
     images = batch()[0]
     p = run.model(images.astype(np.float32)).numpy()[:, 0]

@@ -74,7 +74,7 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
     from hh_fast.export import saved_model, tflite
     from hh_fast.predict.tflite import open_tflite
 
-    model = saved_model.score_per_class_model(load_model(run.model), run.model)
+    model = saved_model.score_per_class_model(load_model(run.model), "m.keras")
     saved_model.save_for_conversion(model, tmp_path / "saved", dynamic_batch=True)
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), name, images))
@@ -100,7 +100,7 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     model = with_policy(load_model(tmp_path / "mixed.keras"), "float32")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     saved_model.save_for_conversion(
-        saved_model.score_per_class_model(model, run.model), tmp_path / "saved", dynamic_batch=False
+        saved_model.score_per_class_model(model, "m.keras"), tmp_path / "saved", dynamic_batch=False
     )
     (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32"))
     one, other = load_classifier(str(tmp_path / "m.tflite")), load_classifier(str(run.run_dir))

@@ -17,8 +17,9 @@ def body(config: ExportConfig, data: dict[str, Any]) -> None:
 
     import_tensorflow()
     from hh_fast.export.bundle import export  # TensorFlow loads here, not for --help
+    from hh_fast.export.trained_model import load_trained_model
 
-    export(config, data)
+    export(config, load_trained_model(config, data))
 
 
 main = functools.partial(

@@ -5,7 +5,6 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
 from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
 from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
-from hh_fast.export.trained_model import METADATA, TrainedModel, load_trained_model
+from hh_fast.export.trained_model import METADATA, TrainedModel
 from hh_fast.io.files import write_json, write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.classifier import Classifier
@@ -53,11 +52,11 @@ def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
 def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray | None:
     if not set(config.formats) & set(tflite.CALIBRATED):
         return None
-    train = trained.data.train
+    train = trained.train
     count = config.num_calibration(len(train))
     if len(train) < count:
         raise DataError(
-            f"{len(train)} training images in {trained.data.source.train_dir}, fewer than"
+            f"{len(train)} training images in {train.images.directory}, fewer than"
             f" --calibration_images={count}: add images, or give --calibration_images={len(train)}"
         )
     if count < CALIBRATION_IMAGES and config.calibration_images is None:
@@ -66,13 +65,12 @@ def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarr
 
 
 def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format: str) -> Metadata:
-    data = trained.data
     return Metadata(
         name=trained.name,
         description=(
-            f"Classifies an image as {' or '.join(data.class_names)}. {number_format} form, made by hh_fast"
+            f"Classifies an image as {' or '.join(trained.class_names)}. {number_format} form, made by hh_fast"
             f" {hh_fast.__version__} from a Keras model (SHA-256 {trained.sha256}) trained on {trained.num_train} images"
-            f" of {data.source.name} (fingerprint {trained.fingerprint})."
+            f" of {trained.data_name} (fingerprint {trained.fingerprint})."
         ),
         version=config.model_version,
         author=config.author,
@@ -81,7 +79,7 @@ def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format:
         std=(1.0,),
         input_min=(0.0,),
         input_max=(255.0,),
-        labels=data.class_names,
+        labels=trained.class_names,
     )
 
 
@@ -90,7 +88,7 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     model = trained.exported()
     calibration = _calibration_images(config, trained)
     if SAVED_MODEL in config.formats:
-        saved_model.save(model, trained.data.class_names, folder / SAVED_MODEL)
+        saved_model.save(model, trained.class_names, folder / SAVED_MODEL)
     faults: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
         saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
@@ -153,7 +151,7 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
             reference[rows],
             images.labels,
             list(images.paths),
-            trained.data.class_names,
+            trained.class_names,
             config,
             rounding=rounding(trained.model),
         )
@@ -182,30 +180,22 @@ def _fill(folder: Path, config: ExportConfig, trained: TrainedModel) -> list[str
     if not passed:
         raise CheckError(f"nothing was exported: {'; '.join(messages)}")
     files = describe_files(folder, passed)
-    write_text(folder / LABELS, "".join(f"{name}\n" for name in trained.data.class_names))
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in trained.class_names))
     write_json(folder / METADATA, metadata_json(config, trained, files, reasons))
     model_card.write(folder, config, trained, files, reasons, reference)
     write_sums(folder)
     return messages
 
 
-def export(config: ExportConfig, given: dict[str, Any]) -> Path:
-    """Writes the bundle that `config` asks for and returns its folder.
-
-    Args:
-        config: What to export.
-        given: Fields of `DataConfig`: the data to calibrate and check on; with a run folder, what differs from the run's own.
+def export(config: ExportConfig, trained: TrainedModel) -> Path:
+    """Writes the bundle that `config` asks for, of `trained`, and returns its folder.
 
     Raises:
         CheckError: a format did not pass, or could not be converted; the bundle of the others is in place.
-        DataError, UsageError: as `load_trained_model` says; too few calibration images; a target that must not be replaced.
+        DataError: too few calibration images; a model that gives no probabilities.
+        UsageError: a target that must not be replaced.
         OSError: the target cannot be written; what stood there before still does.
     """
-    return write_bundle(config, load_trained_model(config, given))
-
-
-def write_bundle(config: ExportConfig, trained: TrainedModel) -> Path:
-    """As `export`, of a trained model."""
     target = _output_folder(config, trained.name)
     with target.replaced(METADATA) as folder:
         left_out = _fill(folder, config, trained)

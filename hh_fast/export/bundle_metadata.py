@@ -78,8 +78,7 @@ def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str,
 def metadata_json(
     config: ExportConfig, trained: TrainedModel, files: Mapping[str, ExportedFile], left_out: Mapping[str, str]
 ) -> dict[str, Any]:
-    data = trained.data
-    height, width = data.train.rows.shape[:2]
+    height, width = trained.image_size
     train = to_json(trained.run.train) if trained.run else {}
     training = {name: value for name, value in train.items() if not name.endswith("_dir") and name != "model"}
     return {
@@ -87,7 +86,7 @@ def metadata_json(
         "version": config.model_version,
         "author": config.author,
         "license": config.license,
-        "class_names": list(data.class_names),
+        "class_names": list(trained.class_names),
         "input": {
             "name": IMAGE,
             "height": height,
@@ -105,7 +104,7 @@ def metadata_json(
         "output": {"name": SCORES, "range": [0, 1], "order": "class_names"},
         "made_from": {
             "model_sha256": trained.sha256,
-            "data": data.source.name,
+            "data": trained.data_name,
             "data_fingerprint": trained.fingerprint,
             "num_train": trained.num_train,
             "num_validation": len(trained.validation),
@@ -113,7 +112,7 @@ def metadata_json(
             "training": training,
             "versions": package_versions("ai-edge-litert"),
         },
-        "calibration_images": config.num_calibration(len(data.train)),
+        "calibration_images": config.num_calibration(len(trained.train)),
         "files": to_json(files),
         "left_out": left_out,
     }

@@ -9,9 +9,9 @@ import keras
 
 from hh_fast.config import FORMATS, DataConfig, ExportConfig
 from hh_fast.errors import UsageError
-from hh_fast.export.bundle import export, write_bundle
+from hh_fast.export.bundle import export
 from hh_fast.export.bundle_metadata import file_name
-from hh_fast.export.trained_model import take_trained_model
+from hh_fast.export.trained_model import load_trained_model, take_trained_model
 from hh_fast.training.run import Run
 
 
@@ -77,11 +77,13 @@ def export_model(
     options = {name: value for name, value in settings.items() if name in names} | {"export_dir": os.fspath(export_dir)}
     if isinstance(run_or_model, keras.Model):
         config = ExportConfig(model=f"<keras.Model {run_or_model.name}>", **options)
-        return Bundle(write_bundle(config, take_trained_model(config, run_or_model, train, validation)))
+        trained = take_trained_model(run_or_model, train, validation, input_max=config.input_max)
+        return Bundle(export(config, trained))
     if train is not None or validation is not None:
         raise UsageError(
             "`train` and `validation` must be left out for a run, which knows its own. Received: data sets"
         )
     run_dir = run_or_model.run_dir if isinstance(run_or_model, Run) else run_or_model
     given = {name: value for name, value in settings.items() if name in data_names}
-    return Bundle(export(ExportConfig(run_dir=os.fspath(run_dir), **options), given))
+    config = ExportConfig(run_dir=os.fspath(run_dir), **options)
+    return Bundle(export(config, load_trained_model(config, given)))

@@ -85,15 +85,14 @@ def _which_images(trained: TrainedModel) -> str:
 
 
 def _training(trained: TrainedModel) -> str:
-    data = trained.data
-    counts = np.bincount(data.train.labels, minlength=len(data.class_names))
-    classes = listed([f"{count} {name}" for count, name in zip(counts, data.class_names, strict=True)])
-    unchanged = trained.fingerprint == data.fingerprint
+    pairs = zip(trained.train.images.counts(), trained.class_names, strict=True)
+    classes = listed([f"{count} {name}" for count, name in pairs])
+    unchanged = trained.fingerprint == trained.found
     lines = [
-        f"{trained.num_train} images of `{data.source.name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
+        f"{trained.num_train} images of `{trained.data_name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
         f" `{trained.fingerprint}`."
     ]
-    if data.source.name == "sample":
+    if trained.data_name == "sample":
         lines.append(
             "They are drawn by hh_fast, not photographs: the model knows drawings of horses and humans, nothing else."
         )
@@ -142,8 +141,8 @@ def text(
     reference: np.ndarray,
 ) -> str:
     """The card. `reference`: the Keras model's scores on all validation images."""
-    names, labels = trained.data.class_names, trained.validation.labels
-    height, width = trained.data.train.rows.shape[:2]
+    names, labels = trained.class_names, trained.validation.labels
+    height, width = trained.image_size
     confusion = Confusion(labels, reference.argmax(axis=1), names)
     low, high = confusion.interval()
     return _filled(
@@ -152,7 +151,7 @@ def text(
             # YAML, of which JSON's strings are a part.
             "quoted_license": json.dumps(config.license),
             "quoted_name": json.dumps(trained.name),
-            "quoted_data": json.dumps(trained.data.source.name),
+            "quoted_data": json.dumps(trained.data_name),
             "name": trained.name,
             "classes": listed(names),
             "classes_and": " and ".join(names) if len(names) <= 10 else listed(names),
@@ -190,7 +189,7 @@ def write(
     reference: np.ndarray,
 ) -> None:
     """Writes README.md and examples.png; the arguments are those of `text`."""
-    names, split = trained.data.class_names, trained.validation
+    names, split = trained.class_names, trained.validation
     chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
     predicted, labels = reference[chosen].argmax(axis=1), split.labels[chosen]
     titles = [

@@ -17,7 +17,7 @@ WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.ERO
 IMAGE, IMAGE_BYTES, SCORES, CLASSES = "image", "image_bytes", "scores", "classes"
 
 
-def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
+def score_per_class_model(model: keras.Model, source: str) -> keras.Model:
     """The same function with one score a class: images float32 (batch, height, width, 3) to scores (batch, num_classes).
 
     A sigmoid head's p becomes [1 - p, p] without a further operation: 1 - sigmoid(z) is sigmoid(-z), so the last layer
@@ -30,7 +30,7 @@ def score_per_class_model(model: keras.Model, path: Path) -> keras.Model:
     head = head_of(model)
     if head is None:
         raise DataError(
-            f"the last layer of {path} is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
+            f"the last layer of {source} is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
             " classes: add such a layer, or export a run of bin/train"
         )
     if head == "softmax":
