@@ -348,8 +348,7 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
         " that it was not trained on"
     )
     trained = load_trained_model(asked, {"validation_dir": str(run.validation_dir)})
-    assert trained.data.validation is not None
-    assert (len(trained.data.validation), trained.num_missing) == (24, 0)
+    assert (len(trained.validation), trained.num_missing) == (24, 0)
     with pytest.raises(UsageError) as refused:
         load_trained_model(asked, {"validation_split": 0.2})
     assert str(refused.value) == (

@@ -2,15 +2,18 @@
 
 import logging
 import shutil
-import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 import hh_fast
 from hh_fast.any_model import image_size_of, rounding
 from hh_fast.config import CALIBRATION_IMAGES, FORMATS, ExportConfig
+from hh_fast.data.folders import read_bytes
 from hh_fast.data.images import Images
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.errors import CheckError, DataError, UsageError
@@ -20,10 +23,7 @@ from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_
 from hh_fast.export.trained_model import METADATA, TrainedModel
 from hh_fast.io.files import write_json, write_text
 from hh_fast.io.output_folder import OutputFolder
-from hh_fast.predict.classifier import Classifier
-from hh_fast.predict.files import Found
 from hh_fast.predict.saved_model import open_saved_model
-from hh_fast.predict.stream import predict_bytes
 from hh_fast.predict.tflite import open_tflite
 from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
 
@@ -107,20 +107,30 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     return faults
 
 
-def _farther(classifier: Classifier, images: Images, scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _score_files(score_bytes: Callable[[Sequence[bytes]], np.ndarray], files: Sequence[bytes]) -> list[Any]:
+    """The scores of each file as it is, NaN of one that the SavedModel refuses."""
+    try:
+        return list(score_bytes(files))
+    except tf.errors.OpError:
+        middle = len(files) // 2
+        parts = files[:middle], files[middle:]
+        return [row for part in parts for row in _score_files(score_bytes, part)] if middle else [np.nan]
+
+
+def _farther(
+    score_bytes: Callable[[Sequence[bytes]], np.ndarray], images: Images, scores: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
     """Of the scores of pixels and those of the files as they are, each time the one that is farther from the reference.
 
-    TensorFlow resizes to within 1 of 255 of training's pixels, which is not held against the artifact. Files that the artifact's decoder cannot be expected to show right keep the former; others that it refuses get NaN.
+    TensorFlow resizes to within 1 of 255 of training's pixels, which is not held against the artifact. Files that its decoder
+    cannot be expected to show right keep the former.
     """
     encoded = scores.copy()
-    num_refused = 0
-    for i, prediction in enumerate(predict_bytes(classifier, map(Found, images.paths), max_image_pixels=sys.maxsize)):
-        if prediction.scores is not None:
-            encoded[i] = prediction.scores
-        elif images.headers[i].is_upright_and_plain:
-            encoded[i] = np.nan
-            num_refused += 1
-    if num_refused:
+    plain = [i for i, header in enumerate(images.headers) if header.is_upright_and_plain]
+    for rows in (plain[i : i + BATCH] for i in range(0, len(plain), BATCH)):
+        for i, row in zip(rows, _score_files(score_bytes, [read_bytes(images.paths[i]) for i in rows]), strict=True):
+            encoded[i] = row
+    if num_refused := int(np.isnan(encoded).any(axis=1).sum()):
         logger.warning("The SavedModel refuses %d of %d images that it should decode", num_refused, len(images))
     distance = np.nan_to_num(np.abs(encoded - reference), nan=np.inf)
     return np.where(distance > np.maximum(np.abs(scores - reference), BYTES_DIFFERENCE), encoded, scores)
@@ -143,8 +153,8 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
     checks = {}
     for name, rows in positions.items():
         images = split.images.select(rows)
-        if name == SAVED_MODEL:  # both signatures must pass
-            scores[name] = _farther(classifiers[name], images, scores[name], reference[rows])
+        if score_bytes := classifiers[name].score_bytes:  # both signatures of the SavedModel must pass
+            scores[name] = _farther(score_bytes, images, scores[name], reference[rows])
         checks[name] = check_parity(
             name,
             scores[name],

@@ -138,7 +138,7 @@ def check_parity(
     if np.isnan(largest):
         failures = ["scores are not numbers"]
     elif name in MAX_DIFFERENCE:
-        limit = max(MAX_DIFFERENCE[name], rounding)
+        limit = MAX_DIFFERENCE[name] + rounding
         failures = [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
     else:
         drop = model_accuracy - float((np.where(is_tie, expected, predicted) == labels).mean())
