@@ -100,15 +100,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_dir(path: Path, *, flush: bool = True) -> Iterator[Path]:
+def atomic_dir(path: Path) -> Iterator[Path]:
     """Yields a fresh temporary folder; it becomes `path` if the block ends well, and is removed if not.
 
-    For caches: a folder that stands there is of no use any more, and is removed with all that it holds. Without `flush` a power cut may leave the folder with any content: for what is checked before it is used.
+    For caches: a folder that stands there is of no use any more, and is removed with all that it holds.
     """
     with _beside(path) as temporary:
         temporary.mkdir()
         yield temporary
-        for folder, _, names in os.walk(temporary) if flush else ():
+        for folder, _, names in os.walk(temporary):
             for name in names:
                 sync(Path(folder, name))
             sync(Path(folder))
