@@ -1,19 +1,22 @@
 """Commands ended at random moments, then run again: they must end as one that was never disturbed."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import random
 import re
 import shutil
 import signal
+import subprocess
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py  # type: ignore[import-untyped]
 import numpy as np
+import psutil
 from PIL import Image
 
 from benchmarks.faults.lab import Ended, Lab, finish, make_images, run, run_well, start, training_flags, wait_for
@@ -51,7 +54,7 @@ def outcome(place: Path) -> dict[str, Any]:
     Of its files the names, but those of event files, which hold the time; of the cache, what should not stay.
     """
     run_dir = place / "run"
-    files = [str(path.relative_to(place)) for path in (*run_dir.rglob("*"), *(place / "cache").rglob(".*.tmp"))]
+    files = [str(path.relative_to(place)) for path in (*run_dir.rglob("*"), *_unfinished(place / "cache"))]
     return {
         "model.keras": _weights(run_dir / "model.keras"),
         "last.keras": _weights(run_dir / "last.keras"),
@@ -210,11 +213,16 @@ def killed_products(lab: Lab, count: int) -> None:
         lab.check(ended.code == 0 and is_whole(product) and not left, f"{command} after: left {left}, {ended.last}")
 
 
-def _fillers(cache: Path) -> Iterator[int]:
-    """The processes that are writing into the cache now."""
-    for path in cache.rglob(".*.tmp"):
-        if match := re.search(r"-(\d+)\.tmp$", path.name):
-            yield int(match[1])
+def _unfinished(cache: Path) -> list[Path]:
+    """What should not stay in a cache."""
+    return [*cache.rglob(".*.tmp"), *cache.rglob("*.partial")]
+
+
+def _fills(process: subprocess.Popen[str]) -> bool:
+    """Whether the process is writing into the cache now."""
+    with contextlib.suppress(psutil.Error):
+        return any(".partial/" in file.path for file in psutil.Process(process.pid).open_files())
+    return False
 
 
 def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: Sequence[str] = ()) -> None:
@@ -226,8 +234,7 @@ def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: 
     running = [start("train", flags) for flags in all_flags]
     killed = None
     while kill_filler and killed is None and any(process.poll() is None for process in running):
-        pids = set(_fillers(cache))
-        killed = next((i for i, process in enumerate(running) if process.pid in pids), None)
+        killed = next((i for i, process in enumerate(running) if _fills(process)), None)
         time.sleep(0.005)
     if killed is not None:
         running[killed].kill()
@@ -239,8 +246,7 @@ def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: 
         lab.check(ended[i].code == 0, f"process {i}: {ended[i].last}")
     outcomes = [outcome(places[i]) for i in left if ended[i].code == 0]
     lab.check(all(one == outcomes[0] for one in outcomes), "the trained weights differ")
-    hidden = [path.name for path in cache.rglob(".*.tmp")]
-    lab.check(not hidden, f"left in the cache: {hidden}")
+    lab.check(not _unfinished(cache), f"left in the cache: {_unfinished(cache)}")
 
 
 def one_run_folder(lab: Lab) -> None:
