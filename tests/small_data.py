@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from hh_fast.data.images import Images, list_images
@@ -27,3 +28,14 @@ def read_table(root: Path, max_image_pixels: int = 10**8) -> Images:
     return Images(
         images.directory, images.class_names, images.paths, images.labels, images.indices, *zip(*read, strict=True)
     )
+
+
+def pictures(count: int, seed: int) -> list[np.ndarray]:
+    """uint8 (240, 320, 3), no two alike: as in photos, the larger a structure the more contrast it has."""
+    rng = np.random.default_rng(seed)
+
+    def picture() -> np.ndarray:
+        octaves = [cv2.resize(rng.normal(0, 100 / side, (side, side, 3)), (320, 240)) for side in (3, 6, 12, 24, 48)]
+        return np.clip(128 + sum(octaves), 0, 255).astype(np.uint8)
+
+    return [picture() for _ in range(count)]

@@ -5,20 +5,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+from small_data import pictures
 
 from hh_fast.data import copies
 from hh_fast.data.copies import find_copies, thumbnail
-
-
-def _pictures(count: int, seed: int) -> list[np.ndarray]:
-    """uint8 (240, 320, 3), no two alike: as in photos, the larger a structure the more contrast it has."""
-    rng = np.random.default_rng(seed)
-
-    def picture() -> np.ndarray:
-        octaves = [cv2.resize(rng.normal(0, 100 / side, (side, side, 3)), (320, 240)) for side in (3, 6, 12, 24, 48)]
-        return np.clip(128 + sum(octaves), 0, 255).astype(np.uint8)
-
-    return [picture() for _ in range(count)]
 
 
 def _jpeg(image: np.ndarray) -> np.ndarray:
@@ -40,14 +30,14 @@ def _leaders(images: list[np.ndarray], features: np.ndarray | None = None) -> li
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_copies_are_found(kind: Callable[[np.ndarray], np.ndarray]) -> None:
-    images = _pictures(30, seed=1)
+    images = pictures(30, seed=1)
     assert _leaders([*images, *map(kind, images)]) == [*range(30), *range(30)]
 
 
 def test_pictures_of_one_layout_are_not_copies() -> None:
     """A meadow under the sky each time, and something else before it: 8 x 8 colours tell them apart no more."""
     images = []
-    for thing in _pictures(40, seed=2):
+    for thing in pictures(40, seed=2):
         image = np.full((240, 320, 3), (230, 180, 140), np.uint8)
         image[120:] = (60, 160, 70)
         image[80:180, 100:220] = cv2.resize(thing, (120, 100))
@@ -60,7 +50,7 @@ def test_pictures_of_one_layout_are_not_copies() -> None:
 
 def test_a_group_is_no_chain() -> None:
     """Windows that move along a panorama: each resembles the next, the first none of the last."""
-    panorama = cv2.resize(_pictures(1, seed=3)[0], (960, 240))
+    panorama = cv2.resize(pictures(1, seed=3)[0], (960, 240))
     leaders = _leaders([panorama[:, left : left + 320] for left in range(0, 640, 8)])
     joined = [(i, leader) for i, leader in enumerate(leaders) if i != leader]
     assert len(joined) > 30
@@ -74,7 +64,7 @@ def test_empty_pictures_are_no_copies_of_each_other() -> None:
 
 
 def test_features_add_the_same_scene() -> None:
-    images = _pictures(4, seed=4)
+    images = pictures(4, seed=4)
     features = np.eye(4, dtype=np.float32)
     features[3] = features[1] + 0.3 * features[2]
     assert _leaders(images) == [0, 1, 2, 3]

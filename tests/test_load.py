@@ -1,17 +1,20 @@
 """A data set made ready, and every way in which its folders can be unfit."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from small_data import pictures
 
 from hh_fast.config import DataConfig
-from hh_fast.data import cache_mode
+from hh_fast.data import cache_mode, copies
 from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.load import load_data
+from hh_fast.data.load import Examples, load_data
 from hh_fast.errors import DataError
 
 MakeImages = Callable[..., Path]
@@ -45,6 +48,51 @@ def test_copies_are_kept_on_one_side_and_counted(
     assert not set(data.train.images.sha256) & set(data.validation.images.sha256)
     assert data.copies == "10 of 30 images, each on the side of its original"
     assert f"Byte-identical copies: {data.copies}" in caplog.text
+
+
+def bursts(root: Path, sizes: dict[str, Sequence[int]]) -> Path:
+    """Class folders of so many pictures of each scene, no two of the same bytes: each is a little darker than the one before."""
+    scenes = iter(pictures(sum(map(len, sizes.values())), seed=7))
+    for class_name, counts in sizes.items():
+        (root / class_name).mkdir(parents=True)
+        for scene, count in enumerate(counts):
+            pixels = next(scenes)
+            for i in range(count):
+                Image.fromarray((pixels * (1 - 0.02 * i)).astype(np.uint8)).save(
+                    root / class_name / f"{scene:02d}-{i}.png"
+                )
+    return root
+
+
+def scenes_of(examples: Examples | None) -> set[str]:
+    assert examples is not None
+    return {f"{Path(path).parent.name}/{Path(path).name[:2]}" for path in examples.images.paths}
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+def test_images_that_look_the_same_are_kept_on_one_side(
+    cache: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tmp_path, bursts(tmp_path / "a", {"x": [1] * 6 + [2] * 2, "y": [2] * 5}), cache=cache)
+    data = load_data(settings)
+    assert not scenes_of(data.train) & scenes_of(data.validation)
+    assert data.near_copies == "7 of 20 images show 7 others again, each on the side of that other"
+    assert f"Copies that differ in their bytes: {data.near_copies}" in caplog.text
+
+    monkeypatch.setattr(copies, "find_copies", lambda *_: pytest.fail("it was kept"))
+    again = load_data(dataclasses.replace(settings, image_size=(32, 32)))
+    assert data.validation and again.validation
+    assert again.validation.images.paths == data.validation.images.paths
+    assert again.near_copies == data.near_copies
+
+
+def test_a_group_that_fills_its_class_is_on_both_sides(tmp_path: Path) -> None:
+    data = load_data(config(tmp_path, bursts(tmp_path / "a", {"x": [1] * 10, "y": [8, 1]})))
+    assert data.validation is not None
+    assert data.near_copies == (
+        "7 of 19 images show 1 others again; 1 of these groups are on both sides, for they are too large to hold out whole"
+    )
+    assert np.bincount(data.validation.labels).tolist() == [2, 2]
 
 
 def test_validation_images_that_are_training_images_too_are_told(

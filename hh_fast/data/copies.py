@@ -10,7 +10,9 @@ import math
 import cv2
 import numpy as np
 
+VERSION = 1  # of what counts as a copy
 SIDE = 32  # of a thumbnail, in pixels
+SMALL = 500  # pixels of the longer side
 SIEVED = 0.88  # the least correlation of 8 x 8 colours
 LOOKED_AT, SAME = 0.86, 0.92  # the least of 16 x 16 and of 32 x 32 pixels that lie on each other
 SAME_SCENE = 0.92  # the least cosine similarity of features
@@ -22,8 +24,9 @@ PAIRS = 256  # that are looked at together: they fit a core's cache
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """uint8 (any, any, 3) as the averages of SIDE x SIDE areas, uint8 (SIDE, SIDE, 3)."""
-    # By a whole number: OpenCV takes six times as long for other averages.
-    return cv2.resize(cv2.resize(pixels, (3 * SIDE, 3 * SIDE)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    # By a whole number: OpenCV takes six times as long for other averages. Of many pixels more are looked at.
+    between = (3 if max(pixels.shape[:2]) <= SMALL else 8) * SIDE
+    return cv2.resize(cv2.resize(pixels, (between, between)), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def find_copies(thumbnails: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:

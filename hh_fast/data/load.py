@@ -18,7 +18,7 @@ from hh_fast.data.pixels import ImageForm
 from hh_fast.data.reading import DECODERS, PixelFill, index_path, read_images
 from hh_fast.data.rows import DecodedRows, KeptRows, Rows
 from hh_fast.data.sources import Source, find_source
-from hh_fast.data.split import find_again, hold_out_share
+from hh_fast.data.split import describe_alike, find_again, hold_out_share, resembling
 from hh_fast.data.store import in_memory, on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.files import write_text
@@ -27,6 +27,7 @@ from hh_fast.io.text import listed, printable
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
+NOT_LOOKED_FOR = "not looked for"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ class Data:
 
     `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard. `cache` is
     memory, disk or none. `bad` has path and reason of each image that cannot be used. `copies` says in words how many images
-    are byte-identical to others, and on which side they are.
+    are byte-identical to others, and on which side they are; `near_copies` the same of those that look the same and differ in
+    their bytes, which the automatic split looks for.
     """
 
     source: Source
@@ -65,6 +67,7 @@ class Data:
     cache: str
     bad: tuple[tuple[str, str], ...]
     copies: str
+    near_copies: str = NOT_LOOKED_FOR
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -72,26 +75,34 @@ class Data:
 
 
 def read_examples(
-    images: Images, form: ImageForm, cache: str, cache_root: Path, *, max_image_pixels: int, index: Path
+    images: Images,
+    form: ImageForm,
+    cache: str,
+    cache_root: Path,
+    *,
+    max_image_pixels: int,
+    index: Path,
+    thumbnails: dict[str, np.ndarray] | None = None,
 ) -> Examples:
     """Reads and decodes each file once, and keeps the pixels in `cache`: memory, disk (shared by runs) or none.
 
-    Rows of images that cannot be used, as their headers say then, are 0, or fail where nothing is kept.
+    Rows of images that cannot be used, as their headers say then, are 0, or fail where nothing is kept. `thumbnails` gets
+    those of the images that are decoded here, by path.
 
     Raises:
         OSError: a cache that cannot be written.
     """
     size = (len(images), form.shape, np.uint8)
     if cache == "none":
-        read = read_images(images, max_image_pixels=max_image_pixels, index=index, decodes=True)
+        read = read_images(images, max_image_pixels=max_image_pixels, index=index, decodes=True, thumbnails=thumbnails)
         return Examples(read, DecodedRows(read.paths, form))
     if cache == "memory":
-        fill = PixelFill(images, form, max_image_pixels=max_image_pixels)
+        fill = PixelFill(images, form, max_image_pixels=max_image_pixels, thumbnails=thumbnails)
         block, _ = in_memory(*size, fill)
         return Examples(fill.read(), KeptRows(block))
     read = read_images(images, max_image_pixels=max_image_pixels, index=index)
     key = hashlib.sha256(f"{read.fingerprint()} {form} {max_image_pixels} {DECODERS}".encode()).hexdigest()[:32]
-    fill = PixelFill(read, form, max_image_pixels=max_image_pixels)
+    fill = PixelFill(read, form, max_image_pixels=max_image_pixels, thumbnails=thumbnails)
     block, faults = on_disk(cache_root / "decoded" / key, *size, fill, what="decoded images")
     return Examples(read.with_faults(faults), KeptRows(block))
 
@@ -223,8 +234,11 @@ def load_data(
     read = functools.partial(
         read_examples, form=form, cache=cache, cache_root=config.cache_root, max_image_pixels=config.max_image_pixels
     )
+    near_copies = NOT_LOOKED_FOR
+    splits_here = len(tables) == 1 and recorded is None and config.share_held_out > 0
+    thumbnails: dict[str, np.ndarray] | None = {} if splits_here else None
     parts = [
-        read(table, index=index_path(config.cache_root, table.directory, (number, shard)))
+        read(table, index=index_path(config.cache_root, table.directory, (number, shard)), thumbnails=thumbnails)
         for number, table in enumerate(tables)
     ]
     tables = [part.images for part in parts]
@@ -236,16 +250,16 @@ def load_data(
         held = _find_recorded(tables[-1], recorded)
         rest = np.setdiff1d(np.arange(len(tables[-1])), held)
         parts = [parts[0] if len(parts) == 2 else parts[0].select(rest), parts[-1].select(held)]
-    elif len(parts) == 1:
-        parts = [parts[0].select(rows) for rows in hold_out_share(tables[0], config)]
-        if len(parts) == 2:
-            share = config.share_held_out
-            logger.info(
-                "Holding out %d of %d images for validation (--validation_split=%g)",
-                len(parts[1]),
-                len(tables[0]),
-                share,
-            )
+    elif thumbnails is not None:
+        alike = resembling(tables[0], thumbnails, config)
+        sides = hold_out_share(tables[0], config, alike)
+        parts = [parts[0].select(rows) for rows in sides]
+        share = config.share_held_out
+        logger.info(
+            "Holding out %d of %d images for validation (--validation_split=%g)", len(sides[1]), len(alike), share
+        )
+        near_copies = describe_alike(alike, tables[0].contents(), sides[1])
+        logger.info("Copies that differ in their bytes: %s", near_copies)
     splits = dict(zip(("train", "validation"), (part.images for part in parts), strict=False))
     for name, images in splits.items():
         unusable = why_empty(images, "training" if name == "train" else name)
@@ -261,4 +275,5 @@ def load_data(
         cache=cache,
         bad=bad,
         copies="not looked for with --shard_data" if shard else _describe_copies(list(splits.values()), source),
+        near_copies=near_copies,
     )

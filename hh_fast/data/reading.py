@@ -21,6 +21,7 @@ import numpy as np
 import pi_heif
 import PIL
 
+from hh_fast.data.copies import thumbnail
 from hh_fast.data.folders import read_bytes
 from hh_fast.data.headers import Header, read_header
 from hh_fast.data.images import Images
@@ -65,10 +66,12 @@ def read_file(
     decodes: bool = False,
     form: ImageForm | None = None,
     out: np.ndarray | None = None,
+    thumbnails: dict[str, np.ndarray] | None = None,
 ) -> tuple[str, Header]:
     """(SHA-256 as hex, header) of a file, read whole; ("", a header with that fault) of one that cannot be read.
 
-    With `decodes` it is a fault too where it does not decode; with `form` its pixels go to `out`, of `form.shape`.
+    With `decodes` it is a fault too where it does not decode; with `form` its pixels go to `out`, of `form.shape`. Where it is
+    decoded, its thumbnail goes to `thumbnails`, by path.
     """
     try:
         data = read_bytes(path)
@@ -78,6 +81,8 @@ def read_file(
     if header.fault is None and (decodes or form):
         try:
             pixels = decode(data, header, form.channels if form else 3)
+            if thumbnails is not None:
+                thumbnails[path] = thumbnail(pixels)
             if form:
                 fit(pixels, form, out)
         except DataError as e:
@@ -112,10 +117,17 @@ def _known(index: Path, limits: dict[str, Any]) -> dict[str, list[Any]]:
     return files
 
 
-def read_images(images: Images, *, max_image_pixels: int, index: Path, decodes: bool = False) -> Images:
+def read_images(
+    images: Images,
+    *,
+    max_image_pixels: int,
+    index: Path,
+    decodes: bool = False,
+    thumbnails: dict[str, np.ndarray] | None = None,
+) -> Images:
     """The same table with `sha256` and `headers`; `index` keeps them for the next time.
 
-    Files unchanged since then are not read. `decodes`: as of `read_file`; a file that was not decoded then is.
+    Files unchanged since then are not read. `decodes` and `thumbnails`: as of `read_file`; a file that was not decoded then is.
     """
     limits = {"decoders": DECODERS, "max_image_pixels": max_image_pixels}
     known = _known(index, limits)
@@ -129,7 +141,10 @@ def read_images(images: Images, *, max_image_pixels: int, index: Path, decodes: 
     unread = [path for path, is_known in zip(images.paths, fresh, strict=True) if not is_known]
     if 0 < len(unread) < len(images):
         logger.info("Reading %d of %d image files: the others have not changed", len(unread), len(images))
-    read = iter(in_threads(functools.partial(read_file, max_image_pixels=max_image_pixels, decodes=decodes), unread))
+    one = functools.partial(
+        read_file, max_image_pixels=max_image_pixels, decodes=decodes, thumbnails=thumbnails if decodes else None
+    )
+    read = iter(in_threads(one, unread))
     rows = [
         (entry[1], entry[2], Header(*entry[3])) if entry and is_known else (decodes, *next(read))
         for entry, is_known in zip(entries, fresh, strict=True)
@@ -151,13 +166,20 @@ def read_images(images: Images, *, max_image_pixels: int, index: Path, decodes: 
 class PixelFill:
     """Fills rows with the pixels of `images`, as `data/store.py` asks for them; `read` is then the table as it was read.
 
-    Files of a table that was read before must still have the content that they had.
+    Files of a table that was read before must still have the content that they had. `thumbnails`: as of `read_file`.
     """
 
-    def __init__(self, images: Images, form: ImageForm, *, max_image_pixels: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        form: ImageForm,
+        *,
+        max_image_pixels: int,
+        thumbnails: dict[str, np.ndarray] | None = None,
+    ) -> None:
         self._images = images
         self._read: dict[int, tuple[str, Header]] = {}
-        self._file = functools.partial(read_file, max_image_pixels=max_image_pixels, form=form)
+        self._file = functools.partial(read_file, max_image_pixels=max_image_pixels, form=form, thumbnails=thumbnails)
 
     def __call__(self, start: int, out: np.ndarray) -> dict[int, str]:
         rows = range(start, start + len(out))

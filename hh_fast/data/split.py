@@ -1,14 +1,24 @@
-"""Which images are held out for validation: drawn by class and seed, byte-identical images always together. No TensorFlow."""
+"""Which images are held out for validation: drawn by class and seed, images that look the same together. No TensorFlow."""
 
 import collections
+import functools
+import hashlib
+import logging
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from hh_fast.config import DataConfig
+from hh_fast.data import copies
 from hh_fast.data.images import Images
+from hh_fast.data.reading import DECODERS, in_threads, read_file
 from hh_fast.errors import DataError
+from hh_fast.io.files import read_sealed, write_sealed
 from hh_fast.io.text import listed
+
+logger = logging.getLogger(__name__)
+
+MOST_COMPARED = 50_000  # images: their pairs take time by the square of their number
 
 
 def hold_out(
@@ -51,10 +61,74 @@ def find_again(contents: Sequence[str], recorded: Sequence[str]) -> np.ndarray:
     return np.asarray(found, np.int64)
 
 
-def hold_out_share(images: Images, config: DataConfig) -> list[np.ndarray]:
+def resembling(images: Images, thumbnails: dict[str, np.ndarray], config: DataConfig) -> np.ndarray:
+    """For each image the row of the one that it shows again, int64 (n,), its own where there is none; kept by content.
+
+    `thumbnails` by path are those that are there already: files whose own is missing are read for it, and added.
+    """
+    alone = np.arange(len(images))
+    if len(images) > MOST_COMPARED:
+        return alone
+    content = f"{images.fingerprint()} {copies.VERSION} {DECODERS}"
+    path = config.cache_root / "copies" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
+    try:
+        return np.asarray(read_sealed(path), np.int64)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as e:
+        logger.warning("Looking for copies again: %s", e)
+    missing = [images.paths[row] for row in images.good() if images.paths[row] not in thumbnails]
+    read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True, thumbnails=thumbnails)
+    in_threads(read, missing)
+    blank = np.zeros((copies.SIDE, copies.SIDE, 3), np.uint8)
+    alike = copies.find_copies(np.stack([thumbnails.get(path, blank) for path in images.paths]))
+    try:
+        write_sealed(path, alike.tolist())
+    except OSError as e:
+        logger.info("The next run will look for copies again, for this cannot be kept: %s", e)
+    return alike
+
+
+def describe_alike(alike: np.ndarray, contents: Sequence[str], held: np.ndarray) -> str:
+    """How many images show another one again, though in other bytes, and on which side of the split the rows `held` leave them."""
+    if len(alike) > MOST_COMPARED:
+        return f"not looked for among more than {MOST_COMPARED:,} images"
+    again = [i for i, other in enumerate(alike) if i != other and contents[i] != contents[other]]
+    if not again:
+        return "none"
+    groups, is_held = alike[again], np.isin(np.arange(len(alike)), held)
+    divided = {group for group in groups.tolist() if len(set(is_held[alike == group].tolist())) > 1}
+    text = f"{len(again)} of {len(alike)} images show {len(set(groups.tolist()))} others again"
+    if not divided:
+        return f"{text}, each on the side of that other"
+    return f"{text}; {len(divided)} of these groups are on both sides, for they are too large to hold out whole"
+
+
+def _together(images: Images, alike: np.ndarray | None, share: float) -> list[Hashable]:
+    """Names of the groups that stay on one side: of one content, or `alike`, but for groups that fill a class.
+
+    Where a class cannot give its share without groups that are larger, these are divided.
+    """
+    contents = images.contents()
+    if alike is None:
+        return list(contents)
+    first = {content: row for row, content in reversed(list(enumerate(contents)))}
+    groups = alike[[first[content] for content in contents]]
+    divided: set[int] = set()
+    for label in np.unique(images.labels):
+        of_class = groups[images.labels == label]
+        count = max(1, round(share * len(of_class)))
+        sizes = collections.Counter(of_class.tolist())
+        large = [group for group, size in sizes.items() if size > count]
+        if len(of_class) - sum(sizes[group] for group in large) < count:
+            divided.update(large)
+    return [content if group in divided else group for group, content in zip(groups.tolist(), contents, strict=True)]
+
+
+def hold_out_share(images: Images, config: DataConfig, alike: np.ndarray | None = None) -> list[np.ndarray]:
     """The rows to train on, and those that `config` holds out for validation; the former alone where it holds out none.
 
-    Images that were not read yet are told apart by their paths alone.
+    Images that were not read yet are told apart by their paths alone. `alike`, as of `resembling`: what stays together too.
 
     Raises:
         DataError: a class of which none can be held out, or is left to train on.
@@ -73,7 +147,10 @@ def hold_out_share(images: Images, config: DataConfig) -> list[np.ndarray]:
             f"{listed(found, separator='; ')}: one would be held out for validation, and none left to train on. Add images, or give"
             " --validation_dir (nothing is held out with --validation_split=0, but bin/export then asks for validation images)"
         )
-    kept, held = hold_out(images.labels, contents, share, config.seed)
+    kept, held = hold_out(images.labels, _together(images, alike, share), share, config.seed)
+    classes = len(np.unique(images.labels))
+    if alike is not None and any(len(np.unique(images.labels[rows])) < classes for rows in (kept, held)):
+        kept, held = hold_out(images.labels, contents, share, config.seed)  # a class resembles images of others alone
     for rows, purpose in ((kept, "to train on"), (held, "to validate on")):
         for label in np.setdiff1d(images.labels, images.labels[rows]):
             raise DataError(

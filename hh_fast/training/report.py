@@ -107,6 +107,7 @@ def write_report(
         ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
         ["images a step", str(run.train.batch_size)],
         ["byte-identical copies", data.copies],
+        ["copies that differ in their bytes", data.near_copies],
         ["peak memory", f"{result.peak_memory_bytes / 1e6:.0f} MB"],
         ["device", ", ".join(run.devices)],
         ["precision, XLA", f"{run.precision}, {'on' if run.jit_compile else 'off'}"],
