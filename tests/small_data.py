@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from hh_fast.data.images import Images, list_images
 from hh_fast.data.load import Examples
@@ -39,3 +40,17 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
         return np.clip(128 + sum(octaves), 0, 255).astype(np.uint8)
 
     return [picture() for _ in range(count)]
+
+
+def bursts(root: Path, sizes: dict[str, Sequence[int]]) -> Path:
+    """Class folders of so many pictures of each scene, no two of the same bytes: each is a little darker than the one before."""
+    scenes = iter(pictures(sum(map(len, sizes.values())), seed=7))
+    for class_name, counts in sizes.items():
+        (root / class_name).mkdir(parents=True)
+        for scene, count in enumerate(counts):
+            pixels = cv2.resize(next(scenes), (112, 84))
+            for i in range(count):
+                Image.fromarray((pixels * (1 - 0.02 * i)).astype(np.uint8)).save(
+                    root / class_name / f"{scene:02d}-{i}.png"
+                )
+    return root

@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from small_data import bursts
 
 from hh_fast.config import DataConfig
 from hh_fast.data.explore.inspection import Report, inspect
@@ -20,7 +22,7 @@ MakeImages = Callable[..., Path]
 
 
 def look(train: Path, validation: Path | None = None, *, num_names: int = 2, max_image_pixels: int = 10_000) -> Report:
-    config = DataConfig(image_size=(10, 20), max_image_pixels=max_image_pixels, cache_dir=str(train))
+    config = DataConfig(image_size=(10, 20), max_image_pixels=max_image_pixels, cache_dir=str(train.parent / "cache"))
     return inspect(Source("things", train, validation), config, num_names=num_names)
 
 
@@ -41,6 +43,31 @@ def test_counts_names_sizes_modes_and_bytes(make_images: MakeImages) -> None:
     assert report.cache_bytes["memory"] == {"memory": 4800, "disk": 0}
     assert report.cache_bytes["disk"] == {"memory": 0, "disk": 4800}
     assert report.problems == report.leaks == report.duplicates == report.conflicts == []
+
+
+def test_images_that_show_the_same_picture_are_grouped(tmp_path: Path) -> None:
+    train = bursts(tmp_path / "train", {"x": [1] * 6 + [2] * 2, "y": [3] * 4})
+    copy = train / "y" / "00-0-copy.png"
+    copy.write_bytes((train / "y" / "00-0.png").read_bytes())
+    report = look(train)
+    found = {frozenset(Path(path).stem for path in group) for group in report.near_copies}
+    assert len(report.near_copies) == 6
+    assert all(len(group) in (2, 3) and len({name[:2] for name in group}) == 1 for group in found)
+    assert len(report.duplicates) == 1
+    assert "near copies: 6 (groups of images that show the same picture" in to_text(report)
+    held_out = load_data(DataConfig(train_dir=str(train), image_size=(10, 20), cache_dir=str(tmp_path))).validation
+    assert held_out is not None and report.held_out is not None
+    assert list(report.held_out.values()) == held_out.images.counts().tolist()
+
+
+def test_a_picture_that_is_trained_and_validated_on_is_a_near_copy(tmp_path: Path) -> None:
+    train, validation = (bursts(tmp_path / name, {"x": [1, 1], "y": [1, 1]}) for name in ("train", "validation"))
+    darker = (np.asarray(Image.open(validation / "x" / "01-0.png")) * 0.8).astype(np.uint8)
+    for path in validation.rglob("*.png"):
+        Image.fromarray(darker[::-1] if path.stem != "01-0" else darker).save(path)
+    Image.fromarray(darker).save(validation / "x" / "01-0.png")
+    groups = look(train, validation).near_copies
+    assert [str(train / "x" / "01-0.png"), str(validation / "x" / "01-0.png")] in groups
 
 
 def test_faults_by_path(make_images: MakeImages) -> None:
@@ -153,8 +180,7 @@ def test_what_the_automatic_split_would_do(make_images: MakeImages, tmp_path: Pa
     assert data.validation is not None
     assert report.held_out == {"cats": 2, "dogs": int((data.validation.labels == 1).sum())}
     assert (
-        "Training would hold out 6 for validation (--validation_split, --seed): cats 2, dogs 4; byte-identical images stay"
-        " on one side"
+        "Training would hold out 6 for validation (--validation_split, --seed): cats 2, dogs 4; copies stay on one side"
     ) in to_text(report)
     assert look(train, make_images("validation", {"cats": 1, "dogs": 1})).held_out is None
 

@@ -1,15 +1,14 @@
 """A data set made ready, and every way in which its folders can be unfit."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from small_data import pictures
+from small_data import bursts
 
 from hh_fast.config import DataConfig
 from hh_fast.data import cache_mode, copies
@@ -48,20 +47,6 @@ def test_copies_are_kept_on_one_side_and_counted(
     assert not set(data.train.images.sha256) & set(data.validation.images.sha256)
     assert data.copies == "10 of 30 images, each on the side of its original"
     assert f"Byte-identical copies: {data.copies}" in caplog.text
-
-
-def bursts(root: Path, sizes: dict[str, Sequence[int]]) -> Path:
-    """Class folders of so many pictures of each scene, no two of the same bytes: each is a little darker than the one before."""
-    scenes = iter(pictures(sum(map(len, sizes.values())), seed=7))
-    for class_name, counts in sizes.items():
-        (root / class_name).mkdir(parents=True)
-        for scene, count in enumerate(counts):
-            pixels = next(scenes)
-            for i in range(count):
-                Image.fromarray((pixels * (1 - 0.02 * i)).astype(np.uint8)).save(
-                    root / class_name / f"{scene:02d}-{i}.png"
-                )
-    return root
 
 
 def scenes_of(examples: Examples | None) -> set[str]:

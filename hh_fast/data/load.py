@@ -251,7 +251,7 @@ def load_data(
         rest = np.setdiff1d(np.arange(len(tables[-1])), held)
         parts = [parts[0] if len(parts) == 2 else parts[0].select(rest), parts[-1].select(held)]
     elif thumbnails is not None:
-        alike = resembling(tables[0], thumbnails, config)
+        alike = resembling(tables, thumbnails, config)
         sides = hold_out_share(tables[0], config, alike)
         parts = [parts[0].select(rows) for rows in sides]
         share = config.share_held_out

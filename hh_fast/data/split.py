@@ -61,15 +61,16 @@ def find_again(contents: Sequence[str], recorded: Sequence[str]) -> np.ndarray:
     return np.asarray(found, np.int64)
 
 
-def resembling(images: Images, thumbnails: dict[str, np.ndarray], config: DataConfig) -> np.ndarray:
-    """For each image the row of the one that it shows again, int64 (n,), its own where there is none; kept by content.
+def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], config: DataConfig) -> np.ndarray:
+    """For each image the one that it shows again, int64 (n,), itself where there is none; kept by content.
 
-    `thumbnails` by path are those that are there already: files whose own is missing are read for it, and added.
+    Images are numbered through all `tables`. `thumbnails` by path are those that are there already: files whose own is missing
+    are read for it, and added.
     """
-    alone = np.arange(len(images))
-    if len(images) > MOST_COMPARED:
-        return alone
-    content = f"{images.fingerprint()} {copies.VERSION} {DECODERS}"
+    num_images = sum(map(len, tables))
+    if num_images > MOST_COMPARED:
+        return np.arange(num_images)
+    content = f"{[images.fingerprint() for images in tables]} {copies.VERSION} {DECODERS}"
     path = config.cache_root / "copies" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
     try:
         return np.asarray(read_sealed(path), np.int64)
@@ -77,11 +78,13 @@ def resembling(images: Images, thumbnails: dict[str, np.ndarray], config: DataCo
         pass
     except (OSError, ValueError) as e:
         logger.warning("Looking for copies again: %s", e)
-    missing = [images.paths[row] for row in images.good() if images.paths[row] not in thumbnails]
+    paths = [path for images in tables for path in images.paths]
+    bad = {path for images in tables for path, _ in images.bad()}
+    missing = [path for path in paths if path not in thumbnails and path not in bad]
     read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True, thumbnails=thumbnails)
     in_threads(read, missing)
     blank = np.zeros((copies.SIDE, copies.SIDE, 3), np.uint8)
-    alike = copies.find_copies(np.stack([thumbnails.get(path, blank) for path in images.paths]))
+    alike = copies.find_copies(np.stack([thumbnails.get(path, blank) for path in paths]))
     try:
         write_sealed(path, alike.tolist())
     except OSError as e:

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from hh_fast.data.images import Images, conflicts, identical, list_images, why_e
 from hh_fast.data.pixels import ImageForm, stored_mode
 from hh_fast.data.reading import in_threads, read_file
 from hh_fast.data.sources import Source
-from hh_fast.data.split import hold_out_share
+from hh_fast.data.split import hold_out_share, resembling
 from hh_fast.errors import DataError
 
 # The format that each suffix promises.
@@ -51,7 +51,8 @@ class Report:
     """A data set.
 
     `duplicates` are groups of byte-identical images of one split, `leaks` groups that are in more than one split, and
-    `conflicts` groups that are in more than one class. `problems` are what training will refuse. `cache_bytes` is what
+    `conflicts` groups that are in more than one class. `near_copies` are groups of images that show the same picture in other
+    bytes, the first the one that all the others resemble, of all splits. `problems` are what training will refuse. `cache_bytes` is what
     the decoded images take in each cache mode, at `image_size` (height, width), and `auto_cache` what --cache=auto chooses here.
     `held_out` counts by class what training would hold out for validation, or is None where it would not.
     """
@@ -67,6 +68,7 @@ class Report:
     duplicates: list[list[str]]
     conflicts: list[list[str]]
     leaks: list[list[str]]
+    near_copies: list[list[str]]
     problems: list[str]
     held_out: dict[str, int] | None
 
@@ -78,7 +80,8 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         DataError: no such folder, a file in its place, or no sub-folder.
     """
     names, tables, found = [], [], []
-    read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True)
+    thumbnails: dict[str, np.ndarray] = {}
+    read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True, thumbnails=thumbnails)
     for name, folder in (("train", source.train_dir), ("validation", source.validation_dir)):
         if folder is not None:
             images, files = list_images(folder)
@@ -88,11 +91,12 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
             found.append(files)
     num_bad, num_images = sum(len(one.bad()) for one in tables), sum(map(len, tables))
     skips = config.bad_images == "skip"
+    alike = resembling(tables, thumbnails, config)
     problems, held_out = why_unfit(tables, found, skips=skips), None
     splits = tables
     if not problems and len(tables) == 1:
         try:
-            splits = [tables[0].select(rows) for rows in hold_out_share(tables[0], config)]
+            splits = [tables[0].select(rows) for rows in hold_out_share(tables[0], config, alike)]
             held_out = _counts(splits[1]) if len(splits) == 2 else None
         except DataError as e:
             problems.append(str(e))
@@ -123,9 +127,20 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         duplicates=[group for group, side in zip(paths, sides, strict=True) if len(set(side)) < len(side)],
         conflicts=conflicts(tables),
         leaks=[group for group, side in zip(paths, sides, strict=True) if len(set(side)) > 1],
+        near_copies=_near_copies(tables, alike),
         problems=problems,
         held_out=held_out,
     )
+
+
+def _near_copies(tables: Sequence[Images], alike: np.ndarray) -> list[list[str]]:
+    """Of each group the path of one image of each content, that which the others resemble first."""
+    paths = [path for images in tables for path in images.paths]
+    contents = [content for images in tables for content in images.contents()]
+    groups: dict[int, dict[str, str]] = {}
+    for i in [*np.unique(alike), *np.flatnonzero(alike != np.arange(len(alike)))]:
+        groups.setdefault(int(alike[i]), {}).setdefault(contents[i], paths[i])
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
 def _counts(images: Images) -> dict[str, int]:

@@ -18,7 +18,7 @@ def to_text(report: Report) -> str:
     for split in report.splits:
         lines += ["", *_split_lines(split)]
     if report.held_out is not None:
-        lines += ["", *_held_out_lines(report.held_out, len(report.duplicates))]
+        lines += ["", *_held_out_lines(report.held_out, bool(report.duplicates or report.near_copies))]
     lines += ["", *_cache_lines(report), "", *_fault_lines(report)]
     return "\n".join(lines)
 
@@ -37,9 +37,9 @@ def _split_lines(split: SplitReport) -> list[str]:
     return lines
 
 
-def _held_out_lines(held_out: dict[str, int], num_groups: int) -> list[str]:
+def _held_out_lines(held_out: dict[str, int], has_copies: bool) -> list[str]:
     classes = ", ".join(f"{printable(name)} {count:,}" for name, count in held_out.items())
-    copies = "; byte-identical images stay on one side" if num_groups else ""
+    copies = "; copies stay on one side" if has_copies else ""
     return [
         f"Training would hold out {sum(held_out.values()):,} for validation (--validation_split, --seed): {classes}{copies}"
     ]
@@ -76,13 +76,16 @@ def _fault_lines(report: Report) -> list[str]:
     lines += _listed("leaks", "images that are both trained and validated on", _groups(report.leaks))
     lines += _listed("conflicts", "images that are in two classes", _groups(report.conflicts))
     lines += _listed("duplicates", "images that a split has more than once, byte by byte", _groups(report.duplicates))
+    if report.near_copies:
+        meaning = "groups of images that show the same picture: smaller, brighter, cropped or compressed anew"
+        lines += _listed("near copies", meaning, _groups(report.near_copies, " ~ "))
     lines += _listed("left out", list_kinds(kinds), ignored)
     lines += _listed("problems", "what training will refuse", [printable(problem) for problem in report.problems])
     return lines
 
 
-def _groups(groups: Sequence[Sequence[str]]) -> list[str]:
-    return [" = ".join(map(printable, group)) for group in groups]
+def _groups(groups: Sequence[Sequence[str]], sign: str = " = ") -> list[str]:
+    return [sign.join(map(printable, group)) for group in groups]
 
 
 def _listed(title: str, meaning: str, entries: Sequence[str]) -> list[str]:
