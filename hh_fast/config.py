@@ -447,15 +447,15 @@ class ExportConfig(Config):
     )
     max_accuracy_drop: float | None = option(
         None,
-        "A quantized file is left out if its accuracy falls by more than this share of the checked images. Default: 0.01, or"
-        " two images.",
+        "A quantized file is left out if its accuracy falls by more than this share of the checked images. Default: 0.01,"
+        " beyond what chance explains.",
         least=0,
         most=1,
     )
     min_agreement: float | None = option(
         None,
-        "A quantized file is left out if it gives the model's class on a smaller share of them. Default: 0.97, or all but one"
-        " image.",
+        "A quantized file is left out if it gives the model's class on a smaller share of them. Default: 0.97, less what"
+        " chance explains.",
         least=0,
         most=1,
     )
@@ -476,11 +476,15 @@ class ExportConfig(Config):
     def num_calibration(self, num_train: int) -> int:
         return self.calibration_images or min(CALIBRATION_IMAGES, num_train)
 
-    def gates(self, num_images: int) -> tuple[float, float]:
-        """(max_accuracy_drop, min_agreement) for a check on so many images: of few, one may differ, or two where these were right."""
-        one = 1 / num_images
-        drop = max(0.01, 2 * one) if self.max_accuracy_drop is None else self.max_accuracy_drop
-        return drop, min(0.97, 1 - one) if self.min_agreement is None else self.min_agreement
+    def gates(self, num_images: int, num_changed: int) -> tuple[float, float]:
+        """(max_accuracy_drop, min_agreement) for a check on so many images, of which so many get another class.
+
+        A default allows two standard errors: of 100 images, 94 are no evidence against 97%.
+        """
+        drop, agreement = self.max_accuracy_drop, self.min_agreement
+        if drop is None:
+            drop = 0.01 + 2 * math.sqrt(num_changed) / num_images
+        return drop, 0.97 - 2 * math.sqrt(0.97 * 0.03 / num_images) if agreement is None else agreement
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

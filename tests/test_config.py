@@ -146,9 +146,10 @@ def test_the_batch_that_nobody_asked_for(num_images: int, num_replicas: int, bat
 
 def test_gates_of_few_images_let_one_differ() -> None:
     config = ExportConfig(run_dir="run")
-    assert config.gates(256) == (0.01, 0.97)
-    assert config.gates(10) == (0.1, 0.9)
-    assert ExportConfig(run_dir="run", max_accuracy_drop=0.01, min_agreement=0.97).gates(10) == (0.01, 0.97)
+    assert config.gates(10_000, 0) == pytest.approx((0.01, 0.9666), abs=1e-4)
+    assert config.gates(10_000, 100) == pytest.approx((0.012, 0.9666), abs=1e-4)
+    assert config.gates(100, 4) == pytest.approx((0.05, 0.9359), abs=1e-4)
+    assert ExportConfig(run_dir="run", max_accuracy_drop=0.01, min_agreement=0.97).gates(100, 4) == (0.01, 0.97)
 
 
 def test_paths_that_hold_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

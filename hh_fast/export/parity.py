@@ -97,17 +97,18 @@ def score_all(
     return {name: np.concatenate(scores) for name, scores in parts.items()}
 
 
-def _class_failures(config: ExportConfig, num_images: int, accuracy_drop: float, agreement: float) -> list[str]:
-    found, (max_drop, min_agreement) = [], config.gates(num_images)
+def _class_failures(config: ExportConfig, accuracy_drop: float, is_same: np.ndarray) -> list[str]:
+    agreement = float(is_same.mean())
+    found, (max_drop, min_agreement) = [], config.gates(len(is_same), int((~is_same).sum()))
     # Both are multiples of 1/n: they must not miss a limit by their rounding.
     if not accuracy_drop <= max_drop + 1e-9:
         found.append(
-            f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={max_drop:g}"
+            f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={max_drop:.3g}"
             f" ({math.ceil(accuracy_drop * 100 - 1e-9) / 100:g} would let it pass)"
         )
     if not agreement >= min_agreement - 1e-9:
         found.append(
-            f"it agrees on {agreement:.4f} of the images, less than --min_agreement={min_agreement:g}"
+            f"it agrees on {agreement:.4f} of the images, less than --min_agreement={min_agreement:.3g}"
             f" ({math.floor(agreement * 100 + 1e-9) / 100:g} would let it pass)"
         )
     return found
@@ -142,7 +143,7 @@ def check_parity(
         failures = [] if largest <= limit else [f"scores differ by up to {largest:.2g}, more than {limit:g}"]
     else:
         drop = model_accuracy - float((np.where(is_tie, expected, predicted) == labels).mean())
-        failures = _class_failures(config, len(labels), drop, float((is_same | is_tie).mean()))
+        failures = _class_failures(config, drop, is_same | is_tie)
     # Images given another class first, then by their largest difference of a score.
     by_size = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), is_same | is_tie))
     worst = [
