@@ -1,13 +1,11 @@
 """Any Keras image classifier: read from a file without running its code, and rebuilt under another dtype policy."""
 
-import dataclasses
 import hashlib
 import itertools
 import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,40 +156,6 @@ def can_trace(model: keras.Model) -> bool:
     return all(SCOPE_NAME.match(layer.name) for layer in model._flatten_layers())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rewriting:
-    """What becomes of a model's config: `policy` for its layers but that named `last`, and numbers for seeds left open."""
-
-    policy: str
-    last: str
-    seeds: Iterator[int] | None
-    new_names: Mapping[str, str]
-
-    def __call__(self, config: Any) -> Any:
-        """The config, however deep."""
-        if isinstance(config, (list, tuple)):
-            named = len(config) == 3 and isinstance(config[0], str) and type(config[1]) is type(config[2]) is int
-            items = [self.new_names.get(config[0], config[0]), *config[1:]] if named else map(self, config)
-            return type(config)(items)
-        if not isinstance(config, dict):
-            return config
-        changed = {name: self(value) for name, value in config.items()}
-        if self.seeds is not None and "seed" in changed and changed["seed"] is None:
-            changed["seed"] = next(self.seeds)
-        inner = changed.get("config")
-        if "class_name" in changed and isinstance(inner, dict) and changed["class_name"] != "__keras_tensor__":
-            dtype = inner.get("dtype")
-            if isinstance(dtype, dict):  # serialized
-                dtype = dtype.get("config", {}).get("name")
-            exact = changed["class_name"] in ALWAYS_FLOAT32 or inner.get("name") == self.last
-            if dtype in FLOAT_POLICIES:
-                inner["dtype"] = "float32" if exact else self.policy
-            for place in (inner, changed):
-                if place.get("name") in self.new_names:
-                    place["name"] = self.new_names[place["name"]]
-        return changed
-
-
 def with_policy(
     model: keras.Model,
     policy: str,
@@ -217,12 +181,35 @@ def with_policy(
     """
     names = {layer.name for layer in model._flatten_layers()}
     new_names = {name: f"layer_{name.encode().hex()}" for name in names if rename and not ROOT_SCOPE_NAME.match(name)}
-    seeds = None if seed is None else itertools.count(1000 * seed)
-    rewrite = _Rewriting(policy, output_layer(model).name, seeds, new_names)
+    last, seeds = output_layer(model).name, itertools.count(1000 * (seed or 0))
+
+    def rewritten(config: Any) -> Any:
+        """A part of the model's config, however deep."""
+        if isinstance(config, (list, tuple)):
+            # [layer's name, node, tensor]
+            named = len(config) == 3 and isinstance(config[0], str) and type(config[1]) is type(config[2]) is int
+            return type(config)([new_names.get(config[0], config[0]), *config[1:]] if named else map(rewritten, config))
+        if not isinstance(config, dict):
+            return config
+        changed = {name: rewritten(value) for name, value in config.items()}
+        if seed is not None and "seed" in changed and changed["seed"] is None:
+            changed["seed"] = next(seeds)
+        inner = changed.get("config")
+        if "class_name" in changed and isinstance(inner, dict) and changed["class_name"] != "__keras_tensor__":
+            dtype = inner.get("dtype")
+            if isinstance(dtype, dict):  # serialized
+                dtype = dtype.get("config", {}).get("name")
+            if dtype in FLOAT_POLICIES:
+                exact = changed["class_name"] in ALWAYS_FLOAT32 or inner.get("name") == last
+                inner["dtype"] = "float32" if exact else policy
+            for place in (inner, changed):
+                if place.get("name") in new_names:
+                    place["name"] = new_names[place["name"]]
+        return changed
+
     try:
-        copy = type(model).from_config(
-            rewrite({"class_name": type(model).__name__, "config": model.get_config()})["config"]
-        )
+        whole = {"class_name": type(model).__name__, "config": model.get_config()}
+        copy = type(model).from_config(rewritten(whole)["config"])
         _copy_state(model, copy, only_adapted=reset_weights)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
         raise DataError(

@@ -14,7 +14,7 @@ from hh_fast.errors import DataError
 from hh_fast.predict.files import Found, find_images
 from hh_fast.predict.opening import load_classifier
 from hh_fast.predict.output import Summary
-from hh_fast.predict.stream import Prediction, predict, predict_bytes, read_batches
+from hh_fast.predict.stream import Prediction, predict, predict_bytes
 
 pytest_plugins = ["small_run"]
 
@@ -63,8 +63,8 @@ def test_reads_only_a_few_batches_ahead() -> None:
             taken += 1
             yield Found(str(taken))
 
-    stream = read_batches(endless(), lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=4)
-    for _ in range(10):
+    stream = predict(fake_classifier(), endless(), lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=4)
+    for _ in range(4 * 10):
         next(stream)
     assert taken <= 4 * 13
     stream.close()

@@ -94,9 +94,10 @@ def body(config: PredictConfig, arguments: Sequence[str]) -> int:
         raise UsageError(
             "`image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing"
         )
+    from hh_fast.data.pixels import ImageForm, read_pixels
     from hh_fast.predict import output
     from hh_fast.predict.opening import load_classifier
-    from hh_fast.predict.stream import image_reader, predict, predict_bytes
+    from hh_fast.predict.stream import predict, predict_bytes
 
     classifier = load_classifier(str(config.model))
     names = classifier.class_names
@@ -104,7 +105,8 @@ def body(config: PredictConfig, arguments: Sequence[str]) -> int:
     if config.signature == "bytes":
         predictions = predict_bytes(classifier, found, max_image_pixels=config.max_image_pixels)
     else:
-        read = image_reader(classifier.image_size, max_image_pixels=config.max_image_pixels)
+        form = ImageForm(classifier.image_size)
+        read = functools.partial(read_pixels, form=form, max_image_pixels=config.max_image_pixels)
         predictions = predict(classifier, found, read, batch_size=config.batch_size)
     summary = output.Summary(names)
     top = min(config.top, len(names))

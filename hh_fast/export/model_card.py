@@ -133,19 +133,28 @@ def _filled(name: str, values: Mapping[str, object]) -> str:
     return string.Template((CARD / f"{name}.md").read_text(encoding="utf-8")).substitute(values)
 
 
-def text(
+def write(
+    folder: Path,
     config: ExportConfig,
     trained: TrainedModel,
     files: Mapping[str, ExportedFile],
     left_out: Mapping[str, str],
     reference: np.ndarray,
-) -> str:
-    """The card. `reference`: the Keras model's scores on all validation images."""
+) -> None:
+    """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
     names, labels = trained.class_names, trained.validation.labels
+    predicted = reference.argmax(axis=1)
+    chosen = balanced(labels, NUM_EXAMPLES, seed=0)
+    wrong = (predicted != labels)[chosen]
+    titles = [
+        f"{names[predicted[i]]} {reference[i].max():.3f}" + (f" (is {names[labels[i]]})" if is_wrong else "")
+        for i, is_wrong in zip(chosen, wrong, strict=True)
+    ]
+    draw_images(images_at(trained.validation, chosen), titles, wrong, folder / EXAMPLES)
     height, width = trained.image_size
-    confusion = Confusion(labels, reference.argmax(axis=1), names)
+    confusion = Confusion(labels, predicted, names)
     low, high = confusion.interval()
-    return _filled(
+    card = _filled(
         "card",
         {
             # YAML, of which JSON's strings are a part.
@@ -178,23 +187,4 @@ def text(
             "chance": f"{1 / len(names):.2f}",
         },
     )
-
-
-def write(
-    folder: Path,
-    config: ExportConfig,
-    trained: TrainedModel,
-    files: Mapping[str, ExportedFile],
-    left_out: Mapping[str, str],
-    reference: np.ndarray,
-) -> None:
-    """Writes README.md and examples.png; the arguments are those of `text`."""
-    names, split = trained.class_names, trained.validation
-    chosen = balanced(split.labels, NUM_EXAMPLES, seed=0)
-    predicted, labels = reference[chosen].argmax(axis=1), split.labels[chosen]
-    titles = [
-        f"{names[guess]} {reference[i, guess]:.3f}" + ("" if guess == label else f" (is {names[label]})")
-        for i, guess, label in zip(chosen, predicted, labels, strict=True)
-    ]
-    draw_images(images_at(split, chosen), titles, predicted != labels, folder / EXAMPLES)
-    write_text(folder / README, text(config, trained, files, left_out, reference))
+    write_text(folder / README, card)

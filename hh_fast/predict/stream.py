@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from hh_fast.data.folders import read_bytes
 from hh_fast.data.headers import read_header
-from hh_fast.data.pixels import ImageForm, read_pixels
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 from hh_fast.predict.classifier import Classifier
@@ -34,11 +32,6 @@ class Prediction:
         return [] if self.scores is None else np.argsort(-self.scores, kind="stable").tolist()
 
 
-def image_reader(image_size: tuple[int, int], *, max_image_pixels: int) -> Callable[[str], np.ndarray]:
-    """A function from a path to pixels, uint8 (height, width, 3), those of training; raises `DataError` or `OSError`."""
-    return functools.partial(read_pixels, form=ImageForm(image_size), max_image_pixels=max_image_pixels)
-
-
 def _try(read: Callable[[str], np.ndarray], item: Found) -> np.ndarray | str:
     try:
         return item.fault or read(item.path)
@@ -48,10 +41,13 @@ def _try(read: Callable[[str], np.ndarray], item: Found) -> np.ndarray | str:
         return f"{item.path}: {e.strerror or e}"
 
 
-def read_batches(
-    found: Iterable[Found], read: Callable[[str], np.ndarray], batch_size: int
-) -> Iterator[list[tuple[Found, np.ndarray | str]]]:
-    """The files in batches, in order, each with its pixels or why there are none; two batches are read ahead."""
+def predict(
+    classifier: Classifier, found: Iterable[Found], read: Callable[[str], np.ndarray], *, batch_size: int
+) -> Iterator[Prediction]:
+    """A `Prediction` for each file, in order; files are read two batches ahead.
+
+    `read`: from a path to pixels, uint8 (height, width, 3); raises `DataError` or `OSError`.
+    """
     stream = iter(found)
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
 
@@ -63,21 +59,14 @@ def read_batches(
             waiting = collections.deque(itertools.islice(batches, BATCHES_AHEAD))
             while waiting:
                 waiting.extend(itertools.islice(batches, 1))
-                yield [(item, future.result()) for item, future in waiting.popleft()]
+                batch = [(item, future.result()) for item, future in waiting.popleft()]
+                images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
+                scores = iter(classifier.score(np.stack(images)) if images else ())
+                for item, pixels in batch:
+                    fault = pixels if isinstance(pixels, str) else None
+                    yield Prediction(item.path, item.label, None if fault else next(scores), fault)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def predict(
-    classifier: Classifier, found: Iterable[Found], read: Callable[[str], np.ndarray], *, batch_size: int
-) -> Iterator[Prediction]:
-    """A `Prediction` for each file, in order."""
-    for batch in read_batches(found, read, batch_size):
-        images = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-        scores = iter(classifier.score(np.stack(images)) if images else ())
-        for item, pixels in batch:
-            fault = pixels if isinstance(pixels, str) else None
-            yield Prediction(item.path, item.label, None if fault else next(scores), fault)
 
 
 def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_pixels: int) -> Iterator[Prediction]:
