@@ -22,8 +22,6 @@ def body(data: DataConfig, train: TrainConfig) -> None:
     cluster = find_cluster(train.strategy, os.environ)
     if cluster is not None:
         _name_worker(cluster.worker)
-        if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "2":  # as set for a quiet log
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a lost worker fills pages; it is named in a line of ours
     from hh_fast.io.quiet import import_tensorflow  # not for --help
 
     import_tensorflow()

@@ -26,7 +26,7 @@ from hh_fast.config import Config, TrainConfig
 from hh_fast.data.pipeline import Share
 from hh_fast.distributed.tf_config import ALONE, ENVIRONMENT, Cluster, ClusterError, find_cluster
 from hh_fast.errors import HHFastError, UsageError
-from hh_fast.io.quiet import signals_end_at_once
+from hh_fast.io.quiet import native_stderr_logged, signals_end_at_once
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 
@@ -217,7 +217,7 @@ def _start_cluster(cluster: Cluster, timeout_s: int) -> tf.distribute.Strategy:
     own = f"worker {cluster.worker} of {cluster.num_workers}"
     logger.info("Starting %s, at %s, and waiting for the others", own, cluster.addresses[cluster.worker])
     try:
-        with signals_end_at_once():
+        with signals_end_at_once(), native_stderr_logged():
             return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.DeadlineExceededError as e:
         late = str(e).partition("timed out task names")[2].partition("\n\n")[0]
