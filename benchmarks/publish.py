@@ -140,6 +140,12 @@ STUDIES = {
         Column("at most", "at_most", "{:g}"),
         Column("at least", "at_least", "{:g}"),
     ),
+    "heads": study(
+        "one setting changed",
+        Column("accuracy", "accuracy", "{:.3f}", spread=True),
+        Column("best epoch", "best_epoch"),
+        Column("epochs", "epochs"),
+    ),
     "page": study(
         "the page in Chromium",
         Column("loaded, MB", "loaded_bytes", "{:.1f}", unit=1e6),

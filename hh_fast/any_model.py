@@ -57,12 +57,14 @@ def load_model(path: Path) -> keras.Model:
     return model
 
 
-def digest(model: keras.Model) -> str:
+def digest(model: keras.Model, *, seeds: bool = True) -> str:
     """The SHA-256 of a model's config and weights, as hex.
 
-    Without the numbers in Keras' own names, which count what the process made before.
+    Without the numbers in Keras' own names, which count what the process made before; without `seeds` where nothing is drawn.
     """
     config = re.sub(r'_\d+(?=")', "", json.dumps(model.get_config(), sort_keys=True, default=str))
+    if not seeds:
+        config = re.sub(r'"seed": \d+', '"seed": null', config)
     sha256 = hashlib.sha256(config.encode())
     for weights in model.get_weights():
         sha256.update(weights.tobytes())
@@ -210,7 +212,7 @@ def with_policy(
     try:
         whole = {"class_name": type(model).__name__, "config": model.get_config()}
         copy = type(model).from_config(rewritten(whole)["config"])
-        _copy_state(model, copy, only_adapted=reset_weights)
+        copy_state(model, copy, only_adapted=reset_weights)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
         raise DataError(
             f"the model {model.name} cannot be made again from its config ({' '.join(str(e).split())[:200]}): make it by"
@@ -219,8 +221,11 @@ def with_policy(
     return copy
 
 
-def _copy_state(model: keras.Model, copy: keras.Model, *, only_adapted: bool) -> None:
-    """By Keras' own protocol: the weights alone do not say what a layer makes of them when it is loaded."""
+def copy_state(model: keras.Model, copy: keras.Model, *, only_adapted: bool = False) -> None:
+    """Gives `copy`, a model of the same layers, what `model` has learnt, or with `only_adapted` what it was adapted to.
+
+    By Keras' own protocol: the weights alone do not say what a layer makes of them when it is loaded.
+    """
     if not only_adapted:
         with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:
             path = Path(folder) / "state.weights.h5"

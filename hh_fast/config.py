@@ -19,7 +19,7 @@ from hh_fast.errors import UsageError
 CACHES = ("auto", "memory", "disk", "none")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 HEADS = ("auto", "sigmoid", "softmax")
-OPTIMIZERS = ("rmsprop", "sgd", "adam")
+OPTIMIZERS = ("auto", "rmsprop", "sgd", "adam")
 BACKBONES = ("efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0")
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
@@ -28,6 +28,10 @@ RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
 IMAGE_SIZE = (300, 300)
 # The recipe's; fewer images make smaller batches, so that an epoch keeps its steps.
 BATCH_SIZE, STEPS_PER_EPOCH = 128, 8
+# What suits a classifier on pretrained features, and fine-tuning, was chosen by measurement (benchmarks/README.md).
+RECIPE = {"optimizer": "rmsprop", "epochs": 15}
+PRETRAINED = {"optimizer": "adam", "epochs": 20, "early_stopping_patience": 5}
+PRETRAINED_BATCH_SIZE = 32
 # Five times a 3 x 3 convolution without padding, then a halving: the least side that leaves one pixel.
 MIN_IMAGE_SIDE = 94
 
@@ -88,6 +92,10 @@ def _parts(value: Any) -> Sequence[Any]:
     return tuple(value) if hasattr(value, "__iter__") else (value,)
 
 
+def _how_many(value: Any) -> str | int:
+    return "all" if value is True or value in ("all", "true") else _int(value)
+
+
 def _range(value: Any) -> float | tuple[float, ...]:
     numbers = tuple(map(_number, _parts(value)))
     return numbers if len(numbers) > 1 else numbers[0]
@@ -104,6 +112,7 @@ KINDS: dict[Any, tuple[str, Callable[[Any], Any]]] = {
     bool: ("true or false", _bool),
     int: ("a whole number", _int),
     float: ("a number", _float),
+    str | int: ("left without a value, or a whole number", _how_many),
     int | float | tuple[int | float, ...]: ("a number, or numbers with commas", _range),
     tuple[int, int]: ("whole numbers with commas", _pair),
     tuple[int, ...]: ("whole numbers with commas", lambda value: tuple(map(_int, _parts(value)))),
@@ -135,7 +144,7 @@ class Config:
             ):  # an empty text is a shell's variable that is not set; as a path it is this folder
                 self.require(field.name, value != "", "left out, or not empty")
             least, most = field.metadata["range"]
-            if choices:
+            if choices and value is not None:
                 self.require(field.name, value in choices, f"one of {', '.join(choices)}")
             if least > -math.inf and value is not None:
                 rule = f"at least {least}" if most == math.inf else f"from {least} to {most}"
@@ -320,20 +329,43 @@ class TrainConfig(AugmentationConfig):
         "A .keras file to train, instead of the recipe's CNN with fresh weights, or an earlier run's folder: any of one input (height,"
         " width, 3), values 0 to 255, and a sigmoid or softmax; frozen layers stay frozen.",
     )
+    backbone: str | None = option(
+        None,
+        "A network that was trained on the million photos of ImageNet, instead of the recipe's CNN: what is frozen of it is computed"
+        " once for each image, and a classifier of your classes is trained on that. Default --image_size: 224,224.",
+        BACKBONES,
+    )
+    backbone_weights: str | None = option(
+        None,
+        "File of the weights of --backbone. Default: installed with this package for efficientnet_lite0; Keras downloads the others"
+        " once, to ~/.keras/models.",
+    )
+    unfreeze: str | int | None = option(
+        None,
+        "Train layers of --backbone or --model that are frozen too: all, or by --unfreeze=N the last N blocks (of a model without"
+        " blocks, layers with weights). Batch normalisation stays frozen. A run's model goes on best with --learning_rate=0.0001.",
+    )
+    dropout: float = option(
+        0.2, "With --backbone: share of the features that each training step leaves out at random.", least=0, most=0.9
+    )
     reset_weights: bool = option(False, "Draw fresh weights for --model, instead of going on from its own.")
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
-    epochs: int = option(15, "Number of epochs.", least=1)
+    epochs: int = option(
+        None,
+        f"Number of epochs. Default: {RECIPE['epochs']}; with --backbone or --unfreeze at most {PRETRAINED['epochs']}.",
+        least=1,
+    )
     steps_per_epoch: int | None = option(
         None, "Steps (batches) an epoch. Default: as many whole batches as there are.", least=1
     )
     batch_size: int = option(
         0,
-        f"Images a training step, over all replicas together. 0: {BATCH_SIZE}, or as many fewer as make {STEPS_PER_EPOCH} steps"
-        " an epoch.",
+        f"Images a training step, over all replicas together. 0: {BATCH_SIZE} ({PRETRAINED_BATCH_SIZE} with --backbone or"
+        f" --unfreeze), or as many fewer as make {STEPS_PER_EPOCH} steps an epoch.",
     )
     validation_batch_size: int = option(32, "Images a validation step.", least=1)
-    optimizer: str = option("rmsprop", "Optimizer.", OPTIMIZERS)
+    optimizer: str = option("auto", "auto: rmsprop; with --backbone or --unfreeze adam.", OPTIMIZERS)
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
     learning_rate_schedule: str = option(
         "constant", "constant, or cosine: by half a cosine down to 0 at the end of the run.", ("constant", "cosine")
@@ -342,7 +374,8 @@ class TrainConfig(AugmentationConfig):
     early_stopping_patience: int | None = option(
         None,
         "End the run after so many epochs without a better one, by what decides the best epoch: the lowest validation loss of those"
-        " whose validation accuracy is within the best one's 95% interval (training's without validation images). Default: all epochs.",
+        " whose validation accuracy is within the best one's 95% interval (training's without validation images). Default: all epochs; with --backbone or --unfreeze"
+        f" {PRETRAINED['early_stopping_patience']}.",
         least=1,
     )
     class_weight: str = option(
@@ -381,6 +414,21 @@ class TrainConfig(AugmentationConfig):
         "First,last step of the run, from 1, to trace with TensorFlow's profiler into the folder `profile` of the run.",
     )
 
+    def __post_init__(self) -> None:
+        for name, value in (PRETRAINED if self.is_pretrained else RECIPE).items():
+            if getattr(self, name) in (None, "auto"):
+                object.__setattr__(self, name, value)
+        super().__post_init__()
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether training goes on from what a network has learnt, with the defaults that suit that."""
+        return self.backbone is not None or self.unfreeze is not None
+
+    @property
+    def largest_default_batch(self) -> int:
+        return PRETRAINED_BATCH_SIZE if self.is_pretrained else BATCH_SIZE
+
     def check(self) -> None:
         self.require("batch_size", self.batch_size >= 0, "at least 1, or 0 for the default")
         self.require("require_gpu", not (self.require_gpu and self.device == "cpu"), "left out with --device=cpu")
@@ -389,12 +437,20 @@ class TrainConfig(AugmentationConfig):
         in_order = len(steps) == 2 and 1 <= steps[0] <= steps[1]
         self.require("profile_steps", not steps or in_order, "two numbers, first,last, from 1")
         self.require("reset_weights", not self.reset_weights or self.model is not None, "given together with --model")
+        self.require("backbone", self.backbone is None or self.model is None, "left out where --model is given")
+        given = self.backbone is not None
+        self.require("backbone_weights", given or self.backbone_weights is None, "given together with --backbone")
+        starts = given or self.model is not None
+        self.require("unfreeze", starts or self.unfreeze is None, "given together with --backbone or --model")
+        self.require(
+            "unfreeze", not isinstance(self.unfreeze, int) or self.unfreeze > 0, "left without a value, or at least 1"
+        )
 
     def for_images(self, num_images: int, num_replicas: int = 1) -> "TrainConfig":
         """This config with the batch size that it leaves open, for so many training images."""
         if self.batch_size:
             return self
-        size = min(BATCH_SIZE, num_images // STEPS_PER_EPOCH)
+        size = min(self.largest_default_batch, num_images // STEPS_PER_EPOCH)
         return dataclasses.replace(self, batch_size=max(size // num_replicas, 1) * num_replicas)
 
 

@@ -69,3 +69,21 @@ def build_model(
         ),
     ]
     return keras.Sequential(stack, name="hh_fast")
+
+
+def add_head(features: keras.Model, *, num_classes: int, head: str, dropout: float = 0.0, seed: int = 0) -> keras.Model:
+    """A classifier on what `features` makes of an image, (batch, d), which it shares: dropout, then one dense layer.
+
+    `head`, `num_classes` and `seed` as of `build_model`. The classifier computes in float32.
+    """
+    layers = keras.layers
+    outputs = layers.Dropout(dropout, seed=seed, name="dropout")(features.output)
+    head = choose_head(head, num_classes)
+    outputs = layers.Dense(
+        1 if head == "sigmoid" else num_classes,
+        activation=head,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+        name="probability" if head == "sigmoid" else "probabilities",
+        dtype="float32",
+    )(outputs)
+    return keras.Model(features.input, outputs, name="hh_fast")

@@ -111,7 +111,7 @@ def test_what_is_meant_is_taken(name: str, given: Any, meant: Any) -> None:
         ("epochs", "three", "`epochs` must be a whole number. Received: three"),
         ("epochs", 2.5, "`epochs` must be a whole number. Received: 2.5"),
         ("epochs", True, "`epochs` must be a whole number. Received: True"),
-        ("epochs", None, "`epochs` must be a whole number. Received: None"),
+        ("warmup_steps", None, "`warmup_steps` must be a whole number. Received: None"),
         ("epochs", float("inf"), "`epochs` must be a whole number. Received: inf"),
         ("learning_rate", float("nan"), "`learning_rate` must be a number. Received: nan"),
         ("learning_rate", [0.1], "`learning_rate` must be a number. Received: 0.1"),

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from hh_fast.any_model import with_policy
-from hh_fast.backbone import split
+from hh_fast.backbone import split, unfreeze
+from hh_fast.backbone.efficientnet_lite import efficientnet_lite0
+from hh_fast.model import add_head
 
 layers = keras.layers
 
@@ -148,3 +150,39 @@ def with_moving_statistics() -> keras.Model:
 )
 def test_no_front(make: Callable[[], keras.Model]) -> None:
     assert split(make()) is None
+
+
+def trained_layers(model: keras.Model) -> list[str]:
+    return [variable.path.split("/")[-2] for variable in model.trainable_variables if "bias" not in variable.name]
+
+
+def test_unfreezing_blocks_leaves_the_front_before_them() -> None:
+    base = efficientnet_lite0((32, 32))
+    base.trainable = False
+    model = add_head(base, num_classes=3, head="auto", dropout=0.2)
+    assert trained_layers(model) == ["probabilities"]
+    unfreeze(model, 2)
+    of_blocks = [f"block{i}_{part}_conv" for i in (14, 15) for part in ("expand", "depthwise", "project")]
+    assert trained_layers(model) == [*of_blocks, "top_conv", "probabilities"]
+    parts = split(model)
+    assert parts is not None
+    assert parts[0].output.shape == (None, 1, 1, 192)  # what block 13 gives
+    assert parts[1].layers[1].name == "block14_expand_conv"
+    unfreeze(model, "all")
+    assert trained_layers(model)[:2] == ["stem_conv", "block0_depthwise_conv"]
+    assert split(model) is None
+    assert not any("bn" in name for name in trained_layers(model))
+
+
+def test_unfreezing_layers_of_a_model_without_blocks_reaches_into_models_nested_in_it() -> None:
+    model = functional()
+    unfreeze(model, 2)
+    assert trained_layers(model) == ["inner_last", "head"]
+    assert {id(v) for v in model.trainable_variables} == {
+        id(v) for name in ("inner_last",) for v in model.get_layer("backbone").get_layer(name).variables
+    } | {id(v) for v in model.get_layer("head").variables}
+    parts = split(model)
+    assert parts is not None
+    assert parts[1].layers[1].name == "inner_last"
+    unfreeze(model, 99)
+    assert trained_layers(model) == ["inner_conv", "inner_last", "head"]

@@ -137,7 +137,7 @@ def test_a_model_that_is_frozen_whole_is_refused() -> None:
     model = with_statistics()
     model.trainable = False
     with pytest.raises(DataError, match="all layers of the model with_statistics are frozen"):
-        take_starting_model(model, "auto")
+        take_starting_model(model, "auto").whole(TrainConfig(), 0)
 
 
 class Unregistered(keras.layers.Layer):

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import logging
+import math
 import queue
 import warnings
 from collections.abc import Callable, Iterable
@@ -94,25 +95,30 @@ def _by_litert(model: keras.Model, content: bytes) -> Engine:
 class Front:
     """A frozen network, ready to compute: images (n, height, width, 3), values 0 to 255, to float32 (n, *shape).
 
-    `key` names all that decides the outputs: the network, its weights and the engine.
+    `sha256` is of the network and its weights, and `key` names all that decides the outputs: the engine too.
     """
 
     def __init__(self, model: keras.Model, cache_root: Path | None = None) -> None:
         self.shape = tuple(model.output_shape[1:])
-        weights = digest(model)
-        engine = f"TensorFlow {tf.__version__}"
+        self.sha256 = digest(model, seeds=False)
+        self.engine = f"TensorFlow {tf.__version__}"
         content = None
         if not tf.config.get_visible_devices("GPU"):
-            name = hashlib.sha256(f"{weights} {tf.__version__}".encode()).hexdigest()[:32]
+            name = hashlib.sha256(f"{self.sha256} {tf.__version__}".encode()).hexdigest()[:32]
             try:
                 content = _converted(model, (cache_root or Path(default_cache_dir())) / "fronts" / name)
-                engine = f"LiteRT {version('ai-edge-litert')}"
+                self.engine = f"LiteRT {version('ai-edge-litert')}"
             except Exception as e:  # of many kinds, that of the converter's own is private
                 logger.info(
                     "TensorFlow computes the frozen layers, since LiteRT cannot: %s", " ".join(str(e).split())[:200]
                 )
         self._run = _by_litert(model, content) if content else _by_tensorflow(model)
-        self.key = f"{weights} {engine}"
+        self.key = f"{self.sha256} {self.engine}"
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of one image's features."""
+        return 4 * math.prod(self.shape)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._run(images)

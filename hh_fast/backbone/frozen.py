@@ -1,9 +1,13 @@
 """A model in two parts: the frozen front, whose output for an image never changes, and the rest, which trains."""
 
+import re
 from typing import Any, TypeAlias
 
 import keras
 from keras.src.models.functional import Functional
+
+# How the blocks of pretrained networks are named, in Keras and here: all layers of one begin alike.
+BLOCK = re.compile(r"(block_?\d+[a-z]?|expanded_conv(?:_\d+)?)_")
 
 Call: TypeAlias = tuple[Any, Any, Any]  # a layer, its arguments (positional, by name), its outputs
 
@@ -76,3 +80,22 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         args, kwargs = keras.tree.map_structure(lambda value: remade.get(id(value), value), arguments)
         remade.update(zip(map(id, _tensors(made)), _tensors(layer(*args, **kwargs)), strict=True))
     return keras.Model(image, cut, name="front"), keras.Model(features, remade[id(output)], name="rest")
+
+
+def unfreeze(model: keras.Model, which: str | int) -> None:
+    """Makes layers of `model` train, models nested in it too, all but batch normalisation.
+
+    Args:
+        which: `all`, or how many of the last blocks, as layers of pretrained networks are named after them; what follows them
+            trains too. Of a model without blocks: how many of the last layers with weights.
+    """
+    calls: list[Call] = []
+    _call_layers(model, keras.Input(batch_shape=model.inputs[0].shape), calls)
+    layers = [layer for layer in dict.fromkeys(call[0] for call in calls) if getattr(layer, "weights", ())]
+    before = [layer.trainable for layer in layers]
+    blocks = [match[1] if (match := BLOCK.match(layer.name)) else None for layer in layers]
+    starts = [i for i, block in enumerate(blocks) if block and block not in blocks[:i]] or list(range(len(layers)))
+    first = 0 if which == "all" else starts[-min(int(which), len(starts))]
+    model.trainable = True  # the models nested in it too, or nothing in them would train
+    for i, layer in enumerate(layers):
+        layer.trainable = before[i] if i < first else not isinstance(layer, keras.layers.BatchNormalization)

@@ -73,6 +73,7 @@ def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
             choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
             text = field.metadata["help"] + choices
             define(field.name, default, text, flag_values=flag_values, module_name=section)
+            flag_values[field.name].boolean |= set(kinds) == {str, int}  # it may be left without a value
     return flag_values
 
 

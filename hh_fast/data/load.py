@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
+from hh_fast.backbone import Front
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
+from hh_fast.data.features import FeatureFill
 from hh_fast.data.folders import Found, count_left_out, describe_left_out, why_unreadable
 from hh_fast.data.images import Images, conflicts, describe_unequal, list_images, why_empty, why_unfit
 from hh_fast.data.pixels import ImageForm
@@ -19,7 +22,7 @@ from hh_fast.data.reading import DECODERS, PixelFill, index_path, read_images
 from hh_fast.data.rows import DecodedRows, KeptRows, Rows
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.split import describe_alike, find_again, hold_out_share, resembling
-from hh_fast.data.store import in_memory, on_disk
+from hh_fast.data.store import Fill, in_memory, on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.files import write_text
 from hh_fast.io.text import listed, printable
@@ -32,10 +35,15 @@ NOT_LOOKED_FOR = "not looked for"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Images with their labels, and what the model is fed of each: `rows` has one for each of `images`."""
+    """Images with their labels, and what the model is fed of each: `rows` has one for each of `images`.
+
+    `front` is still to run over each row of pixels. `pixels` are the images' where `rows` are features.
+    """
 
     images: Images
     rows: Rows
+    front: Front | None = None
+    pixels: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,7 +54,17 @@ class Examples:
         return self.images.labels
 
     def select(self, rows: np.ndarray) -> "Examples":
-        return Examples(self.images.select(rows), self.rows.select(rows))
+        pixels = None if self.pixels is None else self.pixels.select(rows)
+        return Examples(self.images.select(rows), self.rows.select(rows), self.front, pixels)
+
+    @property
+    def fed(self) -> tf.TensorSpec:
+        """What the model gets of one image."""
+        return (
+            tf.TensorSpec(self.front.shape, tf.float32)
+            if self.front
+            else tf.TensorSpec(self.rows.shape, self.rows.dtype)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +92,29 @@ class Data:
         return self.train.images.class_names
 
 
+def _keep(
+    images: Images,
+    fill: Fill,
+    form: ImageForm,
+    front: Front | None,
+    cache: str,
+    cache_root: Path,
+    max_image_pixels: int,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """A row of pixels, or of features by `front`, for each of `images`, and the faults of those that have none."""
+    shape, dtype, what = form.shape, "uint8", "decoded"
+    if front is not None:
+        shape, dtype, what = front.shape, "float32", "features"
+        fill = FeatureFill(fill, form, front, len(images))
+    if cache == "memory":
+        return in_memory(len(images), shape, dtype, fill)
+    made_of = f"{images.fingerprint()} {form} {max_image_pixels} {DECODERS} {front.key if front else ''}"
+    folder = cache_root / what / hashlib.sha256(made_of.encode()).hexdigest()[:32]
+    return on_disk(
+        folder, len(images), shape, dtype, fill, what="decoded images" if front is None else "rows of features"
+    )
+
+
 def read_examples(
     images: Images,
     form: ImageForm,
@@ -82,29 +123,39 @@ def read_examples(
     *,
     max_image_pixels: int,
     index: Path,
+    front: Front | None = None,
     thumbnails: dict[str, np.ndarray] | None = None,
 ) -> Examples:
     """Reads and decodes each file once, and keeps the pixels in `cache`: memory, disk (shared by runs) or none.
 
-    Rows of images that cannot be used, as their headers say then, are 0, or fail where nothing is kept. `thumbnails` gets
-    those of the images that are decoded here, by path.
+    With a `front` it is features, what it makes of the pixels, that are kept. Rows of images that cannot be used, as their
+    headers say then, are 0, or fail where nothing is kept. `thumbnails` gets those of the images that are decoded here, by path.
 
     Raises:
         OSError: a cache that cannot be written.
     """
-    size = (len(images), form.shape, np.uint8)
     if cache == "none":
         read = read_images(images, max_image_pixels=max_image_pixels, index=index, decodes=True, thumbnails=thumbnails)
-        return Examples(read, DecodedRows(read.paths, form))
-    if cache == "memory":
-        fill = PixelFill(images, form, max_image_pixels=max_image_pixels, thumbnails=thumbnails)
-        block, _ = in_memory(*size, fill)
-        return Examples(fill.read(), KeptRows(block))
-    read = read_images(images, max_image_pixels=max_image_pixels, index=index)
-    key = hashlib.sha256(f"{read.fingerprint()} {form} {max_image_pixels} {DECODERS}".encode()).hexdigest()[:32]
+        return Examples(read, DecodedRows(read.paths, form), front)
+    read = images if cache == "memory" else read_images(images, max_image_pixels=max_image_pixels, index=index)
     fill = PixelFill(read, form, max_image_pixels=max_image_pixels, thumbnails=thumbnails)
-    block, faults = on_disk(cache_root / "decoded" / key, *size, fill, what="decoded images")
-    return Examples(read.with_faults(faults), KeptRows(block))
+    block, faults = _keep(read, fill, form, front, cache, cache_root, max_image_pixels)
+    read = fill.read() if cache == "memory" else read.with_faults(faults)
+    return Examples(read, KeptRows(block), pixels=DecodedRows(read.paths, form) if front else None)
+
+
+def _with_features(examples: Examples, front: Front, form: ImageForm, cache: str, config: DataConfig) -> Examples:
+    """The same images with features, made of the pixels that `examples` have."""
+    if cache == "none":
+        return dataclasses.replace(examples, front=front)
+
+    def pixels(start: int, out: np.ndarray) -> dict[int, str]:
+        out[...] = examples.rows.gather(tf.range(start, start + len(out))).numpy()
+        return {}
+
+    limit = config.max_image_pixels
+    block, _ = _keep(examples.images, pixels, form, front, cache, config.cache_root, limit)
+    return Examples(examples.images, KeptRows(block), pixels=examples.rows)
 
 
 def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
@@ -201,12 +252,15 @@ def load_data(
     *,
     recorded: Sequence[str] | None = None,
     num_sharing: int = 1,
+    front: Front | None = None,
+    augmented: bool = False,
 ) -> Data:
     """Finds the data set, checks every file, and decodes what is to be kept.
 
     With a `shard`, (i, n): of the training images only every n-th from number i on is looked at; validation stays whole.
     With `recorded` hashes: the images with these, and no others, are validated on, wherever they lie now. `num_sharing`:
-    processes on this machine that share its memory.
+    processes on this machine that share its memory. With a `front` the model is fed what it makes of the pixels: kept for each
+    image, or where training images are `augmented`, for the validation images alone.
 
     Raises:
         DataError: folders or images that cannot be used (of more than 5 images, all are listed in a file); none of the
@@ -228,11 +282,19 @@ def load_data(
         tables[0] = tables[0].select(np.arange(shard[0], len(tables[0]), shard[1]))
 
     form = ImageForm(config.size)
-    num_bytes = sum(map(len, tables)) * form.num_bytes
-    cache, reason = choose_cache(config.cache, num_bytes, config.cache_root, num_sharing)
+    kept_front = None if augmented else front
+    num_bytes = sum(map(len, tables)) * (kept_front or form).num_bytes
+    cache, reason = choose_cache(
+        config.cache, num_bytes, config.cache_root, num_sharing, features=kept_front is not None
+    )
     logger.info("Cache: %s (%s)", cache, reason)
     read = functools.partial(
-        read_examples, form=form, cache=cache, cache_root=config.cache_root, max_image_pixels=config.max_image_pixels
+        read_examples,
+        form=form,
+        cache=cache,
+        cache_root=config.cache_root,
+        max_image_pixels=config.max_image_pixels,
+        front=kept_front,
     )
     near_copies = NOT_LOOKED_FOR
     splits_here = len(tables) == 1 and recorded is None and config.share_held_out > 0
@@ -266,6 +328,9 @@ def load_data(
         if unusable and not (recorded and name == "validation"):
             raise DataError(listed(unusable, MAX_SHOWN, "; "))
     good = [part.select(part.images.good()) for part in parts]
+    if front is not None and augmented:
+        good[0] = dataclasses.replace(good[0], front=front)
+        good[1:] = [_with_features(part, front, form, cache, config) for part in good[1:]]
     return Data(
         source=source,
         train=good[0],

@@ -147,24 +147,29 @@ def with_rows(
     element: Callable[[tf.Tensor, tf.Tensor], Any] = lambda rows, labels: (rows, labels),
 ) -> tf.data.Dataset:
     """`element(rows, labels)` of each of `plan`, pairs of a pass's number and rows of `examples`, int (k,)."""
+    front = examples.front
     rows, labels, indices = examples.rows, tf.constant(examples.labels), tf.constant(examples.images.indices)
     # TensorFlow keeps the function for ever, so what it works on is an argument of it, and handed over without a copy.
     change = functools.partial(augment, augmentation or Augmentation(), seed)
 
     @no_autograph
     def batch(number: tf.Tensor, wanted: tf.Tensor) -> Any:
-        if not augmentation:
-            return element(rows.gather(wanted), tf.gather(labels, wanted))
-        block, places = rows.locate(wanted)
-        arguments = [block, places, tf.gather(indices, wanted), number]
-        changed = tf.numpy_function(change, arguments, tf.uint8, stateful=False)
-        return element(tf.ensure_shape(changed, (*wanted.shape, *rows.shape)), tf.gather(labels, wanted))
+        if augmentation:
+            block, places = rows.locate(wanted)
+            arguments = [block, places, tf.gather(indices, wanted), number]
+            fed = tf.numpy_function(change, arguments, tf.uint8, stateful=False)
+        else:
+            fed = rows.gather(wanted)
+        if front is not None:
+            fed = tf.numpy_function(front, [fed], tf.float32, stateful=False)
+        return element(tf.ensure_shape(fed, (*wanted.shape, *examples.fed.shape)), tf.gather(labels, wanted))
 
-    num_batches = max(PARALLEL_BATCHES, num_cores()) if augmentation else PARALLEL_BATCHES
+    num_batches = max(PARALLEL_BATCHES, num_cores()) if augmentation or front else PARALLEL_BATCHES
     batches = plan.map(batch, num_parallel_calls=num_batches, deterministic=True)
     return without_autotune(batches.prefetch(PREFETCHED_BATCHES))
 
 
 def images_at(examples: Examples, positions: np.ndarray) -> np.ndarray:
-    """These rows, (k, *shape), in their order."""
-    return examples.rows.gather(tf.constant(positions)).numpy()
+    """The pixels of these, uint8 (k, height, width, channels), in their order."""
+    rows = examples.rows if examples.pixels is None else examples.pixels
+    return rows.gather(tf.constant(positions)).numpy()

@@ -96,6 +96,11 @@ def _training(trained: TrainedModel) -> str:
         lines.append(
             "They are drawn by hh_fast, not photographs: the model knows drawings of horses and humans, nothing else."
         )
+    if trained.run and (backbone := trained.run.backbone):
+        lines.append(
+            f"It starts from {backbone.name}, trained on ImageNet: weights `{backbone.weights}` (SHA-256 `{backbone.sha256}`) of"
+            f" {backbone.source}, license {backbone.license}."
+        )
     if run := trained.run:
         lines.append(
             f"Trained for {'up to ' if run.train.early_stopping_patience else ''}{run.train.epochs} epochs in batches of {run.train.batch_size} with {run.train.optimizer} at"

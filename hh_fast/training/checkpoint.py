@@ -97,23 +97,31 @@ def _names(variables: Sequence[keras.Variable]) -> list[str]:
     return names
 
 
-def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> Path:
-    """Writes the checkpoint of this position, whole or not at all, and keeps the one before it."""
-    path = folder / f"epoch{progress.epoch:06d}-step{progress.step:08d}.npz"
+def _path(folder: Path, epoch: int, step: int = 0) -> Path:
+    return folder / f"epoch{epoch:06d}-step{step:08d}.npz"
+
+
+def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress, *, keeps_best: bool = False) -> Path:
+    """Writes the checkpoint of this position, whole or not at all, and keeps the one before it.
+
+    With `keeps_best` that of the end of the best epoch stays too, for `restore_best`.
+    """
+    path = _path(folder, progress.epoch, progress.step)
     arrays: dict[str, Any] = {
         name: variable.numpy() for name, variable in zip(_names(variables), variables, strict=True)
     }
     arrays["progress"] = np.frombuffer(to_text(progress).encode(), np.uint8)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)
-    keep_last(folder, KEPT)
+    keep_last(folder, KEPT, best_epoch=progress.best_epoch if keeps_best else 0)
     return path
 
 
-def keep_last(folder: Path, number: int = 1) -> None:
-    """Removes all checkpoints but the newest."""
+def keep_last(folder: Path, number: int = 1, *, best_epoch: int = 0) -> None:
+    """Removes all checkpoints but the newest, and that of `best_epoch`."""
     for old in sorted(folder.glob(CHECKPOINT_FILES))[:-number]:
-        old.unlink()
+        if old != _path(folder, best_epoch):
+            old.unlink()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -136,6 +144,20 @@ def _assign(path: Path, arrays: dict[str, np.ndarray], variables: dict[str, kera
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def restore_best(folder: Path, variables: Sequence[keras.Variable], progress: Progress) -> None:
+    """Sets `variables` to what they were at the end of the best epoch.
+
+    Raises:
+        DataError: that checkpoint is damaged or gone.
+    """
+    path = _path(folder, progress.best_epoch)
+    try:
+        arrays = _read(path)
+    except Exception as e:  # as in `restore`
+        raise DataError(f"the checkpoint of the best epoch, {path}, is damaged: start anew with --overwrite") from e
+    _assign(path, arrays, dict(zip(_names(variables), variables, strict=True)))
 
 
 def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:

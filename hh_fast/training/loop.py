@@ -70,7 +70,7 @@ class Timing:
 def input_verdict(wait_share: float, cache: str) -> str:
     """What the share of step time that was waited for input says, by the profiler's limits, and what to change.
 
-    `cache`: memory, disk or none, or `augmentation` where only that takes long.
+    `cache`: memory, disk or none, or `augmentation` or `front` (frozen layers) where these take longest.
     """
     if wait_share < MODERATE_WAIT:
         return "not input-bound"
@@ -78,6 +78,7 @@ def input_verdict(wait_share: float, cache: str) -> str:
     remedy = {
         "none": "keep decoded images: --cache=disk or memory",
         "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
+        "front": "each image passes the frozen layers in each epoch: more cores, or no augmentation and --cache=disk",
         "augmentation": "more cores, or fewer ranges of augmentation",
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
@@ -281,9 +282,11 @@ class Loop:
         self._callbacks.on_epoch_end(progress.epoch, logs)
         told = [f"{name} {value:.4f}" for name, value in logs.items()]
         if timing.num_images:  # none where all steps were taken before the run was stopped
-            slowest = "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
-            verdict = input_verdict(timing.wait_share, slowest)
-            told += [f"{timing.images_per_second:.0f} images/s, input wait {100 * timing.wait_share:.1f}% ({verdict})"]
+            told.append(f"{timing.images_per_second:.0f} images/s")
+            if self.data.train.pixels is None:  # else a step takes no time to speak of, and its shares say nothing
+                slowest = "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
+                verdict = input_verdict(timing.wait_share, "front" if self.data.train.front else slowest)
+                told.append(f"input wait {100 * timing.wait_share:.1f}% ({verdict})")
         logger.info("Epoch %d/%d: %s", progress.epoch + 1, self.config.epochs, ", ".join(told))
         self._require_finite_weights()
         measured = {"images_per_second": timing.images_per_second, "input_wait": timing.wait_share, "seconds": seconds}

@@ -9,7 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.any_model import digest
 from hh_fast.augmentation import Augmentation
+from hh_fast.backbone import Front
+from hh_fast.backbone import split as front_and_rest
+from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import Data, Examples
 from hh_fast.data.pipeline import eval_batches, images_at
 from hh_fast.evaluation.confusion import Confusion
@@ -19,12 +23,22 @@ from hh_fast.evaluation.tables import markdown_table
 from hh_fast.io.files import write_text
 from hh_fast.io.text import listed
 from hh_fast.io.typed_json import to_json
-from hh_fast.training.run import BEST_MODEL, CONFUSION, CURVES, README, WORST, RunConfig, RunResult
+from hh_fast.training.run import BEST_MODEL, CONFUSION, CURVES, README, WORST, Backbone, RunConfig, RunResult
 
 logger = logging.getLogger(__name__)
 
 MAX_WORST = 16
+POOR = 0.9
+TRY_BACKBONE = (
+    "This CNN learns from these photos alone. --backbone=efficientnet_lite0 starts from a network that has seen a million: with"
+    " hundreds of photos it is far more accurate, and takes seconds"
+)
 EVAL_BATCH = 32
+
+
+def lacks_backbone(data: DataConfig, train: TrainConfig) -> bool:
+    """Whether it trains the recipe's CNN on a person's own photos."""
+    return data.train_dir is not None and train.backbone is None and train.model is None
 
 
 def training_command(run: RunConfig) -> str:
@@ -52,15 +66,22 @@ def _draw_worst(split: Examples, chances: np.ndarray, class_names: Sequence[str]
     draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
 
-def saved_probabilities(path: Path, split: Examples) -> np.ndarray:
+def saved_probabilities(path: Path, split: Examples, front: Front | None = None) -> np.ndarray:
     """Probabilities of every class, float32 (n, num_classes), that the saved model gives the images of `split`.
 
-    The step may compute in another precision than the file does; what is told of the file is measured on the file.
+    The step may compute in another precision than the file does; what is told of the file is measured on the file. Where the
+    rows are what `front` gives, and the file begins with just these layers and weights, its other layers start from there.
     """
     model = keras.models.load_model(path, compile=False)
-    forward = tf.function(lambda images: model(tf.cast(images, tf.float32), training=False), reduce_retracing=True)
+    if front is not None:
+        parts = front_and_rest(model)
+        if parts and digest(parts[0], seeds=False) == front.sha256:
+            model = parts[1]
+        else:
+            split = Examples(split.images, split.rows if split.pixels is None else split.pixels)
+    forward = tf.function(lambda rows: model(tf.cast(rows, tf.float32), training=False), reduce_retracing=True)
     batches = eval_batches(split, batch_size=EVAL_BATCH)
-    return class_probabilities(np.concatenate([forward(images).numpy() for images, _ in batches]))
+    return class_probabilities(np.concatenate([forward(rows).numpy() for rows, _ in batches]))
 
 
 def _validation_part(
@@ -82,6 +103,15 @@ def _validation_part(
         f"The validation images with the lowest probability of their own class (`{WORST}`):",
         "",
         f"![worst images]({WORST})",
+    ]
+
+
+def _describe_backbone(backbone: Backbone) -> list[list[str]]:
+    """Rows of a table."""
+    return [
+        ["pretrained network", f"{backbone.name}, {backbone.license}"],
+        ["its weights", f"`{backbone.weights}` of {backbone.source}"],
+        ["their SHA-256", f"`{backbone.sha256}`"],
     ]
 
 
@@ -114,6 +144,7 @@ def write_report(
         ["augmentation", str(Augmentation(**run.train.augmentation()))],
         ["cache", run.cache],
         *([name, number or "none"] for name, number in run.versions.items()),
+        *(_describe_backbone(run.backbone) if run.backbone else []),
         *([["starting model (SHA-256)", f"`{run.starting_model[:16]}…`"]] if run.starting_model else []),
         ["data fingerprint (SHA-256)", f"`{run.fingerprint[:16]}…`"],
     ]
@@ -152,5 +183,7 @@ def log_result(run_dir: Path, run: RunConfig, result: RunResult, confusion: Conf
             measured += f"; {result.best['val_accuracy']:.4f} as trained, in {run.precision}"
         for remark in confusion.remarks():
             logger.warning("%s", remark)
+    if confusion is not None and confusion.accuracy < POOR and lacks_backbone(run.data, run.train):
+        logger.info("%s", TRY_BACKBONE)
     logger.info("Saved the model of epoch %s (%s) as %s", result.best_epoch, measured, run_dir / BEST_MODEL)
     logger.info("Next: bin/export --run_dir=%s", shlex.quote(str(run_dir)))

@@ -47,6 +47,7 @@ FREE_FIELDS = frozenset(
     {
         "run_dir",
         "model",
+        "backbone_weights",
         "overwrite",
         "cache",
         "cache_dir",
@@ -63,16 +64,29 @@ FREE_FIELDS = frozenset(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A pretrained network that a model came from: its name, and the file of its weights with their SHA-256, as hex."""
+
+    name: str
+    weights: str
+    sha256: str
+    license: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """config.json: the settings, with what they left open, and what they led to on these images and this machine.
 
-    `starting_model` is the SHA-256 of the model that `train.model` names, as hex; None: the recipe's CNN. `fingerprint` is
+    `starting_model` is the SHA-256 of the model that `train.model` names, or of the weights of `train.backbone`, as hex; None:
+    the recipe's CNN. `backbone` is what the model came from, as far as is known. `fingerprint` is
     the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all workers.
     """
 
     data: DataConfig
     train: TrainConfig
     starting_model: str | None = None
+    backbone: Backbone | None = None
     class_names: tuple[str, ...]
     head: str
     precision: str

@@ -1,4 +1,4 @@
-"""A Keras model of the user's that training starts from, and the contract that it keeps."""
+"""What training starts from instead of the recipe's CNN: a Keras model of the user's, or a pretrained network."""
 
 import dataclasses
 import hashlib
@@ -17,35 +17,49 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.config import require
+from hh_fast.backbone import unfreeze
+from hh_fast.backbone.pretrained import PRETRAINED, build, find_weights
+from hh_fast.config import TrainConfig, require
 from hh_fast.errors import DataError
 from hh_fast.io.text import listed
-from hh_fast.training.run import BEST_MODEL, LAST_MODEL, Run
+from hh_fast.training.run import BEST_MODEL, LAST_MODEL, Backbone, Run
 
 
 @dataclasses.dataclass(frozen=True)
 class StartingModel:
-    """`model` maps images (batch, height, width, 3), values 0 to 255, to probabilities; `name` is for messages.
+    """`model` maps images (batch, height, width, 3), values 0 to 255, to probabilities, or to features; `name` is for messages.
 
-    `sha256` is that of the file, or of an object's config and weights. `class_names` are those of the run that it is of.
+    `sha256` is that of the file, or of an object's config and weights. `class_names` are those of the run that it is of, and
+    `backbone` the pretrained network that it came from, as far as is known.
     """
 
     model: keras.Model
     name: str
     sha256: str
     class_names: tuple[str, ...] | None = None
+    backbone: Backbone | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
         return image_size_of(self.model)
 
-    @property
-    def head(self) -> str:
-        return head_of(self.model) or ""
+    def whole(self, config: TrainConfig, seed: int) -> keras.Model:
+        """A model in float32 that training may change, with the layers unfrozen that `config` asks for.
 
-    def make(self, precision: str, *, seed: int, reset_weights: bool) -> keras.Model:
-        """A copy for the training step to change."""
-        return with_policy(self.model, precision, seed=seed, reset_weights=reset_weights)
+        Raises:
+            DataError: a classifier of which nothing can be trained.
+        """
+        whole = self.model
+        if config.backbone is None:
+            whole = with_policy(whole, "float32", seed=seed, reset_weights=config.reset_weights)
+        if config.unfreeze is not None:
+            unfreeze(whole, config.unfreeze)
+        if config.backbone is None and not whole.trainable_variables:
+            raise DataError(
+                f"all layers of {self.name} are frozen, so nothing can be trained: set trainable of some to True, or give"
+                " --unfreeze"
+            )
+        return whole
 
     def require_classes(self, class_names: Sequence[str]) -> None:
         """Raises `DataError` where the outputs are not those of these classes."""
@@ -78,8 +92,6 @@ def _check(model: keras.Model, name: str, head: str) -> None:
             f"{name} has a layer whose name TensorFlow does not take in a graph, so it cannot be trained: name its layers with"
             " letters, digits and underscores"
         )
-    if not model.trainable_variables:
-        raise DataError(f"all layers of {name} are frozen, so nothing can be trained: set trainable of some to True")
 
 
 def model_file(path: Path) -> Path:
@@ -98,7 +110,8 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
     content = path.read_bytes()
     _check(model, str(path), head)
     run = Run(path.parent).read_config() if path.name in (BEST_MODEL, LAST_MODEL) else None
-    return StartingModel(model, str(path), hashlib.sha256(content).hexdigest(), run.class_names if run else None)
+    known = (run.class_names, run.backbone) if run else ()
+    return StartingModel(model, str(path), hashlib.sha256(content).hexdigest(), *known)
 
 
 def take_starting_model(model: keras.Model, head: str) -> StartingModel:
@@ -107,3 +120,14 @@ def take_starting_model(model: keras.Model, head: str) -> StartingModel:
     require_classifier(model, name)
     _check(model, name, head)
     return StartingModel(model, name, digest(model))
+
+
+def read_backbone(config: TrainConfig, image_size: tuple[int, int]) -> StartingModel:
+    """The network that `config.backbone` names, without its classifier; raises as `build` does."""
+    name = str(config.backbone)
+    path = Path(config.backbone_weights).expanduser() if config.backbone_weights else find_weights(name)
+    model = build(name, path, image_size)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = PRETRAINED[name]
+    backbone = Backbone(name=name, weights=path.name, sha256=sha256, license=known.license, source=known.source)
+    return StartingModel(model, name, sha256, backbone=backbone)

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.any_model import require_keras_defaults
+from hh_fast.any_model import copy_state, head_of, require_keras_defaults, with_policy
 from hh_fast.augmentation import Augmentation
-from hh_fast.config import BATCH_SIZE, STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
+from hh_fast.backbone import Front, split
+from hh_fast.backbone.pretrained import IMAGE_SIZE as BACKBONE_IMAGE_SIZE
+from hh_fast.config import STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.replicas import start
@@ -25,7 +27,7 @@ from hh_fast.io.memory import peak_memory
 from hh_fast.io.text import listed
 from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
-from hh_fast.model import build_model, choose_head
+from hh_fast.model import add_head, build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training import run as run_files
 from hh_fast.training.checkpoint import Progress
@@ -33,10 +35,12 @@ from hh_fast.training.hardware import choose, use_devices
 from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.run import Run, RunConfig, RunResult
 from hh_fast.training.saving import Profiler, TensorBoard, save_portable
-from hh_fast.training.starting_model import model_file, read_starting_model, take_starting_model
+from hh_fast.training.starting_model import model_file, read_backbone, read_starting_model, take_starting_model
 from hh_fast.training.step import Trainer, balanced_weights, make_optimizer
 
 logger = logging.getLogger(__name__)
+
+MODEL_EVERY_S = 60
 
 
 def train(**settings: Any) -> Run:
@@ -87,7 +91,7 @@ def train_run(
     """
     require_keras_defaults()
     data_config = data_config.absolute()
-    if config.model is None:
+    if config.model is None and config.backbone is None:
         require_model_size(data_config.size)
     if augmentation := Augmentation(**config.augmentation()):  # checked before anything is read
         logger.info("Augmentation, on the host: %s", augmentation)
@@ -112,6 +116,8 @@ def train_run(
                         f"`run_dir` must not be the folder of --model, which it writes to. Received: {run.run_dir}"
                     )
                 starting = read_starting_model(path, config.head)
+            elif config.backbone is not None:
+                starting = read_backbone(config, data_config.image_size or BACKBONE_IMAGE_SIZE)
             own_size = starting.image_size if starting else data_config.size
             rule = f"the model's own, {own_size[0]},{own_size[1]}, or left out"
             data_config.require("image_size", data_config.image_size in (None, own_size), rule)
@@ -134,32 +140,49 @@ def train_run(
             )
             return run
 
-        # The images, and what follows from them.
+        # The images, and what follows from them. What is frozen of the model is computed once for each image.
         hardware = choose(config, starting.model if starting else None)
+        seed = data_config.seed
         with replicas.together():
+            whole = starting.whole(config, seed) if starting else None
+            on_gpu = bool(tf.config.get_visible_devices("GPU"))  # where the step runs them, and tf.data cannot
+            parts = split(whole) if whole and not (augmentation and on_gpu) else None
+            front = Front(parts[0], data_config.cache_root) if parts else None
             shard = (replicas.cluster.worker, replicas.cluster.num_workers) if config.shard_data else None
-            data = load_data(data_config, shard, num_sharing=replicas.cluster.num_local_workers)
+            data = load_data(
+                data_config,
+                shard,
+                num_sharing=replicas.cluster.num_local_workers,
+                front=front,
+                augmented=bool(augmentation),
+            )
             num_classes = len(data.class_names)
-            if starting is not None:
+            if starting is not None and config.backbone is None:
                 starting.require_classes(data.class_names)
             config.require("head", config.head != "sigmoid" or num_classes == 2, f"softmax for {num_classes} classes")
         precision, jit_compile = hardware.precision, hardware.jit_compile
         shards = agree(replicas, data, precision=precision, jit_compile=jit_compile, sharded=config.shard_data)
         num_images = shards.smallest * shards.num_shards
         sized = config.for_images(num_images, replicas.num_replicas)
-        if config.batch_size == 0 and sized.batch_size < BATCH_SIZE:
+        if config.batch_size == 0 and sized.batch_size < config.largest_default_batch:
             logger.info(
                 "Batches of %d images, not %d, as there are only %d to train on (--batch_size, --epochs)",
-                *(sized.batch_size, BATCH_SIZE, num_images),
+                *(sized.batch_size, config.largest_default_batch, num_images),
             )
         config = sized
         num_steps = shards.steps_per_epoch(config)
+        head = choose_head(config.head, num_classes)
+        if config.backbone is not None and whole is not None:
+            whole = add_head(whole, num_classes=num_classes, head=head, dropout=config.dropout, seed=seed)
+        elif whole is not None:
+            head = head_of(whole) or ""
         record = RunConfig(
             data=data_config,
             train=config,
             starting_model=sha256,
+            backbone=starting.backbone if starting else None,
             class_names=data.class_names,
-            head=starting.head if starting else choose_head(config.head, num_classes),
+            head=head,
             precision=precision,
             jit_compile=jit_compile,
             fingerprint=shards.fingerprint,
@@ -189,24 +212,34 @@ def train_run(
             class_weights = balanced_weights(np.sum(replicas.gather(counts.tolist()), axis=0))
             told = [f"{name} {weight:.3f}" for name, weight in zip(data.class_names, class_weights, strict=True)]
             logger.info("Class weights: %s", listed(told))
-        seed = data_config.seed
+        parts = split(whole) if whole and front else None
+        rest = parts[1] if parts else whole
         with replicas.strategy.scope():
-            if starting is not None:
-                trained = starting.make(precision, seed=seed, reset_weights=config.reset_weights)
+            if rest is not None:
+                trained = with_policy(rest, precision)
             else:
-                trained = build_model(own_size, num_classes=num_classes, head=record.head, seed=seed, dtype=precision)
+                trained = build_model(own_size, num_classes=num_classes, head=head, seed=seed, dtype=precision)
             optimizer = make_optimizer(config, precision, config.epochs * num_steps)
         trainer = Trainer(
             trained,
             optimizer,
             replicas,
-            row=tf.TensorSpec(data.train.rows.shape, data.train.rows.dtype),
+            row=data.train.fed,
             batch_size=config.batch_size,
             jit_compile=jit_compile,
             class_weights=class_weights,
         )
         if data.source.note:
             logger.info("%s", data.source.note)
+        if report.lacks_backbone(data_config, config):
+            logger.info("%s", report.TRY_BACKBONE)
+        if front is not None and whole is not None and rest is not None:
+            logger.info(
+                "Frozen layers: %d of %d weights, computed %s by %s; %s numbers of each image go on from there",
+                *(whole.count_params() - rest.count_params(), whole.count_params()),
+                "for each augmented image" if augmentation else "once for each image",
+                *(front.engine, " x ".join(map(str, front.shape))),
+            )
         validation = f"{record.num_validation} to validate on" if record.num_validation else "no validation"
         logger.info("Images: %d to train on, %s; classes %s", len(data.train), validation, listed(data.class_names))
         logger.info(
@@ -252,11 +285,22 @@ def train_run(
         replicas.share_variables(trainer.variables())
         progress = checkpoint.from_text(replicas.gather(checkpoint.to_text(progress))[0])
 
+        def save_model(name: str) -> None:
+            if rest is not None:
+                copy_state(trained, rest)  # whose layers are those of the whole model
+            save_portable(trained if whole is None else whole, run.run_dir / name)
+
+        model_written = time.monotonic()
+
         def save(now: Progress) -> None:
+            nonlocal model_written
             is_end_of_epoch = bool(now.history) and now.step == 0
-            if is_end_of_epoch and now.epoch == now.best_epoch:
-                save_portable(trained, run.run_dir / run_files.BEST_MODEL)
-            checkpoint.save(checkpoints, trainer.variables(), now)
+            # An epoch of the rest takes less time than writing the whole model does: so once a minute, and at the end.
+            is_due = front is None or time.monotonic() > model_written + MODEL_EVERY_S
+            if is_end_of_epoch and now.epoch == now.best_epoch and is_due:
+                save_model(run_files.BEST_MODEL)
+                model_written = time.monotonic()
+            checkpoint.save(checkpoints, trainer.variables(), now, keeps_best=front is not None)
             if is_end_of_epoch and board is not None:
                 run.write_history(now.history)
                 board.add(now.history[-1])
@@ -287,10 +331,13 @@ def train_run(
                 board.close()
                 folder.record(*run_files.FINISHED)
                 run.write_history(progress.history)
-                save_portable(trained, run.run_dir / run_files.LAST_MODEL)
+                save_model(run_files.LAST_MODEL)
+                if front is not None:
+                    checkpoint.restore_best(checkpoints, trainer.variables(), progress)
+                    save_model(run_files.BEST_MODEL)
                 chances, confusion = None, None
                 if data.validation is not None:
-                    chances = report.saved_probabilities(run.run_dir / run_files.BEST_MODEL, data.validation)
+                    chances = report.saved_probabilities(run.run_dir / run_files.BEST_MODEL, data.validation, front)
                     confusion = Confusion(data.validation.labels, chances.argmax(axis=1), data.class_names)
                 decoded = [split.rows.num_bytes for split in (data.train, data.validation) if split]
                 ended = RunResult(
@@ -308,7 +355,7 @@ def train_run(
                 except Exception as e:  # whatever fails in pictures and words, the run has its result
                     reason = f"{type(e).__name__}: {' '.join(str(e).split())}"
                     logger.warning("The report in %s is not complete (%s)", run.run_dir, reason)
-                checkpoint.keep_last(checkpoints)  # for more epochs
+                checkpoint.keep_last(checkpoints, best_epoch=progress.best_epoch if front else 0)  # for more epochs
                 write_json(run.run_dir / run_files.RESULT, to_json(ended))  # the last: it says that the run is finished
                 report.log_result(run.run_dir, record, ended, confusion)
     return run
