@@ -208,10 +208,10 @@ def test_a_run_cut_off_while_it_ends_leaves_nothing_behind(
 ) -> None:
     real = checkpoint.keep_last
 
-    def cut_off(folder: Path, number: int = 1) -> None:
+    def cut_off(folder: Path, number: int = 1, *, best_epoch: int = 0) -> None:
         if number == 1:
             raise Interrupt
-        real(folder, number)
+        real(folder, number, best_epoch=best_epoch)
 
     flags = [*flags, "--epochs=1", "--checkpoint_every_steps=2"]
     monkeypatch.setattr(checkpoint, "keep_last", cut_off)
