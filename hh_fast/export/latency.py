@@ -3,9 +3,8 @@
 import dataclasses
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,34 +28,31 @@ class Latency:
     num_runs: int
 
 
-def _prepared(path: Path, num_threads: int) -> Any:
-    """An interpreter that holds a black image and is warm."""
-    interpreter = new_interpreter(path, num_threads)
-    image = interpreter.get_input_details()[0]
-    interpreter.set_tensor(image["index"], np.zeros(image["shape"], image["dtype"]))
-    for _ in range(WARM_UPS):
-        interpreter.invoke()
-    return interpreter
-
-
-def _wants_more(seconds: list[float]) -> bool:
-    return len(seconds) < MIN_RUNS or (len(seconds) < MAX_RUNS and sum(seconds) < SECONDS_A_FILE)
-
-
 def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
     """Latency of each file by name, on one thread and on all cores; the files take turns, so that noise hits all alike."""
-    threads = sorted({1, num_cores()})
-    prepared = {(name, count): _prepared(path, count) for name, path in paths.items() for count in threads}
-    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in prepared}
+    invoke: dict[tuple[str, int], Callable[[], None]] = {}
+    for name, path in paths.items():
+        for num_threads in sorted({1, num_cores()}):
+            interpreter = new_interpreter(path, num_threads)
+            image = interpreter.get_input_details()[0]
+            interpreter.set_tensor(image["index"], np.zeros(image["shape"], image["dtype"]))
+            for _ in range(WARM_UPS):
+                interpreter.invoke()
+            invoke[name, num_threads] = interpreter.invoke
+
+    def wants_more(taken: list[float]) -> bool:
+        return len(taken) < MIN_RUNS or (len(taken) < MAX_RUNS and sum(taken) < SECONDS_A_FILE)
+
+    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in invoke}
     # In an order drawn anew each time: the idle threads of one file spin for a while at the cost of the next.
     order = random.Random(0)
-    while waiting := [case for case, taken in seconds.items() if _wants_more(taken)]:
+    while waiting := [case for case, taken in seconds.items() if wants_more(taken)]:
         for case in order.sample(waiting, len(waiting)):
             start = time.perf_counter()
-            prepared[case].invoke()
+            invoke[case]()
             seconds[case].append(time.perf_counter() - start)
     found: dict[str, list[Latency]] = {name: [] for name in paths}
-    for (name, count), taken in seconds.items():
+    for (name, num_threads), taken in seconds.items():
         median, p95 = (round(float(ms), 3) for ms in np.percentile(np.array(taken) * 1e3, [50, 95]))
-        found[name].append(Latency(count, median, p95, len(taken)))
+        found[name].append(Latency(num_threads, median, p95, len(taken)))
     return found
