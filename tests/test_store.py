@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_data import read_table
 
 from hh_fast.data import load, store
@@ -19,6 +20,7 @@ from hh_fast.data.images import Images, list_images
 from hh_fast.data.load import Examples, read_examples
 from hh_fast.data.pipeline import images_at
 from hh_fast.data.pixels import ImageForm, read_pixels
+from hh_fast.data.rows import KeptRows
 
 FORM = ImageForm((24, 24))
 NUM_ROWS, SHAPE = 2 * store.CHUNK + 5, (3, 2)
@@ -265,3 +267,17 @@ def test_another_seed_needs_no_other_file(make_images: Callable[..., Path], tmp_
         held.add(data.validation.images.paths)
     assert len(held) == 3
     assert len(decoded_folders(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("shift", [0, 1, 16])
+def test_rows_of_a_block_anywhere_in_memory(shift: int) -> None:
+    """TensorFlow ends the process where it is handed memory that is not aligned, so that is copied."""
+    memory = np.zeros(64 + 64 + 30, np.uint8)
+    first = -memory.ctypes.data % 64 + shift
+    block = memory[first : first + 30].reshape(10, 3)
+    block[:] = np.arange(10, dtype=np.uint8)[:, None]
+    rows = KeptRows(block)
+    gather = tf.function(rows.gather)
+    assert gather(tf.constant([3, 1])).numpy().tolist() == [[3, 3, 3], [1, 1, 1]]
+    block[:] = 7
+    assert gather(tf.constant([3])).numpy().tolist() == [[7, 7, 7] if shift == 0 else [3, 3, 3]]

@@ -58,9 +58,9 @@ class Rows(abc.ABC):
 
 
 def _tensor(block: np.ndarray) -> tf.Tensor:
-    """A tensor over the block's own memory, which it keeps alive."""
-    if not block.size:
-        return tf.zeros(block.shape, block.dtype)
+    """A tensor over the block's own memory, which it keeps alive; a copy of a block that TensorFlow cannot read in place."""
+    if not block.size or block.ctypes.data % ALIGNMENT:
+        return tf.constant(block)
     if not block.flags.writeable:
         # DLPack takes no read-only memory, and a private writable mapping of a file counts as memory taken: one that is
         # larger than the machine's would be refused. So the same memory under another name; nothing writes to it.
