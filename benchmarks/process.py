@@ -48,18 +48,6 @@ def start_server() -> None:
     multiprocessing.forkserver.ensure_running()
 
 
-def import_tensorflow_without_gpu() -> None:
-    """For the process that only directs: TensorFlow takes a GPU's whole memory, which the measuring ones need."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    try:
-        import_tensorflow()
-    finally:
-        del os.environ["CUDA_VISIBLE_DEVICES"]
-        if before is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
 def _warm_up() -> None:
     """Starts TensorFlow's thread pools, for which the first operation would otherwise pay."""
     import_tensorflow()

@@ -13,17 +13,12 @@ from collections.abc import Callable
 from benchmarks.harness import RESULTS_DIR, Claim, Results, machine_in_words, median, read_results, take_ratio, values
 from benchmarks.race import report
 from benchmarks.race.names import (
-    DECODE_BOUND,
     GENERATOR,
     OWN,
-    READ_OWN,
     STOCK,
     arm_name,
-    fair_pairs,
-    matrix_name,
-    resident_name,
 )
-from benchmarks.tables import Column, joined, ratio_table, source, table
+from benchmarks.tables import Column, joined, source, table
 from hh_fast.evaluation.tables import markdown_table
 
 ROOT = RESULTS_DIR.parent.parent
@@ -65,39 +60,15 @@ def front_page(results: Results) -> str:
     return joined(report.fair_sentence(results), markdown_table(header, lines), text)
 
 
-def figures(results: Results) -> str:
-    """The figures that matter, pair by pair: speedups, and shares of what the machine allows."""
-    precision = results["precision"]
-    own = arm_name(OWN, precision)
-    claims = [
-        Claim(f"speedup of a steady-state epoch over {other}", above, below, "steady_epoch_s")
-        for other, above, below in fair_pairs(precision)
-    ]
-    for what, bound in (
-        ("synthetic bound", resident_name(OWN, precision)),
-        ("machine's own matrix product", matrix_name(precision)),
-    ):
-        claims.append(Claim(f"training, {precision}: share of the {what}", own, bound, "steady_images_per_s", True))
-    what = "first epoch's input: share of bare decoding"
-    claims.append(Claim(what, READ_OWN, DECODE_BOUND, "first_images_per_s", True))
-    return joined(ratio_table(results["rows"], claims, with_arms=False), source(results))
-
-
 def training(results: Results) -> str:
     title = f"{report.counted(results['epochs'], 'epoch')}, {report.counted(results['repeats'], 'seed')}"
     return joined(report.training_tables(results, title), source(results))
 
 
 def recipe(results: Results) -> str:
-    title = f"{report.counted(results['epochs'], 'epoch')}, {report.counted(results['repeats'], 'seed')}"
     rows = report.of_kind(results, "training")
-    claims = [
-        Claim(f"speedup, {what}", above, below, figure)
-        for what, figure in (("steady-state epoch", "steady_epoch_s"), ("training time", "wall_s"))
-        for _, above, below in fair_pairs(results["precision"])
-    ]
-    parts = table(title, rows, report.TRAINING_COLUMNS), report.stall_sentence(rows), ratio_table(rows, claims)
-    return joined(*parts, source(results))
+    title = f"{report.counted(results['epochs'], 'epoch')}, {report.counted(results['repeats'], 'seed')}"
+    return joined(report.fair_sentence(results), table(title, rows, report.TRAINING_COLUMNS), source(results))
 
 
 def inputs(results: Results) -> str:
@@ -118,7 +89,6 @@ RACE, RECIPE = ("race", "bin/bench --full --augmented"), ("recipe", "bin/bench -
 GPU = ("gpu", "bin/bench --full --augmented --sweep --flagfile=gpu.flags")
 TABLES: dict[str, tuple[tuple[str, str], Callable[[Results], str]]] = {
     "readme": (RACE, front_page),
-    "figures": (RACE, figures),
     "training": (RACE, training),
     "recipe": (RECIPE, recipe),
     "inputs": (RACE, inputs),

@@ -33,15 +33,14 @@ def table(title: str, rows: Sequence[Row], columns: Sequence[Column]) -> str:
     return markdown_table([title, *(column.header for column in columns)], lines) if lines else ""
 
 
-def ratio_table(rows: Sequence[Row], claims: Sequence[Claim], *, with_arms: bool = True) -> str:
+def ratio_table(rows: Sequence[Row], claims: Sequence[Claim]) -> str:
     """The ratios that the rows allow, in the order of the claims."""
     lines = []
     for claim in claims:
         if ratio := take_ratio(rows, claim):
             pairs = f"{ratio.low:.2f} to {ratio.high:.2f}" if ratio.num_pairs > 1 else "-"
-            arms = [claim.above, claim.below] if with_arms else []
-            lines.append([claim.what, f"{ratio.median:.2f}", pairs, *arms])
-    header = ["ratio, pair by pair", "median", "lowest to highest", *(["of", "to"] if with_arms else [])]
+            lines.append([claim.what, f"{ratio.median:.2f}", pairs, claim.above, claim.below])
+    header = ["ratio, pair by pair", "median", "lowest to highest", "of", "to"]
     return markdown_table(header, lines) if lines else ""
 
 

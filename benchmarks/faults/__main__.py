@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.faults import endurance, forged, hostile, kills, storage
+from benchmarks.faults import endurance, hostile, kills, storage
 from benchmarks.faults.lab import Lab
 from benchmarks.harness import RESULTS_DIR, describe_machine, make_results
 from benchmarks.process import in_process
@@ -51,11 +51,7 @@ FAULTS: dict[str, Callable[[Lab, float], None]] = {
     "images changed or lost": lambda lab, _: storage.changed_images(lab),
     "other people's folders": lambda lab, _: storage.foreign_folders(lab),
     "hostile images": lambda lab, scale: hostile.hostile_images(lab, _of(2000, scale)),
-    "decompression bombs": lambda lab, _: hostile.decompression_bombs(lab),
-    "odd names": lambda lab, _: hostile.odd_names(lab),
-    "many empty files": lambda lab, scale: hostile.many_empty(lab, _of(200_000, scale)),
-    "broken models": lambda lab, scale: hostile.broken_models(lab, _of(100, scale), _of(400, scale)),
-    "forged models": lambda lab, _: forged.forged_models(lab),
+    "hostile models": lambda lab, scale: hostile.hostile_models(lab, _of(1500, scale)),
     "long run": lambda lab, scale: endurance.soak(lab, max(120, _of(2000, scale))),
     "no network": lambda lab, _: endurance.no_network(lab),
 }

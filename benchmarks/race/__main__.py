@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import Results, describe_machine, make_results, portable, read_results, run_in_turn
-from benchmarks.process import import_tensorflow_without_gpu, in_process, start_server
+from benchmarks.process import in_process, start_server
 from benchmarks.race.config import BenchConfig
 from benchmarks.race.names import GENERATOR, READ_CACHED, READ_GENERATOR, STOCK
 from hh_fast.cli import command
@@ -18,6 +18,7 @@ from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.errors import UsageError
 from hh_fast.io.files import write_text
 from hh_fast.io.output_folder import OutputFolder
+from hh_fast.io.quiet import import_tensorflow
 
 logger = logging.getLogger("hh_fast.benchmarks")
 
@@ -139,7 +140,7 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
     command.no_arguments(free)
     folder = prepare_output(bench, overwrite=train.overwrite)
     start_server()  # imports TensorFlow for the measuring processes while this one does
-    import_tensorflow_without_gpu()
+    import_tensorflow()  # a GPU is left to the measuring processes: no device is set up here
     results = run_bench(bench, data, train, " ".join(["bin/bench", *portable(sys.argv[1:])]))
     print(write_all(results, folder))
     if bench.write_flags is not None:

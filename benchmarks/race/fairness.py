@@ -4,7 +4,6 @@ import collections
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,28 +27,18 @@ TURNED, NEAREST, JPEG = (
 )
 
 
-class _Kind(NamedTuple):
-    """Of a file, what decides whether two readers can give equal pixels."""
-
-    lossless: bool
-    resized: bool
-    turned: bool
-
-    def excuse(self, path: InputPath) -> str | None:
-        """Why the path may give other pixels than hh_fast does; None where it must give the same."""
-        if path.name.startswith("hh_fast"):
-            return None
-        if self.turned:
-            return TURNED
-        if self.resized and path.by_pillow:
-            return NEAREST
-        return None if self.lossless else JPEG
-
-
-def _kind(path: str, image_size: tuple[int, int]) -> _Kind:
-    with Image.open(path) as image:
-        turned = image.getexif().get(ORIENTATION, 1) != 1
-        return _Kind(image.format in LOSSLESS, image.size != image_size[::-1], turned)
+def excuse(file: str, path: InputPath, image_size: tuple[int, int]) -> tuple[str | None, float]:
+    """Why the path may give other pixels than hh_fast does, or None, and the difference, of 255, that it then may have."""
+    with Image.open(file) as image:
+        resized = image.size != image_size[::-1]
+        if not path.name.startswith("hh_fast"):
+            if image.getexif().get(ORIENTATION, 1) != 1:
+                return TURNED, np.inf
+            if resized and path.by_pillow:
+                return NEAREST, np.inf
+            if image.format not in LOSSLESS:
+                return JPEG, np.inf
+    return None, MAX_RESIZED if resized else 0.0
 
 
 def _pairs(
@@ -65,7 +54,7 @@ def _pairs(
         yield from zip(np.asarray(batch[0]), np.asarray(own[0]), *labels, strict=True)
 
 
-def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequence[_Kind]) -> list[str]:
+def _compare(path: InputPath, reference: Epochs, workload: Workload) -> list[str]:
     """What the path does otherwise by design, as sentences.
 
     Raises:
@@ -75,26 +64,27 @@ def _compare(path: InputPath, reference: Epochs, workload: Workload, kinds: Sequ
     excused: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     scale = np.float32(path.to_uint8_scale)  # to 0..1 and back errs by under 1e-4
     files = workload.files
-    pairs = _pairs(path.open(workload, shuffle=False), reference, len(kinds))
+    pairs = _pairs(path.open(workload, shuffle=False), reference, len(files))
     for i, (image, own, label, own_label) in enumerate(pairs):
         name = Path(files[i]).resolve()
         if label != own_label:
             raise CheckError(f"{name}: {path.name} gives it label {label}, hh_fast {own_label}")
         difference = np.abs(np.rint(image * scale) - own)
-        if excuse := kinds[i].excuse(path):
-            excused[excuse].append(np.array([difference.mean(), difference.max()]))
-        elif difference.max() > (MAX_RESIZED if kinds[i].resized else 0):
+        why, most = excuse(files[i], path, workload.data.size)
+        if why:
+            excused[why].append(np.array([difference.mean(), difference.max()]))
+        elif difference.max() > most:
             raise CheckError(
                 f"{name}: {path.name} reads other pixels than hh_fast (by up to {difference.max():.0f} of 255), so"
                 " their times would not compare; convert the file to 8-bit RGB, or leave it out"
             )
     remarks = []
-    for excuse, differences in excused.items():
+    for why, differences in excused.items():
         mean, largest = np.mean(differences, axis=0)[0], np.max(differences, axis=0)[1]
         text = f"{len(differences)} images, by {mean:.2f} of 255 on average and {largest:.0f} at most"
-        if excuse == JPEG and mean > MAX_JPEG_MEAN:
+        if why == JPEG and mean > MAX_JPEG_MEAN:
             raise CheckError(f"{path.name} reads other JPEG pixels than hh_fast: {text}; leave out CMYK files")
-        remarks.append(f"{READ_GENERATOR if path.by_pillow else READ_STOCK} {excuse}: {text}")
+        remarks.append(f"{READ_GENERATOR if path.by_pillow else READ_STOCK} {why}: {text}")
     return remarks
 
 
@@ -107,13 +97,12 @@ def check(paths: Sequence[InputPath], workload: Workload) -> tuple[dict[str, str
     Raises:
         CheckError: labels or pixels that must be equal are not; the file is named.
     """
-    kinds = [_kind(file, workload.data.size) for file in workload.files]
     failed: dict[str, str] = {}
     remarks: dict[str, None] = {}  # two paths of one reader say the same
     [reference] = [path.open(workload, shuffle=False) for path in input_paths() if path.name == READ_OWN]
     for path in paths:
         try:
-            remarks |= dict.fromkeys(_compare(path, reference, workload, kinds))
+            remarks |= dict.fromkeys(_compare(path, reference, workload))
         except CheckError:  # noqa: PERF203
             raise
         except Exception as e:  # a path that cannot read these files does not take part

@@ -107,6 +107,8 @@ class Clock(keras.callbacks.Callback):
         self.num_steps.append(0)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        if logs:
+            float(logs["loss"])  # waits for the step, which a GPU may still be at
         self._last_step = time.perf_counter()
         self.num_steps[-1] += 1
 
@@ -120,31 +122,15 @@ class Clock(keras.callbacks.Callback):
                 self.row[name].append(float(logs[name]))
 
 
-class _Counter(keras.callbacks.Callback):
-    """Images of each epoch's steps, as the accuracy metric counted them from the batches.
-
-    Reading the count also waits for the last step, which a GPU may still be at: it goes before the clock.
-    """
-
-    def __init__(self, metric: Any) -> None:
-        super().__init__()
-        self._metric = metric
-        self.images: list[int] = []
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        if batch + 1 == self.params["steps"]:
-            self.images.append(round(float(self._metric.count.numpy())))
-
-
 def _fit(make_feed: Callable[[Workload, bool], Feed], arm: Arm, workload: Workload, clock: Clock) -> Row:
-    """A training by Keras' own `compile` and `fit`; counts its images."""
+    """A training by Keras' own `compile` and `fit`."""
     feed = make_feed(workload, arm.augment)
     recipe = ours.build(workload, arm.precision).layers[1:]  # its first layer scales
     model = keras.Sequential([keras.Input((*workload.data.size, 3)), *feed.first_layers, *recipe])
-    counter = _Counter(rivals.compile_recipe(model, workload.train, dtype=arm.precision))
-    options = {"epochs": workload.train.epochs, "callbacks": [counter, clock], "verbose": 0, **feed.options}
+    rivals.compile_recipe(model, workload.train, dtype=arm.precision)
+    options = {"epochs": workload.train.epochs, "callbacks": [clock], "verbose": 0, **feed.options}
     model.fit(feed.train, validation_data=feed.validation, **options)
-    return {"images": counter.images}
+    return {}
 
 
 def _own(arm: Arm, workload: Workload, clock: Clock) -> Row:
@@ -152,8 +138,7 @@ def _own(arm: Arm, workload: Workload, clock: Clock) -> Row:
     trained = workload.changed(precision=arm.precision, **(rivals.AUGMENTATION if arm.augment else {}))
     with tempfile.TemporaryDirectory(prefix="train-", dir=workload.train_dir.parent) as folder:
         waits = ours.train(trained, Path(folder), [clock])
-    # A compiled step takes no other batch.
-    return {"images": [steps * workload.train.batch_size for steps in clock.num_steps], "input_waits": waits}
+    return {"input_waits": waits}
 
 
 METHODS: dict[str, Callable[[Arm, Workload, Clock], Row]] = {
@@ -176,7 +161,8 @@ def train_arm(arm: Arm, workload: Workload) -> Row:
         row = METHODS[arm.method](arm, workload, clock)
         wall_s = time.perf_counter() - start
     times = {"wall_s": wall_s, "first_epoch_s": clock.first_end - start, **peak}
-    return {**times, **clock.row, **row, "seed": workload.data.seed}
+    images = [steps * workload.train.batch_size for steps in clock.num_steps]  # the folder holds whole batches
+    return {**times, **clock.row, **row, "images": images, "seed": workload.data.seed}
 
 
 def mark_steady(rows: Sequence[Row]) -> None:

@@ -1,16 +1,19 @@
-"""Forged `.keras` files: each tries to run code, read or write a file, or reach out, when it is loaded."""
+"""Files that a stranger might hand over: small ones that would take much memory, and models that would run code."""
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from benchmarks.faults.hostile import judge_all, write_files
-from benchmarks.faults.lab import Lab
+from benchmarks.faults.hostile import encoded
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
 SIZE = 8
 
 
@@ -37,8 +40,6 @@ def _sequential(*layers: Any) -> Any:
 
 def _weights(secret: str, *, link: bool) -> bytes:
     """Weights that lie in another file."""
-    import h5py  # type: ignore[import-untyped]
-
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
         variables = file.create_group("layers/dense/vars")
@@ -89,10 +90,53 @@ def forged(folder: Path) -> dict[str, bytes]:
     }
 
 
-def forged_models(lab: Lab) -> None:
-    """Every one must be refused in one line, and leave no mark."""
-    folder = lab.work / "forged"
-    files = forged(folder)
-    judge_all(lab, "model", write_files(folder, files), max_peak=2_000_000_000)
-    lab.check(lab.notes.get("refused") == len(files), f"one was used: {lab.notes}")
-    lab.check({path.name for path in folder.iterdir()} == set(files), f"files were written to {folder}")
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _claiming(data: bytes, form: str, at: int, *sides: int) -> bytes:
+    """The file with other sides in its header."""
+    out = bytearray(data)
+    out[at : at + struct.calcsize(form)] = struct.pack(form, *sides)
+    return bytes(out)
+
+
+def bombs() -> dict[str, bytes]:
+    """Small files that would take much memory or time; those whose name begins with `refused` must be refused."""
+    plain, baseline = encoded("PNG", "RGB"), encoded("JPEG", "L")
+    zeros = zlib.compress(bytes(1 << 28), 9)
+    frame = next(i for i in range(len(baseline)) if baseline[i] == 0xFF and baseline[i + 1] == 0xC0)
+    huge_jpeg = _claiming(baseline, ">HH", frame + 5, 60_000, 60_000)
+    # What a reader of segments takes for a small frame, libjpeg passes over as stuffing on its way to the huge one.
+    small_frame = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 8, 8, 1) + b"\1\x11\0"
+    progressive = encoded("JPEG", "L", side=3000, progressive=True)
+    last_scan = progressive.rindex(b"\xff\xda")
+    gif = encoded("GIF", "P", side=2000)
+    first_frame = gif.index(b"\x2c", 13)
+
+    def png_of(width: int, height: int) -> bytes:
+        head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        return PNG_START + head + _chunk(b"IDAT", zlib.compress(bytes(10_000))) + _chunk(b"IEND", b"")
+
+    def webp(kind: bytes, body: bytes) -> bytes:
+        part = kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+        return b"RIFF" + struct.pack("<I", 4 + len(part)) + b"WEBP" + part
+
+    return {
+        "refused-png-claims.png": png_of(60_000, 60_000),
+        "refused-png-just-over.png": png_of(10_001, 10_000),
+        "png-second-header.png": plain[:33] + png_of(20_000, 20_000)[8:],
+        "png-text.png": plain[:33] + _chunk(b"zTXt", b"k\0\0" + zeros) + plain[33:],
+        "png-many-texts.png": plain[:33] + _chunk(b"zTXt", b"k\0\0" + zeros[:60_000]) * 200 + plain[33:],
+        "png-profile.png": plain[:33] + _chunk(b"iCCP", b"k\0\0" + zeros) + plain[33:],
+        "png-many-chunks.png": plain[:33] + _chunk(b"tEXt", b"k\0x") * 200_000 + plain[33:],
+        "refused-bmp-claims.bmp": _claiming(encoded("BMP", "RGB"), "<II", 18, 60_000, 60_000),
+        "refused-jpeg-claims.jpg": huge_jpeg,
+        "refused-jpeg-hidden-frame.jpg": b"\xff\xd8\xff\xff\0" + struct.pack(">H", 2) + small_frame + huge_jpeg[2:],
+        "refused-jpeg-many-scans.jpg": progressive[:-2] + progressive[last_scan:-2] * 2000 + progressive[-2:],
+        "refused-gif-screen.gif": _claiming(encoded("GIF", "P"), "<HH", 6, 60_000, 60_000),
+        "refused-gif-frame.gif": _claiming(gif, "<HH", first_frame + 5, 12_000, 12_000),
+        "gif-many-frames.gif": gif[:-1] + gif[first_frame:-1] * 1000 + gif[-1:],
+        "refused-webp-canvas.png": webp(b"VP8X", bytes(4) + (59_999).to_bytes(3, "little") * 2),
+        "refused-webp-lossless.png": webp(b"VP8L", b"\x2f" + struct.pack("<I", 16_382 | 16_382 << 14) + bytes(40)),
+    }
