@@ -75,6 +75,10 @@ def inputs(results: Results) -> str:
     return joined(report.input_tables(results), source(results))
 
 
+def backbone(results: Results) -> str:
+    return joined(report.backbone_tables(results), source(results))
+
+
 def gpu(results: Results) -> str:
     return joined(report.sweep_table(results), training(results))
 
@@ -86,12 +90,14 @@ def study(title: str, *columns: Column) -> Callable[[Results], str]:
 
 # Name of a block: the JSON that it is made of, the command that makes that, and what makes the table.
 RACE, RECIPE = ("race", "bin/bench --full --augmented"), ("recipe", "bin/bench --full --epochs=15")
+BACKBONE = ("backbone", "bin/bench --backbone=efficientnet_lite0 --train_dir=PHOTOS")
 GPU = ("gpu", "bin/bench --full --augmented --sweep --flagfile=gpu.flags")
 TABLES: dict[str, tuple[tuple[str, str], Callable[[Results], str]]] = {
     "readme": (RACE, front_page),
     "training": (RACE, training),
     "recipe": (RECIPE, recipe),
     "inputs": (RACE, inputs),
+    "backbone": (BACKBONE, backbone),
     "gpu": (GPU, gpu),
 }
 STUDIES = {

@@ -147,7 +147,12 @@ def test_help_lists_its_flags(capsys):
     ],
 )
 def test_the_plans_are_fixed(flags, plan):
-    assert BenchConfig(**flags).plan[1:] == plan
+    assert BenchConfig(**flags).plan()[1:] == plan
+
+
+def test_a_backbones_race_has_the_recipes_epochs_on_all_images():
+    assert BenchConfig().plan(backbone=True)[1:] == (None, 15, 3)
+    assert BenchConfig(quick=True).plan(backbone=True)[1:] == (256, 3, 1)
 
 
 def test_results_are_written_again_only_over_ours(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import Results, describe_machine, make_results, portable, read_results, run_in_turn
 from benchmarks.process import in_process, start_server
-from benchmarks.race.config import BenchConfig
+from benchmarks.race.config import BACKBONE_IMAGE_SIZE, BenchConfig
 from benchmarks.race.names import GENERATOR, READ_CACHED, READ_GENERATOR, STOCK
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
@@ -25,6 +25,7 @@ logger = logging.getLogger("hh_fast.benchmarks")
 SYNOPSIS = """\
 bin/bench [flags]: times ImageDataGenerator, stock tf.data and hh_fast, in turn, on the same images, and writes results.json,
 results.md and a chart. It takes the images and settings by the same flags as bin/train.
+bin/bench --backbone=NAME [flags]: whole processes, from the command to a classifier on that frozen network.
 bin/bench --compare OLD.json NEW.json: says what got slower or faster between two results."""
 
 RESULTS, REPORT, CHART_PNG, CHART_SVG = "results.json", "results.md", "chart.png", "chart.svg"
@@ -55,6 +56,36 @@ def prepare_output(bench: BenchConfig, *, overwrite: bool) -> Path:
     return folder
 
 
+def run_backbone(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, command_line: str) -> Results:
+    """Races whole processes on one frozen network; raises as `run_bench`."""
+    from benchmarks.race import backbone, training
+    from benchmarks.race.workload import linked
+
+    for name in ("sweep", "augmented"):
+        bench.require(name, not getattr(bench, name), "left out with --backbone, whose race has its own arms")
+    began, plan = time.monotonic(), bench.plan(backbone=True)
+    machine = in_process(describe_machine)
+    data_config = dataclasses.replace(data_config, image_size=data_config.image_size or BACKBONE_IMAGE_SIZE)
+    with linked(data_config, dataclasses.replace(train, epochs=plan.epochs), plan.num_images) as (workload, data):
+        arms = backbone.backbone_arms(workload, workload.train_dir.parent)
+        rows, failures = run_in_turn(arms, repeats=plan.repeats, kind="backbone")
+    training.mark_steady([row for row in rows if "epoch_s" in row])
+    return make_results(
+        command_line,
+        machine,
+        rows,
+        failures,
+        data=data,
+        backbone=train.backbone,
+        precision=workload.train.precision,
+        epochs=plan.epochs,
+        repeats=plan.repeats,
+        batch_size=workload.train.batch_size,
+        remarks=[],
+        seconds=time.monotonic() - began,
+    )
+
+
 def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, command_line: str) -> Results:
     """Measures everything that `bench` asks for.
 
@@ -65,7 +96,7 @@ def run_bench(bench: BenchConfig, data_config: DataConfig, train: TrainConfig, c
     from benchmarks.race import fairness, inputs, ours, sweep, training
     from benchmarks.race.workload import linked
 
-    began, plan = time.monotonic(), bench.plan
+    began, plan = time.monotonic(), bench.plan()
     machine = in_process(describe_machine)
     precision = str(in_process(ours.chosen_precision, train))
     paths = inputs.input_paths(plan.level)
@@ -141,7 +172,8 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
     folder = prepare_output(bench, overwrite=train.overwrite)
     start_server()  # imports TensorFlow for the measuring processes while this one does
     import_tensorflow()  # a GPU is left to the measuring processes: no device is set up here
-    results = run_bench(bench, data, train, " ".join(["bin/bench", *portable(sys.argv[1:])]))
+    run = run_backbone if train.backbone else run_bench
+    results = run(bench, data, train, " ".join(["bin/bench", *portable(sys.argv[1:])]))
     print(write_all(results, folder))
     if bench.write_flags is not None:
         path = Path(bench.write_flags).expanduser()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.harness import Results, Row, arms_of, machine_in_words, median, values
-from benchmarks.race.names import READ_CACHED, READ_GENERATOR, READ_OWN, READ_STOCK
+from benchmarks.race.names import AGAIN, OWN_WHOLE, READ_CACHED, READ_GENERATOR, READ_OWN, READ_STOCK, STOCK_WHOLE
 from benchmarks.race.report import fair_sentence, of_kind
 
 OWN_COLOR, OTHER_COLOR, RANGE_COLOR = "#d1495b", "#8d99ae", "#2b2d42"
@@ -23,8 +23,19 @@ INPUT_LABELS = {
 }
 
 
-def _bars(axes: Axes, rows: Sequence[Row], labels: Mapping[str, str], figure: str, form: str) -> None:
+class Panel(NamedTuple):
+    """Bars of one figure: its arms with their labels, and how the median is written."""
+
+    title: str
+    rows: Sequence[Row]
+    labels: Mapping[str, str]
+    figure: str
+    form: str
+
+
+def _draw_bars(axes: Axes, panel: Panel) -> None:
     """One bar an arm, from the top, with the range of its repeats and its median in words."""
+    _, rows, labels, figure, form = panel
     arms = [arm for arm in labels if values(rows, arm, figure)]
     positions = range(len(arms), 0, -1)
     highest = 1.0
@@ -43,20 +54,37 @@ def _bars(axes: Axes, rows: Sequence[Row], labels: Mapping[str, str], figure: st
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
+def _panels(results: Results) -> list[Panel]:
+    images = f"{results['data']['num_train']:,} images"
+    trained, whole = of_kind(results, "training"), of_kind(results, "backbone")
+    if whole:
+        plain = {arm: arm.replace(", ", ",\n", 1) for arm in (STOCK_WHOLE, OWN_WHOLE, AGAIN)}
+        augmented = {f"{arm}, augmented": plain[arm] for arm in (STOCK_WHOLE, OWN_WHOLE)}
+        title = f"From the command to the classifier, {results['epochs']} epochs of {images}: seconds"
+        return [
+            Panel(title, whole, plain, "wall_s", "{:,.1f} s"),
+            Panel("An augmented epoch: seconds", whole, augmented, "steady_epoch_s", "{:,.1f} s"),
+        ]
+    arms = {arm: arm.replace(", ", "\n", 1) for arm in arms_of(trained)}
+    read = of_kind(results, "input")
+    return [
+        Panel(f"A steady-state epoch of {images}: seconds", trained, arms, "steady_epoch_s", "{:,.1f} s"),
+        Panel(
+            "Input alone, after the first epoch: images a second", read, INPUT_LABELS, "steady_images_per_s", "{:,.0f}"
+        ),
+    ]
+
+
 def draw(results: Results, png: Path, svg: Path) -> None:
     """Writes the chart of `results` as PNG and SVG."""
-    trained = of_kind(results, "training")
-    labels = {arm: arm.replace(", ", "\n", 1) for arm in arms_of(trained)}
     figure = Figure(figsize=(9, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, height_ratios=[max(2, len(labels)), 5])
-    _bars(upper, trained, labels, "steady_epoch_s", "{:,.1f} s")
-    upper.set_title(
-        f"A steady-state epoch of {results['data']['num_train']:,} images: seconds", loc="left", fontsize=11
-    )
-    _bars(lower, of_kind(results, "input"), INPUT_LABELS, "steady_images_per_s", "{:,.0f}")
-    lower.xaxis.set_major_formatter("{x:,.0f}")
-    lower.set_title("Input alone, after the first epoch: images a second", loc="left", fontsize=11)
+    panels = _panels(results)
+    ratios = [max(2, len(panel.labels)) for panel in panels]
+    for axes, panel in zip(figure.subplots(2, 1, height_ratios=ratios), panels, strict=True):
+        _draw_bars(axes, panel)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_title(panel.title, loc="left", fontsize=11)
     heading = fair_sentence(results).rstrip(".").replace(": ", ":\n", 1).replace("; ", ";\n") or "Results of bin/bench"
     figure.suptitle(heading, fontsize=13, fontweight="bold", x=0.01, ha="left")
     about = f"{machine_in_words(results['machine'])}; bars: medians, lines: lowest to highest"

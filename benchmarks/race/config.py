@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from hh_fast.config import Config, option, require
 
+# What the pretrained networks were trained at.
+BACKBONE_IMAGE_SIZE = (224, 224)
+
 
 class Plan(NamedTuple):
     """How much is raced: `level` is of arms and paths (inputs.QUICK, DEFAULT, FULL), `num_images` None all of them."""
@@ -30,7 +33,7 @@ class BenchConfig(Config):
     )
     epochs: int | None = option(
         None,
-        f"Epochs of each training. Default: {DEFAULT.epochs}; {FULL.epochs} with --full; the recipe has 15.",
+        f"Epochs of each training. Default: {DEFAULT.epochs}; {FULL.epochs} with --full; 15 with --backbone, as the recipe has.",
         least=1,
     )
     repeats: int | None = option(
@@ -61,8 +64,9 @@ class BenchConfig(Config):
             require(size >= 1, "sweep_batch_sizes", "a list of numbers from 1", size)
         self.require("write_flags", self.write_flags is None or self.sweep, "given together with --sweep")
 
-    @property
-    def plan(self) -> Plan:
-        """The plan, with the epochs and repeats that were asked for."""
+    def plan(self, *, backbone: bool = False) -> Plan:
+        """The plan, with the epochs and repeats that were asked for. A backbone's race takes all images, but for `quick`."""
         plan = QUICK if self.quick else FULL if self.full else DEFAULT
+        if backbone:
+            plan = plan._replace(num_images=plan.num_images if self.quick else None, epochs=3 if self.quick else 15)
         return plan._replace(epochs=self.epochs or plan.epochs, repeats=self.repeats or plan.repeats)

@@ -9,9 +9,18 @@ DECODE_BOUND, COPY_BOUND = "bound: bare decoding, every core", "bound: memory co
 # Whole trainings.
 GENERATOR, STOCK, OWN = "ImageDataGenerator + fit", "stock tf.data + fit", "hh_fast"
 OWN_DATA = "hh_fast's data set + fit"
+# Whole processes on one frozen network.
+STOCK_WHOLE, OWN_WHOLE = "stock tf.data + fit, frozen network", "hh_fast --backbone"
+AGAIN = "hh_fast --backbone, again with another learning rate"
+FEATURES, RESIDENT_FEATURES = "features of the image files", "bound: features of resident images"
 # An epoch that took so many times as long as the shortest of its kind was stalled.
 STALLED = 1.5
 
+BACKBONE_CLAIMS = (
+    Claim("speedup, whole process", STOCK_WHOLE, OWN_WHOLE, "wall_s"),
+    Claim("speedup, augmented epoch", f"{STOCK_WHOLE}, augmented", f"{OWN_WHOLE}, augmented", "steady_epoch_s"),
+    Claim("share of the engine's bound", FEATURES, RESIDENT_FEATURES, "images_per_s", True),
+)
 INPUT_CLAIMS = (
     Claim("first epoch's input", READ_OWN, READ_GENERATOR, "first_images_per_s"),
     Claim("first epoch's input", READ_OWN, READ_CACHED, "first_images_per_s"),

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.race.workload import Workload
+from hh_fast.backbone import Front
+from hh_fast.backbone import build as build_backbone
 from hh_fast.config import TrainConfig
 from hh_fast.data.images import list_images
 from hh_fast.data.load import load_data
@@ -88,6 +91,31 @@ def _trainer(workload: Workload) -> Trainer:
         batch_size=workload.train.batch_size,
         jit_compile=hardware.jit_compile,
     )
+
+
+def backbone(workload: Workload) -> keras.Model:
+    """The frozen network, under Keras' global dtype policy."""
+    return build_backbone(str(workload.train.backbone), image_size=workload.data.size)
+
+
+def feature_pass(workload: Workload) -> dict[str, float]:
+    """Images a second from files to features, with the network ready; called in a measuring process."""
+    front = Front(backbone(workload), workload.data.cache_root)
+    with tempfile.TemporaryDirectory(dir=workload.train_dir.parent) as folder:
+        data = dataclasses.replace(workload.data, cache="disk", cache_dir=folder)
+        start = time.perf_counter()
+        load_data(data, front=front)
+        return {"images_per_s": workload.num_images / (time.perf_counter() - start)}
+
+
+def resident_features(workload: Workload) -> dict[str, float]:
+    """Images a second of the engine alone, on images in memory; called in a measuring process."""
+    front = Front(backbone(workload), workload.data.cache_root)
+    images = np.zeros((256, *workload.data.size, 3), np.uint8)
+    front(images[:16])
+    start = time.perf_counter()
+    front(images)
+    return {"images_per_s": len(images) / (time.perf_counter() - start)}
 
 
 def make_step(workload: Workload) -> Callable[[tf.Tensor, tf.Tensor], None]:

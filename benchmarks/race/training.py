@@ -181,6 +181,7 @@ def mark_steady(rows: Sequence[Row]) -> None:
         row["last_val_accuracy"] = row["val_accuracy"][-1] if row["val_accuracy"] else None
         if steady:
             row["steady_epoch_s"] = statistics.median(row["epoch_s"][i] for i in steady)
+        if steady and "training_s" in row:
             seconds = sum(row["training_s"][i] for i in steady)
             row["steady_images_per_s"] = sum(row["images"][i] for i in steady) / seconds
             if "input_waits" in row:

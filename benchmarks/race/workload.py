@@ -32,6 +32,11 @@ class Workload:
         return [str(path) for class_dir in sorted(self.train_dir.iterdir()) for path in sorted(class_dir.iterdir())]
 
     @property
+    def num_images(self) -> int:
+        """Of both splits."""
+        return sum(path.is_symlink() for path in self.train_dir.parent.glob("*/*/*"))
+
+    @property
     def head(self) -> str:
         softmax = self.train.head == "softmax" or (self.train.head == "auto" and self.num_classes != 2)
         return "softmax" if softmax else "sigmoid"
@@ -68,7 +73,8 @@ def refuse_unequal_work(train: TrainConfig) -> None:
     reasons = {
         "steps_per_epoch": "an epoch is all images, once",
         "shard_data": "it measures one machine",
-        "model": "it races the recipe's CNN",
+        "model": "it races the recipe's CNN, or a backbone",
+        "unfreeze": "it races a head on a frozen network",
     }
     for name, reason in reasons.items():
         given = getattr(train, name)
@@ -136,7 +142,8 @@ def linked(
         UsageError: fewer images than a batch. DataError: images that cannot be used.
     """
     refuse_unequal_work(train)
-    require_model_size(config.size)
+    if train.backbone is None:
+        require_model_size(config.size)
     found = in_process(list_images, config)
     paths, labels = found["train"]
     train = train.for_images(len(paths))
