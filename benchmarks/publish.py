@@ -102,6 +102,11 @@ TABLES: dict[str, tuple[tuple[str, str], Callable[[Results], str]]] = {
 }
 STUDIES = {
     "start": study("before the second step", Column("s", "s", "{:.2f}", spread=True)),
+    "first_pass": study(
+        "first pass over the files",
+        Column("images/s", "first_images_per_s", spread=True),
+        Column("of Keras' loader in the same turn", "of_keras", "{:.2f}", spread=True),
+    ),
     "scale": study(
         "input alone",
         Column("first epoch, images/s", "first_images_per_s"),

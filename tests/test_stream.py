@@ -104,7 +104,7 @@ def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores:
     Image.new("P", (24, 24)).save(tmp_path / "palette.bmp")
     found += [Found(str(tmp_path / "cut.png")), Found(str(tmp_path / "palette.bmp"))]
     *good, bad, bmp = predict_bytes(classifier, found, max_image_pixels=LIMIT)
-    np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-5)
+    np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-3)
     assert bad.fault == f"{tmp_path / 'cut.png'}: {CUT_OFF}"
     assert bmp.fault == (
         f"{tmp_path / 'palette.bmp'}: a SavedModel does not read this kind as an image viewer shows it: leave out"

@@ -129,6 +129,7 @@ def read_bytes(path: str) -> bytes:
     Raises:
         OSError: it cannot be read, or is no regular file: a pipe would be waited for for ever.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-        raise OSError(None, "not a regular file", path)
-    return Path(path).read_bytes()
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(None, "not a regular file", path)
+        return file.readall()

@@ -7,11 +7,12 @@ import dataclasses
 import re
 import struct
 import zlib
-from collections.abc import Collection, Iterator
-from typing import Literal
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, TypeAlias
 
 # Encoders write about ten; a file of 80 kB can hold thousands and keep a core busy for minutes.
 MAX_JPEG_SCANS = 100
+Segment: TypeAlias = tuple[int, int, int]  # of a JPEG: its marker, where its content starts and where it ends
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan's data, FF 00 is an FF and FF D0 to D7 restart it
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
@@ -52,13 +53,14 @@ class Header:
         return self.is_plain and self.orientation == 1
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of each segment's content up to the first scan's header; ends where the bytes are no segment."""
-    position = 2
+def _jpeg_segments(data: bytes) -> list[Segment]:
+    """Each segment up to the first scan's header, or to where the bytes are no segment; none where this is no JPEG."""
+    found: list[Segment] = []
+    position = 2 if data.startswith(b"\xff\xd8\xff") else len(data)
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0:  # decoders pass over it as data, so what stands behind it is no segment
-            return
+            break
         if marker == 0xFF:  # fill byte
             position += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
@@ -66,23 +68,33 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         else:
             end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
             if not position + 4 <= end <= len(data):
-                return
-            yield marker, position + 4, end
+                break
+            found.append((marker, position + 4, end))
             if marker == _START_OF_SCAN:
-                return
+                break
             position = end
+    return found
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    for marker, start, end in _jpeg_segments(data):
+def _jpeg_size(data: bytes, segments: Sequence[Segment]) -> tuple[int, int] | None:
+    for marker, start, end in segments:
         if marker in _START_OF_FRAME and end - start >= 6:
             height, width = struct.unpack(">HH", data[start + 1 : start + 5])
             return width, height
     return None
 
 
-def _jpeg_scans(data: bytes) -> int:
-    """Scans of the image itself; what is embedded in it or stands behind it has others."""
+def _jpeg_scans(data: bytes, segments: Sequence[Segment]) -> int:
+    """Scans of the image itself; what is embedded in it or stands behind it has others.
+
+    One where the first is of all components and not progressive: a decoder takes no other then.
+    """
+    components = 0
+    for marker, start, _ in segments:
+        if marker in (0xC0, 0xC1):
+            components = data[start + 5]
+        if marker == _START_OF_SCAN and components and data[start] == components:
+            return 1
     number, position = 0, 2
     while match := _JPEG_MARKER.search(data, position):
         marker, position = data[match.start() + 1], match.end()
@@ -93,13 +105,10 @@ def _jpeg_scans(data: bytes) -> int:
     return number
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
+def _is_plain_jpeg(data: bytes, segments: Sequence[Segment]) -> bool:
     """Whether all builds of libjpeg read it alike: Huffman-coded 8-bit grey or colour, not CMYK, in a usual sampling."""
-    frames, last = [], (0, 0, 0)
-    for last in _jpeg_segments(data):
-        if last[0] in _START_OF_FRAME:
-            frames.append(last)
-    if len(frames) != 1 or last[0] != _START_OF_SCAN or data.find(b"\xff\xd9", last[2]) < 0:
+    frames = [segment for segment in segments if segment[0] in _START_OF_FRAME]
+    if len(frames) != 1 or segments[-1][0] != _START_OF_SCAN or data.rfind(b"\xff\xd9", segments[-1][2]) < 0:
         return False
     marker, start, end = frames[0]
     precision, num_components = data[start], data[start + 5]
@@ -211,13 +220,17 @@ def _iso_size(data: bytes) -> tuple[int, int] | None:
 
 def format_and_size(data: bytes) -> tuple[str | None, int | None, int | None]:
     """(format, width, height) of an encoded image; None for what its first bytes do not say."""
+    return _format_and_size(data, _jpeg_segments(data))
+
+
+def _format_and_size(data: bytes, segments: Sequence[Segment]) -> tuple[str | None, int | None, int | None]:
     size: tuple[int, int] | None = None
     kind: str | None = None
     if data.startswith(PNG_SIGNATURE):
         kind = "png"
         size = struct.unpack(">II", data[16:24]) if len(data) >= 29 else None
     elif data.startswith(b"\xff\xd8\xff"):
-        kind, size = "jpeg", _jpeg_size(data)
+        kind, size = "jpeg", _jpeg_size(data, segments)
     elif data.startswith((b"GIF87a", b"GIF89a")):
         kind, size = "gif", _gif_size(data)
     elif data.startswith(b"BM"):
@@ -231,12 +244,12 @@ def format_and_size(data: bytes) -> tuple[str | None, int | None, int | None]:
     return (kind, *size) if size else (kind, None, None)
 
 
-def _exif(data: bytes, kind: str) -> bytes:
+def _exif(data: bytes, kind: str, segments: Sequence[Segment]) -> bytes:
     """The EXIF block, which is a TIFF file without an image; empty where there is none."""
     if kind == "jpeg":
         found = (
             data[start + 6 : end]
-            for marker, start, end in _jpeg_segments(data)
+            for marker, start, end in segments
             if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0"
         )
     elif kind == "png":
@@ -274,7 +287,14 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _fault(data: bytes, kind: str | None, width: int | None, height: int | None, max_image_pixels: int) -> str | None:
+def _fault(
+    data: bytes,
+    kind: str | None,
+    width: int | None,
+    height: int | None,
+    max_image_pixels: int,
+    segments: Sequence[Segment],
+) -> str | None:
     if not data:
         return "empty file"
     if kind is None:
@@ -287,23 +307,20 @@ def _fault(data: bytes, kind: str | None, width: int | None, height: int | None,
         return f"its header claims {width} x {height} pixels, more than max_image_pixels={max_image_pixels}"
     if kind == "png":
         return _png_fault(data)
-    if (
-        kind == "jpeg"
-        and data.count(b"\xff\xda") > MAX_JPEG_SCANS
-        and (num_scans := _jpeg_scans(data)) > MAX_JPEG_SCANS
-    ):
+    if kind == "jpeg" and (num_scans := _jpeg_scans(data, segments)) > MAX_JPEG_SCANS:
         return f"{num_scans} scans, more than {MAX_JPEG_SCANS}, each of which is a pass over the whole image"
     return None
 
 
 def read_header(data: bytes, *, max_image_pixels: int) -> Header:
     """The header of a whole file's bytes."""
-    kind, width, height = format_and_size(data)
-    fault = _fault(data, kind, width, height, max_image_pixels)
+    segments = _jpeg_segments(data)
+    kind, width, height = _format_and_size(data, segments)
+    fault = _fault(data, kind, width, height, max_image_pixels, segments)
     if kind is None or fault is not None:
         return Header(kind, width, height, fault=fault)
-    orientation = _orientation(_exif(data, kind))
-    is_plain = kind == "png" or (kind == "jpeg" and _is_plain_jpeg(data))
+    orientation = _orientation(_exif(data, kind, segments))
+    is_plain = kind == "png" or (kind == "jpeg" and _is_plain_jpeg(data, segments))
     return Header(kind, width, height, orientation, is_plain)
 
 
@@ -311,9 +328,11 @@ def without_metadata(data: bytes, kind: str | None, *, has_alpha: bool) -> bytes
     """The same image without what no pixel depends on, where a decoder could stumble: texts, previews, profiles; and alpha."""
     if kind == "png":
         needed = {*_CRITICAL, b"tRNS"} if has_alpha else _CRITICAL
-        kept = [data[start - 8 : end + 4] for name, start, end in _png_chunks(data) if name in needed]
-        return PNG_SIGNATURE + b"".join(kept)
-    segments = list(_jpeg_segments(data)) if kind == "jpeg" else []
+        chunks = list(_png_chunks(data))
+        if all(name in needed for name, _, _ in chunks):
+            return data
+        return PNG_SIGNATURE + b"".join(data[start - 8 : end + 4] for name, start, end in chunks if name in needed)
+    segments = _jpeg_segments(data)
     if not segments or segments[-1][0] != _START_OF_SCAN:
         return data
     kept = [data[s - 4 : e] for marker, s, e in segments if marker not in _APP1_TO_APP13_APP15_COMMENT]

@@ -1,7 +1,7 @@
 """The one decoder: from an image's bytes to the pixels that an image viewer shows, made to size. No TensorFlow.
 
 Training, explore and predict read every image here. JPEG is decoded by libjpeg-turbo (simplejpeg), with Pillow's pixels to the
-bit, all else by Pillow; OpenCV resizes. What reads many images makes nothing anew for each: fresh memory costs more time than
+bit, PNG by OpenCV, which has them too, all else by Pillow; OpenCV resizes. What reads many images makes nothing anew for each: fresh memory costs more time than
 decoding does, so each thread has its own, and the result goes where the caller wants it.
 """
 
@@ -41,9 +41,7 @@ READERS: dict[str, type[ImageFile]] = {
 }
 COLOURS = {1: "GRAY", 3: "RGB", 4: "RGBA"}  # simplejpeg's, by the number of channels
 LUMA = np.array([[9798], [19235], [3735]])  # libpng's of red, green and blue
-# Where an image has more pixels for each of the result's than this, it is cheaper to look at those that count alone.
-MANY = 4
-MAX_KEPT = 1 << 26  # elements: a photo of 22 megapixels
+MAX_KEPT = 1 << 26  # bytes: a photo of 22 megapixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,19 +69,18 @@ class ImageForm:
 
 
 class _Scratch(threading.local):
-    """Memory that a thread uses again and again, by purpose; what is larger than `MAX_KEPT` is made anew each time."""
+    """Memory that a thread decodes into again and again; what is larger than `MAX_KEPT` is made anew each time."""
 
     def __init__(self) -> None:
-        self._blocks: dict[str, np.ndarray] = {}
+        self._block = np.empty(0, np.uint8)
 
-    def take(self, purpose: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
         size = math.prod(shape)
         if size > MAX_KEPT:
-            return np.empty(shape, dtype)
-        block = self._blocks.get(purpose)
-        if block is None or block.size < size:
-            block = self._blocks[purpose] = np.empty(size, dtype)
-        return block[:size].reshape(shape)
+            return np.empty(shape, np.uint8)
+        if self._block.size < size:
+            self._block = np.empty(size, np.uint8)
+        return self._block[:size].reshape(shape)
 
 
 _scratch = _Scratch()
@@ -167,32 +164,24 @@ def decode(data: bytes, header: Header, channels: int = 3) -> np.ndarray:
     if header.fault is not None or header.format is None:
         raise DataError(header.fault)
     if header.format == "jpeg" and header.is_plain:
-        buffer = _scratch.take("decoded", (int(header.height or 0), int(header.width or 0), channels), np.uint8)
+        buffer = _scratch.take((int(header.height or 0), int(header.width or 0), channels))
         try:
             return _upright(simplejpeg.decode_jpeg(data, COLOURS[channels], buffer=buffer), header.orientation)
         except ValueError:  # it refuses what is only unusual too: Pillow decides, and says why
             pass
+    if header.format == "png" and channels == 3:
+        # The header's checks have told damage and cuts, of which OpenCV would not.
+        stripped = np.frombuffer(without_metadata(data, "png", has_alpha=False), np.uint8)
+        try:
+            pixels = cv2.imdecode(stripped, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:  # more pixels than its own limit
+            pixels = None
+        if pixels is not None:
+            return _upright(pixels, header.orientation)
     image = _load(data, header, has_alpha=channels == 4)
     return (
         of_pillow(image, channels) if header.format == "avif" else _upright(_array(image, channels), header.orientation)
     )
-
-
-def _bilinear(image: np.ndarray, out: np.ndarray) -> None:
-    height, width = out.shape[:2]
-    if image.size > MANY * out.size:
-        down, across = image.shape[0] / height, image.shape[1] / width
-        to_image = np.array(
-            [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]]
-        )  # pixel i has its centre at i + 0.5
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(image, to_image, (width, height), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return
-    exact = _scratch.take("exact", image.shape, np.float32)  # of uint8 OpenCV rounds the weights too
-    np.copyto(exact, image)
-    resized = _scratch.take("resized", out.shape, np.float32)
-    cv2.resize(exact, (width, height), dst=resized, interpolation=cv2.INTER_LINEAR)
-    cv2.convertScaleAbs(resized, dst=out)  # rounds to nearest
 
 
 def _nearest(image: np.ndarray, out: np.ndarray) -> None:
@@ -246,7 +235,7 @@ def fit(image: np.ndarray, form: ImageForm, out: np.ndarray | None = None) -> np
     image = np.ascontiguousarray(image)
     target = place if place.flags.c_contiguous else np.empty(place.shape, np.uint8)
     if form.interpolation == "bilinear":
-        _bilinear(image, target)
+        cv2.resize(image, target.shape[1::-1], dst=target, interpolation=cv2.INTER_LINEAR)
     elif form.interpolation == "nearest":
         _nearest(image, target)
     else:
