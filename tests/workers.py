@@ -69,8 +69,9 @@ class Workers:
     def text(self, worker: int) -> str:
         return self.logs[worker].read_text()
 
-    def last_line(self, worker: int) -> str:
-        return self.text(worker).splitlines()[-1]
+    def lines(self, worker: int) -> list[str]:
+        """What it printed, with TensorFlow's own lines before and behind it."""
+        return self.text(worker).splitlines()
 
     def wait_for(self, worker: int, text: str, *, seconds: float = 300) -> None:
         """Waits until its log holds `text`."""
