@@ -13,6 +13,7 @@ import keras
 
 from hh_fast.config import require
 from hh_fast.errors import DataError
+from hh_fast.unknown import has_unknown
 
 FLOAT_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
 # Pixels are scaled in float32, whatever follows; an input has a dtype, not a policy.
@@ -131,6 +132,8 @@ def output_layer(model: keras.Model) -> keras.Layer:
 def head_of(model: keras.Model) -> str | None:
     """`sigmoid` (one output), `softmax`, or None for outputs that are no probabilities of classes."""
     layer = output_layer(model)
+    if has_unknown(model):
+        return "softmax"  # of the classes' scores and one more, which add up to 1
     activation = getattr(layer, "activation", None)
     if isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax:
         return "softmax"

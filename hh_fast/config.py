@@ -24,6 +24,8 @@ BACKBONES = ("efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "mobile
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # Files of a run folder that other commands read.
+# The class name of the output for pictures that are none of the classes.
+UNKNOWN = "unknown"
 RUN_CONFIG, RUN_RESULT, RUN_MODEL = "config.json", "result.json", "model.keras"
 IMAGE_SIZE = (300, 300)
 # The recipe's; fewer images make smaller batches, so that an epoch keeps its steps.
@@ -348,6 +350,18 @@ class TrainConfig(AugmentationConfig):
     dropout: float = option(
         0.2, "With --backbone: share of the features that each training step leaves out at random.", least=0, most=0.9
     )
+    unknown: bool = option(
+        False,
+        "With --backbone or --model: give the trained model one output more, `unknown`, for pictures that resemble no training image.",
+    )
+    unknown_keep: float = option(
+        0.95, "Share of the images held out that --unknown shall leave their class.", least=0.5, most=1
+    )
+    other_dir: str | None = option(
+        None,
+        "Folder of pictures that are none of the classes, in any sub-folders: how many --unknown takes for one is measured on half of"
+        " them, and the other half helps to draw the line.",
+    )
     reset_weights: bool = option(False, "Draw fresh weights for --model, instead of going on from its own.")
     run_dir: str | None = option(None, "Folder that the run is written to. Default: runs/ and the data set's name.")
     overwrite: bool = option(False, "Start anew in a run folder that holds a finished or different run.")
@@ -441,6 +455,8 @@ class TrainConfig(AugmentationConfig):
         given = self.backbone is not None
         self.require("backbone_weights", given or self.backbone_weights is None, "given together with --backbone")
         starts = given or self.model is not None
+        self.require("unknown", starts or not self.unknown, "given together with --backbone or --model")
+        self.require("other_dir", self.unknown or self.other_dir is None, "given together with --unknown")
         self.require("unfreeze", starts or self.unfreeze is None, "given together with --backbone or --model")
         self.require(
             "unfreeze", not isinstance(self.unfreeze, int) or self.unfreeze > 0, "left without a value, or at least 1"

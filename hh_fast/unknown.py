@@ -9,13 +9,15 @@ pictures of flowers through.
 import keras
 import numpy as np
 
+from hh_fast.config import UNKNOWN
 from hh_fast.errors import UsageError
 
-UNKNOWN = "unknown"
 CENTRES, MOST_CENTRES = 32, 1024  # of a class, of all together
 ROUNDS = 10  # of k-means
 # What k rises by: from 0.12 to 0.88 while the similarity rises by 0.1.
 SLOPE = 40.0
+INT8_STEP = 1 / 256  # of a similarity: an image of the line itself stays on its side
+TILES = 7  # of a scrambled picture, either way
 BOTH, KNOWN_SCORES, WITH_UNKNOWN = "both_classes", "known_scores", "scores_with_unknown"  # layers
 
 
@@ -81,6 +83,12 @@ def _cluster(unit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
     return centres
 
 
+def largest_similarity(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The cosine similarity of features, (n, d), to the nearest of `centres`, (n,)."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray((features @ centres.T).max(axis=1) / np.maximum(lengths[:, 0], 1e-6))
+
+
 def margins(similarity: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """The bend above which images are `unknown`, (n,), from their largest similarity (n,) and chances of the classes (n, c)."""
     # A class with chance p stays ahead while p k > 1 - k, where k = sigmoid(SLOPE (similarity - bend)).
@@ -92,10 +100,10 @@ def find_bend(held: np.ndarray, keep: float, other: np.ndarray) -> float:
 
     So that a share of `keep` of the former keep their class; more, where no more of the latter pass by that.
     """
-    bend = np.quantile(held, 1 - keep, method="lower") - 1e-6
+    bend = np.quantile(held, 1 - keep, method="lower") - INT8_STEP
     below = other[other <= bend]
     if len(other):
-        lowest = max(below.max(initial=-1), held.min() - 1e-6)
+        lowest = max(below.max(initial=-1), held.min() - INT8_STEP)
         bend = min(bend, (bend + lowest) / 2)
     return float(bend)
 
@@ -123,3 +131,17 @@ def add_unknown(model: keras.Model, features: keras.Model, centres: np.ndarray, 
     for gate, slope in zip(gates, (SLOPE, -SLOPE), strict=True):
         gate.set_weights([np.full((1, 1), slope), np.array([-slope * bend])])
     return keras.Model(model.inputs[0], outputs, name=model.name)
+
+
+def scrambled(images: np.ndarray) -> np.ndarray:
+    """Pictures that are none of the classes: of each of uint8 (n, height, width, 3) the tiles, in an order of chance."""
+    rng = np.random.default_rng(0)
+    height, width = (side // TILES for side in images.shape[1:3])
+    found = images.copy()
+    for picture, image in zip(found, images, strict=True):
+        for place, tile in enumerate(rng.permutation(TILES * TILES)):
+            (to_y, to_x), (y, x) = divmod(place, TILES), divmod(int(tile), TILES)
+            picture[to_y * height : (to_y + 1) * height, to_x * width : (to_x + 1) * width] = image[
+                y * height : (y + 1) * height, x * width : (x + 1) * width
+            ]
+    return found

@@ -84,7 +84,9 @@ def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], conf
     read = functools.partial(read_file, max_image_pixels=config.max_image_pixels, decodes=True, thumbnails=thumbnails)
     in_threads(read, missing)
     blank = np.zeros((copies.SIDE, copies.SIDE, 3), np.uint8)
-    alike = copies.find_copies(np.stack([thumbnails.get(path, blank) for path in paths]))
+    contents = [content for images in tables for content in images.contents()]
+    _, firsts, numbers = np.unique(contents, return_index=True, return_inverse=True)
+    alike = firsts[copies.find_copies(np.stack([thumbnails.get(paths[i], blank) for i in firsts]))][numbers]
     try:
         write_sealed(path, alike.tolist())
     except OSError as e:

@@ -26,11 +26,14 @@ from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.saved_model import open_saved_model
 from hh_fast.predict.tflite import open_tflite
 from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
+from hh_fast.training.foreign import read_pictures
+from hh_fast.unknown import scrambled
 
 logger = logging.getLogger(__name__)
 
 LABELS = "labels.txt"
 BATCH = 32
+FOREIGN_SHARE, MOST_FOREIGN = 4, 200  # one in so many calibration images is shown scrambled too; pictures of the check
 BYTES_DIFFERENCE = 5e-3  # of scores, by pixels that differ by 1 of 255 here and there
 
 
@@ -61,7 +64,18 @@ def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarr
         )
     if count < CALIBRATION_IMAGES and config.calibration_images is None:
         logger.info("Calibrating on all %d training images, not %d (--calibration_images)", count, CALIBRATION_IMAGES)
-    return images_at(train, balanced(train.labels, count, trained.run.data.seed if trained.run else 0))
+    images = images_at(train, balanced(train.labels, count, trained.run.data.seed if trained.run else 0))
+    if trained.has_unknown:  # the ranges of what tells pictures of other things
+        images = np.concatenate([images, scrambled(images[::FOREIGN_SHARE])])
+    return images
+
+
+def _foreign_pictures(trained: TrainedModel) -> np.ndarray:
+    """Pictures that are none of the classes: the run's own, or where there are none images held out, scrambled."""
+    other_dir = trained.run.train.other_dir if trained.run else None
+    if other_dir is not None and Path(other_dir).expanduser().is_dir():
+        return read_pictures(Path(other_dir).expanduser(), trained.image_size)[:MOST_FOREIGN]
+    return scrambled(images_at(trained.validation, balanced(trained.validation.labels, MOST_FOREIGN, seed=0)))
 
 
 def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format: str) -> Metadata:
@@ -150,6 +164,12 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
         positions | {"": np.arange(len(split))},
     )
     reference = scores.pop("")
+    foreign: dict[str, np.ndarray] = {}
+    if trained.has_unknown:
+        pictures = _foreign_pictures(trained)
+        batches = [(pictures[i : i + BATCH], None) for i in range(0, len(pictures), BATCH)]
+        every = {name: np.arange(len(pictures)) for name in ("", *names)}
+        foreign = score_all(classifiers | {"": trained.reference()}, batches, every)
     checks = {}
     for name, rows in positions.items():
         images = split.images.select(rows)
@@ -164,6 +184,7 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
             trained.class_names,
             config,
             rounding=rounding(trained.model),
+            foreign=(foreign[name], foreign[""]) if foreign else None,
         )
     return checks, reference
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hh_fast.config import ExportConfig
+from hh_fast.config import UNKNOWN, ExportConfig
 from hh_fast.export.latency import Latency, measure_latency
 from hh_fast.export.parity import ParityCheck
 from hh_fast.export.saved_model import IMAGE, SCORES
@@ -87,6 +87,8 @@ def metadata_json(
         "author": config.author,
         "license": config.license,
         "class_names": list(trained.class_names),
+        # Of them the one for pictures that are none of the others; null where there is none.
+        "unknown_class": UNKNOWN if trained.has_unknown else None,
         "input": {
             "name": IMAGE,
             "height": height,

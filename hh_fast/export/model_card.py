@@ -2,13 +2,13 @@
 
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import hh_fast
-from hh_fast.config import ExportConfig
+from hh_fast.config import UNKNOWN, ExportConfig
 from hh_fast.data.pipeline import images_at
 from hh_fast.evaluation.confusion import Confusion
 from hh_fast.evaluation.plots import draw_images
@@ -85,7 +85,7 @@ def _which_images(trained: TrainedModel) -> str:
 
 
 def _training(trained: TrainedModel) -> str:
-    pairs = zip(trained.train.images.counts(), trained.class_names, strict=True)
+    pairs = zip(trained.train.images.counts(), trained.train.images.class_names, strict=True)
     classes = listed([f"{count} {name}" for count, name in pairs])
     unchanged = trained.fingerprint == trained.found
     lines = [
@@ -107,6 +107,36 @@ def _training(trained: TrainedModel) -> str:
             f" {run.train.learning_rate}, seed {run.data.seed}, precision {run.precision}."
         )
     return " ".join(lines)
+
+
+def _none_of_these(trained: TrainedModel, reference: np.ndarray, files: Mapping[str, ExportedFile]) -> str:
+    """What the output `unknown` does, in each file; nothing for a model without it."""
+    if not trained.has_unknown:
+        return ""
+    labels = trained.validation.labels
+    without = (reference[:, :-1].argmax(axis=1) == labels).mean()
+    rows, header = [], ["file", "images held out", "pictures of other things"]
+    for file in files.values():
+        if check := file.check.unknown:
+            rows.append([f"`{file.file}`", f"{check.known:.1%}", f"{check.foreign:.1%}"])
+            model, number = (f"{check.model_known:.1%}", f"{check.model_foreign:.1%}"), check.num_foreign
+    other_dir = trained.run.train.other_dir if trained.run else None
+    pictures = f"of `{Path(other_dir).name}`" if other_dir else "images held out, cut into tiles that change places"
+    return (
+        f"`{UNKNOWN}` is what it answers to a picture that resembles no training image. Accuracy without that answer: {without:.4f}. The"
+        f" share that is taken for a class (of other things: {number} {pictures}):\n\n"
+        f"{markdown_table(header, [['the Keras model', *model], *rows])}\n\n"
+    )
+
+
+def _whatever_it_shows(classes: Sequence[str], *, has_unknown: bool) -> str:
+    if has_unknown:
+        return (
+            "What an image shows beside its subject counts too: a picture of the same surroundings, without any of"
+            f" {listed(classes)}, may be taken for one of them."
+        )
+    named = " or ".join(classes) if len(classes) <= 10 else f"one of {listed(classes)}"
+    return f"Every image is named {named}, whatever it shows; a score near {1 / len(classes):.2f} means that the model cannot tell."
 
 
 def _how_to_use(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) -> str:
@@ -148,6 +178,7 @@ def write(
 ) -> None:
     """Writes README.md and examples.png. `reference`: the Keras model's scores on all validation images."""
     names, labels = trained.class_names, trained.validation.labels
+    classes = trained.train.images.class_names
     predicted = reference.argmax(axis=1)
     chosen = balanced(labels, NUM_EXAMPLES, seed=0)
     wrong = (predicted != labels)[chosen]
@@ -168,8 +199,7 @@ def write(
             "quoted_data": json.dumps(trained.data_name),
             "name": trained.name,
             "classes": listed(names),
-            "classes_and": " and ".join(names) if len(names) <= 10 else listed(names),
-            "classes_or": " or ".join(names) if len(names) <= 10 else f"one of {listed(names)}",
+            "classes_and": " and ".join(classes) if len(classes) <= 10 else listed(classes),
             "hh_fast_version": hh_fast.__version__,
             "examples": EXAMPLES,
             "version": config.model_version,
@@ -189,7 +219,8 @@ def write(
             "high": f"{high:.4f}",
             "which_images": _which_images(trained),
             "confusion": confusion.to_markdown(),
-            "chance": f"{1 / len(names):.2f}",
+            "none_of_these": _none_of_these(trained, reference, files),
+            "whatever_it_shows": _whatever_it_shows(classes, has_unknown=trained.has_unknown),
         },
     )
     write_text(folder / README, card)

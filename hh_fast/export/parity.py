@@ -12,6 +12,7 @@ from hh_fast.evaluation.confusion import Confusion
 from hh_fast.predict.classifier import Classifier
 
 NUM_WORST = 5
+MAX_UNKNOWN_DIFFERENCE = 0.02
 MAX_DIFFERENCE = {"saved_model": 1e-4, "float32": 1e-4, "float16": 5e-3}
 # 130 ms an image on a desktop core, where the other formats take about 1.
 SLOW_FORMATS = ("int16x8",)
@@ -39,6 +40,29 @@ class WorstImage:
 
 
 @dataclasses.dataclass(frozen=True)
+class UnknownCheck:
+    """Shares of pictures that are not taken for `unknown`, by the file and by the model: of the images of the check, `known`, and of
+    `num_foreign` pictures that are none of the classes, `foreign`."""
+
+    known: float
+    model_known: float
+    num_foreign: int
+    foreign: float
+    model_foreign: float
+
+    def failures(self, num_images: int) -> list[str]:
+        return [
+            f"it takes {found:.1%} of {what} for a class, the model {expected:.1%}"
+            for what, found, expected, number in (
+                ("the images", self.known, self.model_known, num_images),
+                ("pictures of other things", self.foreign, self.model_foreign, self.num_foreign),
+            )
+            # Two standard errors more, for few images tell the shares no better.
+            if abs(found - expected) > MAX_UNKNOWN_DIFFERENCE + 2 * math.sqrt(MAX_UNKNOWN_DIFFERENCE / number)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
 class ParityCheck:
     """How a file compares with the Keras model on `num_images` validation images.
 
@@ -59,6 +83,7 @@ class ParityCheck:
     worst: list[WorstImage]
     failures: list[str]
     passed: bool
+    unknown: UnknownCheck | None = None
 
 
 def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -124,10 +149,12 @@ def check_parity(
     config: ExportConfig,
     *,
     rounding: float = 0,
+    foreign: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ParityCheck:
     """The check of one file. All arrays are of the same images: scores (n, num_classes), labels (n,), paths n.
 
-    `rounding`: what the model's own precision takes from its scores.
+    `rounding`: what the model's own precision takes from its scores. `foreign`: of a model whose last output is `unknown`, scores
+    of pictures that are none of the classes, of the file and of the model.
     """
     rows = np.arange(len(labels))
     predicted, expected = scores.argmax(axis=1), reference.argmax(axis=1)
@@ -144,6 +171,13 @@ def check_parity(
     else:
         drop = model_accuracy - float((np.where(is_tie, expected, predicted) == labels).mean())
         failures = _class_failures(config, drop, is_same | is_tie)
+    unknown = None
+    if foreign is not None:
+        last = len(class_names) - 1
+        known, model_known = (float((found != last).mean()) for found in (predicted, expected))
+        shares = (float((found.argmax(axis=1) != last).mean()) for found in foreign)
+        unknown = UnknownCheck(known, model_known, len(foreign[0]), *shares)
+        failures += unknown.failures(len(labels))
     # Images given another class first, then by their largest difference of a score.
     by_size = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), is_same | is_tie))
     worst = [
@@ -162,6 +196,7 @@ def check_parity(
         worst=worst,
         failures=failures,
         passed=not failures,
+        unknown=unknown,
     )
 
 

@@ -17,7 +17,7 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, ExportConfig, require
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, UNKNOWN, DataConfig, ExportConfig, require
 from hh_fast.data.images import Images
 from hh_fast.data.load import Examples, load_data
 from hh_fast.data.pixels import ImageForm
@@ -29,6 +29,7 @@ from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
 from hh_fast.training.report import training_command
 from hh_fast.training.run import HELD_OUT, Run, RunConfig
+from hh_fast.unknown import has_unknown
 
 logger = logging.getLogger(__name__)
 
@@ -58,21 +59,28 @@ class TrainedModel:
     num_missing: int = 0
 
     def __post_init__(self) -> None:
-        num_classes, where = max(self.model.outputs[0].shape[1], 2), self.train.images.directory
-        if self.run is not None and self.run.class_names != self.class_names:
+        num_classes, where = max(self.model.outputs[0].shape[1], 2) - self.has_unknown, self.train.images.directory
+        names = self.train.images.class_names
+        if self.run is not None and self.run.class_names != names:
             raise DataError(
                 f"the model of {self.source} knows the classes {', '.join(self.run.class_names)}, but its data in {where} has"
-                f" {', '.join(self.class_names)}: give the run's own data by --train_dir"
+                f" {', '.join(names)}: give the run's own data by --train_dir"
             )
-        if num_classes != len(self.class_names):
+        if num_classes != len(names):
             raise DataError(
-                f"{self.source} tells {num_classes} classes apart, but {where} has {len(self.class_names)},"
-                f" {', '.join(self.class_names)}: give the images that it was trained on"
+                f"{self.source} tells {num_classes} classes apart, but {where} has {len(names)},"
+                f" {', '.join(names)}: give the images that it was trained on"
             )
 
     @property
+    def has_unknown(self) -> bool:
+        """Whether its last output is for pictures that are none of the classes."""
+        return has_unknown(self.model)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        return self.train.images.class_names
+        """A name for each score of the exported files, `unknown` the last of them where the model has it."""
+        return (*self.train.images.class_names, *([UNKNOWN] if self.has_unknown else []))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -90,7 +98,9 @@ class TrainedModel:
 
     def reference(self) -> Classifier:
         """The Keras model as it is, against which every exported file is checked."""
-        return keras_model.classifier(self.model, Path(self.source), self.class_names, input_max=self.input_max)
+        return keras_model.classifier(
+            self.model, Path(self.source), self.train.images.class_names, input_max=self.input_max
+        )
 
     def exported(self) -> keras.Model:
         """What is exported, in float32: pixels, float32 with values 0 to 255, to one score a class.

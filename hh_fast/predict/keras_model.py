@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from hh_fast.any_model import can_trace
+from hh_fast.config import UNKNOWN
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.predict.classifier import Classifier, name_classes
+from hh_fast.unknown import has_unknown
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def classifier(
     """The model itself as a classifier; it is fed the pixels as float32, 0 to `input_max`.
 
     Raises:
-        DataError: as many class names as the model has no scores for.
+        DataError: as many class names (without `unknown`) as the model has no scores for.
     """
     if not _scales_pixels(model.layers):
         logger.warning("%s has no layer that scales pixels: it is given values 0 to 255 as they are", path)
@@ -43,4 +45,6 @@ def classifier(
     def score(images: np.ndarray) -> np.ndarray:
         return class_probabilities(forward(tf.constant(images)).numpy())
 
-    return Classifier(str(path), name_classes(path, model.outputs[0].shape[1], class_names), (height, width), score)
+    further = (UNKNOWN,) if has_unknown(model) else ()
+    names = (*name_classes(path, model.outputs[0].shape[1] - len(further), class_names), *further)
+    return Classifier(str(path), names, (height, width), score)

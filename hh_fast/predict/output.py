@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hh_fast.config import UNKNOWN
 from hh_fast.evaluation.confusion import Confusion
 from hh_fast.predict.stream import Prediction
 
@@ -74,18 +75,32 @@ class Summary:
         self.num_unreadable = 0
         self._labels: list[int] = []
         self._predicted: list[int] = []
+        self._predicted_known: list[int] = []
+        self._num_unknown = 0
+        self._has_unknown = class_names[-1] == UNKNOWN
 
     def add(self, prediction: Prediction) -> None:
         self.num_images += 1
         if prediction.scores is None:
             self.num_unreadable += 1
-        elif prediction.label is not None:
+            return
+        ranked = [int(i) for i in prediction.ranked()]
+        self._num_unknown += self._has_unknown and ranked[0] == len(self.class_names) - 1
+        if prediction.label is not None:
             self._labels.append(prediction.label)
-            self._predicted.append(int(prediction.ranked()[0]))
+            self._predicted.append(ranked[0])
+            self._predicted_known.append(next(i for i in ranked if self.class_names[i] != UNKNOWN))
 
     def to_text(self) -> str:
-        """Accuracy and the confusion matrix of the images whose class is known; empty where there are none."""
-        if not self._labels:
-            return ""
-        confusion = Confusion(np.asarray(self._labels), np.asarray(self._predicted), self.class_names)
-        return f"accuracy {confusion.accuracy:.4f} ({confusion.num_right} of {confusion.num_images})\n{confusion.to_markdown()}"
+        """How many images are `unknown`, where that is a class; accuracy and the confusion matrix where the images' classes are known."""
+        lines = []
+        if self._has_unknown:
+            lines.append(f"{UNKNOWN}: {self._num_unknown} of {self.num_images - self.num_unreadable} images")
+        if self._labels:
+            labels = np.asarray(self._labels)
+            confusion = Confusion(labels, np.asarray(self._predicted), self.class_names)
+            accuracy = f"accuracy {confusion.accuracy:.4f} ({confusion.num_right} of {confusion.num_images})"
+            if self._has_unknown:
+                accuracy += f"; {(labels == self._predicted_known).mean():.4f} where {UNKNOWN} is never the answer"
+            lines += [accuracy, confusion.to_markdown()]
+        return "\n".join(lines)

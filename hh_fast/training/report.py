@@ -69,19 +69,26 @@ def _draw_worst(split: Examples, chances: np.ndarray, class_names: Sequence[str]
 def saved_probabilities(path: Path, split: Examples, front: Front | None = None) -> np.ndarray:
     """Probabilities of every class, float32 (n, num_classes), that the saved model gives the images of `split`.
 
-    The step may compute in another precision than the file does; what is told of the file is measured on the file. Where the
-    rows are what `front` gives, and the file begins with just these layers and weights, its other layers start from there.
+    The step may compute in another precision than the file does; what is told of the file is measured on the file.
     """
-    model = keras.models.load_model(path, compile=False)
+    return class_probabilities(outputs_of(keras.models.load_model(path, compile=False), split, front))
+
+
+def outputs_of(model: keras.Model, split: Examples, front: Front | None) -> np.ndarray:
+    """What `model` gives the images of `split`, float32 (n, ...).
+
+    Where the rows are what `front` gives, and the model begins with just these layers and weights, its others start from there.
+    """
     if front is not None:
         parts = front_and_rest(model)
         if parts and digest(parts[0], seeds=False) == front.sha256:
             model = parts[1]
         else:
             split = Examples(split.images, split.rows if split.pixels is None else split.pixels)
-    forward = tf.function(lambda rows: model(tf.cast(rows, tf.float32), training=False), reduce_retracing=True)
+    row = tf.TensorSpec((None, *split.rows.shape), split.rows.dtype)
+    forward = tf.function(lambda rows: model(tf.cast(rows, tf.float32), training=False)).get_concrete_function(row)
     batches = eval_batches(split, batch_size=EVAL_BATCH)
-    return class_probabilities(np.concatenate([forward(rows).numpy() for rows, _ in batches]))
+    return np.concatenate([forward(rows).numpy() for rows, _ in batches])
 
 
 def _validation_part(
@@ -161,6 +168,7 @@ def write_report(
             if data.validation and chances is not None and confusion is not None
             else ["No validation images."]
         ),
+        *(["", f"Its output `unknown`: {result.unknown.describe()}."] if result.unknown else []),
         "",
         f"![curves]({CURVES})",
         "",
@@ -179,11 +187,14 @@ def log_result(run_dir: Path, run: RunConfig, result: RunResult, confusion: Conf
     measured = f"accuracy {result.best['accuracy']:.4f}"
     if confusion is not None:
         measured = f"val_accuracy {confusion.accuracy:.4f}, of the saved file"
-        if confusion.accuracy != result.best["val_accuracy"]:
+        as_trained = confusion.accuracy if result.unknown is None else result.unknown.accuracy_without
+        if as_trained != result.best["val_accuracy"]:
             measured += f"; {result.best['val_accuracy']:.4f} as trained, in {run.precision}"
         for remark in confusion.remarks():
             logger.warning("%s", remark)
     if confusion is not None and confusion.accuracy < POOR and lacks_backbone(run.data, run.train):
         logger.info("%s", TRY_BACKBONE)
+    if result.unknown is not None:
+        logger.info("Output `unknown`: %s", result.unknown.describe())
     logger.info("Saved the model of epoch %s (%s) as %s", result.best_epoch, measured, run_dir / BEST_MODEL)
     logger.info("Next: bin/export --run_dir=%s", shlex.quote(str(run_dir)))

@@ -75,6 +75,31 @@ class Backbone:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class UnknownFit:
+    """What the output `unknown` does to the images held out, measured on them.
+
+    `kept` is the share that keeps its class, `accuracy_without` the accuracy where `unknown` is never the answer. Of `num_other`
+    pictures that are none of the classes, the share `let_through` is taken for one; None where there are no such pictures.
+    """
+
+    kept: float
+    accuracy_without: float
+    num_centres: int
+    bend: float
+    num_other: int
+    let_through: float | None
+
+    def describe(self) -> str:
+        text = (
+            f"{self.kept:.1%} of the images held out keep their class, the others are taken for `unknown`; accuracy without that"
+            f" output {self.accuracy_without:.4f}"
+        )
+        if self.let_through is None:
+            return text
+        return f"{text}; of {self.num_other} pictures of other things {self.let_through:.1%} are taken for a class"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """config.json: the settings, with what they left open, and what they led to on these images and this machine.
 
@@ -159,6 +184,7 @@ class RunResult:
     fit_seconds_of_last_start: float
     peak_memory_bytes: int
     decoded_bytes: int
+    unknown: UnknownFit | None = None
 
     def answers(self, old: TrainConfig, config: TrainConfig) -> bool:
         """Whether the run of `old` has nothing left to do for `config`.

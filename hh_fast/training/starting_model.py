@@ -23,6 +23,7 @@ from hh_fast.config import TrainConfig, require
 from hh_fast.errors import DataError
 from hh_fast.io.text import listed
 from hh_fast.training.run import BEST_MODEL, LAST_MODEL, Backbone, Run
+from hh_fast.unknown import without_unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
         DataError: a file that cannot be read or that brings code of its own, or a model that cannot be trained as it is.
         UsageError: another head.
     """
-    model = load_model(path)
+    model = without_unknown(load_model(path))
     content = path.read_bytes()
     _check(model, str(path), head)
     run = Run(path.parent).read_config() if path.name in (BEST_MODEL, LAST_MODEL) else None
@@ -118,6 +119,7 @@ def take_starting_model(model: keras.Model, head: str) -> StartingModel:
     """The same of a model in memory, which stays as it is."""
     name = f"the model {model.name}"
     require_classifier(model, name)
+    model = without_unknown(model)
     _check(model, name, head)
     return StartingModel(model, name, digest(model))
 

@@ -15,7 +15,7 @@ from hh_fast.any_model import copy_state, head_of, require_keras_defaults, with_
 from hh_fast.augmentation import Augmentation
 from hh_fast.backbone import Front, split
 from hh_fast.backbone.pretrained import IMAGE_SIZE as BACKBONE_IMAGE_SIZE
-from hh_fast.config import STEPS_PER_EPOCH, DataConfig, TrainConfig, require_model_size
+from hh_fast.config import STEPS_PER_EPOCH, UNKNOWN, DataConfig, TrainConfig, require_model_size
 from hh_fast.data.load import load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.replicas import start
@@ -31,12 +31,14 @@ from hh_fast.model import add_head, build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training import run as run_files
 from hh_fast.training.checkpoint import Progress
+from hh_fast.training.foreign import with_unknown
 from hh_fast.training.hardware import choose, use_devices
 from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.run import Run, RunConfig, RunResult
 from hh_fast.training.saving import Profiler, TensorBoard, save_portable
 from hh_fast.training.starting_model import model_file, read_backbone, read_starting_model, take_starting_model
 from hh_fast.training.step import Trainer, balanced_weights, make_optimizer
+from hh_fast.unknown import feature_model
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +162,11 @@ def train_run(
             if starting is not None and config.backbone is None:
                 starting.require_classes(data.class_names)
             config.require("head", config.head != "sigmoid" or num_classes == 2, f"softmax for {num_classes} classes")
+            if config.unknown and whole is not None:
+                feature_model(whole)  # which refuses what it cannot be added to
+                rule = "left out where no images are held out, for these tell what is known"
+                config.require("unknown", data.validation is not None, rule)
+                config.require("unknown", UNKNOWN not in data.class_names, f"left out where a class is named {UNKNOWN}")
         precision, jit_compile = hardware.precision, hardware.jit_compile
         shards = agree(replicas, data, precision=precision, jit_compile=jit_compile, sharded=config.shard_data)
         num_images = shards.smallest * shards.num_shards
@@ -335,10 +342,20 @@ def train_run(
                 if front is not None:
                     checkpoint.restore_best(checkpoints, trainer.variables(), progress)
                     save_model(run_files.BEST_MODEL)
+                unknown = None
+                if config.unknown and data.validation is not None:
+                    best, unknown = with_unknown(
+                        keras.models.load_model(run.run_dir / run_files.BEST_MODEL, compile=False),
+                        *(data.train, data.validation, front, config),
+                        seed=seed,
+                        max_image_pixels=data_config.max_image_pixels,
+                    )
+                    save_portable(best, run.run_dir / run_files.BEST_MODEL)
                 chances, confusion = None, None
                 if data.validation is not None:
                     chances = report.saved_probabilities(run.run_dir / run_files.BEST_MODEL, data.validation, front)
-                    confusion = Confusion(data.validation.labels, chances.argmax(axis=1), data.class_names)
+                    names = (*data.class_names, UNKNOWN) if unknown else data.class_names
+                    confusion = Confusion(data.validation.labels, chances.argmax(axis=1), names)
                 decoded = [split.rows.num_bytes for split in (data.train, data.validation) if split]
                 ended = RunResult(
                     best_epoch=progress.best_epoch,
@@ -349,6 +366,7 @@ def train_run(
                     fit_seconds_of_last_start=seconds,
                     peak_memory_bytes=peak_memory(),
                     decoded_bytes=sum(decoded) if data.cache == "memory" else 0,
+                    unknown=unknown,
                 )
                 try:
                     report.write_report(run.run_dir, record, data, progress.history, ended, chances, confusion)
