@@ -42,9 +42,9 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
     return [picture() for _ in range(count)]
 
 
-def bursts(root: Path, sizes: dict[str, Sequence[int]]) -> Path:
+def bursts(root: Path, sizes: dict[str, Sequence[int]], seed: int = 7) -> Path:
     """Class folders of so many pictures of each scene, no two of the same bytes: each is a little darker than the one before."""
-    scenes = iter(pictures(sum(map(len, sizes.values())), seed=7))
+    scenes = iter(pictures(sum(map(len, sizes.values())), seed))
     for class_name, counts in sizes.items():
         (root / class_name).mkdir(parents=True)
         for scene, count in enumerate(counts):

@@ -39,7 +39,9 @@ def classifier(num_classes: int, *, nested: bool = False) -> keras.Model:
 def images_of(colours: list[tuple[int, int, int]], count: int, seed: int) -> np.ndarray:
     """float32 (len(colours) * count, 8, 8, 3) of nearly one colour each."""
     rng = np.random.default_rng(seed)
-    return np.concatenate([rng.normal(rng.normal(colour, 25, (count, 1, 1, 3)), 8, (count, 8, 8, 3)) for colour in colours]).astype(np.float32)
+    return np.concatenate(
+        [rng.normal(rng.normal(colour, 25, (count, 1, 1, 3)), 8, (count, 8, 8, 3)) for colour in colours]
+    ).astype(np.float32)
 
 
 COLOURS = [(220, 20, 20), (20, 220, 20), (20, 20, 220)]
