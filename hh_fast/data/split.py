@@ -68,7 +68,7 @@ def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], conf
     are read for it, and added.
     """
     num_images = sum(map(len, tables))
-    if num_images > MOST_COMPARED:
+    if not 0 < num_images <= MOST_COMPARED:
         return np.arange(num_images)
     content = f"{[images.fingerprint() for images in tables]} {copies.VERSION} {DECODERS}"
     path = config.cache_root / "copies" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
@@ -85,8 +85,10 @@ def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], conf
     in_threads(read, missing)
     blank = np.zeros((copies.SIDE, copies.SIDE, 3), np.uint8)
     contents = [content for images in tables for content in images.contents()]
-    _, firsts, numbers = np.unique(contents, return_index=True, return_inverse=True)
-    alike = firsts[copies.find_copies(np.stack([thumbnails.get(paths[i], blank) for i in firsts]))][numbers]
+    numbers: dict[str, int] = {}  # byte-identical ones are looked at once
+    number_of = np.asarray([numbers.setdefault(content, len(numbers)) for content in contents])
+    firsts = np.unique(number_of, return_index=True)[1]
+    alike = firsts[copies.find_copies(np.stack([thumbnails.get(paths[i], blank) for i in firsts]))][number_of]
     try:
         write_sealed(path, alike.tolist())
     except OSError as e:
