@@ -173,6 +173,8 @@ def image_dataset_from_directory(
     - A shuffled epoch is a permutation of all images, not what a buffer of 8 batches gives, so its order is another.
     - All images are read and decoded before this returns (`cache="disk"` and `"none"`: the first time), and bad ones raise
       here, with their names, instead of from a later step.
+    - `.bmp`, `.gif`, `.jpeg`, `.jpg` and `.png` are taken, as Keras does; pictures of other suffixes that bin/train reads (`.webp`,
+      `.heic`, `.avif`, ...) are left out with a warning.
     - A `validation_split` that leaves one side empty is refused, `format="grain"` and remote directories too.
     - Neither this data set nor what is made from it uses tf.data's autotuner: in your own `map`, AUTOTUNE means all cores.
 
