@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 LABELS = "labels.txt"
 BATCH = 32
 FOREIGN_SHARE, MOST_FOREIGN = 4, 200  # one in so many calibration images is shown scrambled too; pictures of the check
-BYTES_DIFFERENCE = 5e-3  # of scores, by pixels that differ by 1 of 255 here and there
+BYTES_DIFFERENCE = 5e-2  # of scores, by pixels 1 of 255 off: 9e-3 was seen behind a pretrained network
 
 
 def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
