@@ -149,10 +149,10 @@ def test_a_file_that_fails_is_left_out(run: Run, tmp_path: Path, monkeypatch: py
 def test_a_format_that_cannot_be_made_is_left_out(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hh_fast.export import tflite
 
-    def convert(saved_model_dir: Path, number_format: str, images: object) -> bytes:
+    def convert(converter: object, number_format: str, *images: object) -> bytes:
         if number_format == "float16":
             raise CheckError("the model has no float16 form of built-in operators: X")
-        return real(saved_model_dir, number_format, images)
+        return real(converter, number_format, *images)
 
     real = tflite.convert
     monkeypatch.setattr(tflite, "convert", convert)

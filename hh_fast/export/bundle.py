@@ -1,5 +1,6 @@
 """The bundle: all files built in a folder beside, checked, described, and put in place at once."""
 
+import functools
 import logging
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from hh_fast.errors import CheckError, DataError, UsageError
 from hh_fast.export import model_card, saved_model, tflite
 from hh_fast.export.bundle_metadata import SAVED_MODEL, SUMS, describe_files, file_name, metadata_json, write_sums
 from hh_fast.export.parity import ParityCheck, balanced, check_parity, describe_failure, positions_to_check, score_all
+from hh_fast.export.quantization import quantize
 from hh_fast.export.trained_model import METADATA, TrainedModel
 from hh_fast.io.files import write_json, write_text
 from hh_fast.io.output_folder import OutputFolder
@@ -52,9 +54,10 @@ def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
     return folder
 
 
-def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray | None:
+def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray:
+    """uint8 (n, height, width, 3); none where no format needs them."""
     if not set(config.formats) & set(tflite.CALIBRATED):
-        return None
+        return tflite.NO_IMAGES
     train = trained.train
     count = config.num_calibration(len(train))
     if len(train) < count:
@@ -107,10 +110,14 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
         saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
         converter = tflite.open_converter(Path(scratch))
+        float32 = functools.cache(lambda: tflite.convert(converter, "float32"))
         for name in (name for name in config.formats if name != SAVED_MODEL):
             logger.info("Converting to %s", name)
             try:
-                content = tflite.convert(converter, name, calibration)
+                if name == "int8":
+                    content = quantize(float32(), calibration)
+                else:
+                    content = float32() if name == "float32" else tflite.convert(converter, name, calibration)
             except CheckError as e:
                 faults[name] = str(e)
                 continue

@@ -13,39 +13,22 @@ from hh_fast.io.quiet import native_stderr_logged
 from hh_fast.predict.saved_model import PIXELS_SIGNATURE
 
 CALIBRATED = ("int8", "int16x8")
+NO_IMAGES = np.empty(0, np.uint8)
 
 
-def spanning(images: np.ndarray) -> np.ndarray:
-    """The images with one black and one white pixel in the first, so that calibration finds the whole range 0 to 255.
-
-    With it the input of an int8 file has scale 1 and zero point 0: its quantized form is the pixel itself.
-    """
-    images = images.copy()
-    images[0, 0, 0], images[0, -1, -1] = 0, 255
-    return images
-
-
-def _set_up(converter: Any, number_format: str, images: np.ndarray | None) -> None:
+def _set_up(converter: Any, number_format: str, images: np.ndarray) -> None:
     converter.optimizations = [] if number_format == "float32" else [tf.lite.Optimize.DEFAULT]
     converter.target_spec = tf.lite.TargetSpec()
     converter.representative_dataset = None
-    converter.inference_input_type = converter.inference_output_type = tf.float32
     if number_format == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if number_format in CALIBRATED:
-        if images is None:
-            raise ValueError(f"{number_format} needs calibration images")
-        calibration = spanning(images)
+    if number_format == "int16x8":
 
         def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
-            for image in calibration:
+            for image in images:
                 yield {"image": image[None].astype(np.float32)}
 
         converter.representative_dataset = representative_dataset
-    if number_format == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
-    if number_format == "int16x8":
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
@@ -57,14 +40,14 @@ def open_converter(saved_model_dir: Path) -> Any:
         return tf.lite.TFLiteConverter.from_saved_model(str(saved_model_dir), signature_keys=[PIXELS_SIGNATURE])
 
 
-def convert(converter: Any, number_format: str, calibration_images: np.ndarray | None = None) -> bytes:
+def convert(converter: Any, number_format: str, calibration_images: np.ndarray = NO_IMAGES) -> bytes:
     """The model as a `.tflite` file of built-in operators only (no Flex), input `image`, output `scores`.
 
     Args:
         converter: Of `open_converter`; for any number of formats.
-        number_format: float32; float16 (weights); dynamic (int8 weights); int8 (all, uint8 pixels in and scores out);
-            int16x8 (int16 activations, int8 weights, float in and out).
-        calibration_images: uint8 (n, height, width, 3), values 0 to 255, decoded as in training; int8 and int16x8 need them.
+        number_format: float32; float16 (weights); dynamic (int8 weights); int16x8 (int16 activations, int8 weights, float in
+            and out).
+        calibration_images: uint8 (n, height, width, 3), values 0 to 255, decoded as in training; int16x8 needs them.
 
     Raises:
         CheckError: the model has an operation that the format has no built-in operator for.
