@@ -152,8 +152,7 @@ def test_a_layer_of_any_name_is_exported(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(load_classifier(tmp_path / "mine.keras").score(pictures()), expected, atol=1e-6)
     saved_model.save(exported(model), ("a", "b"), tmp_path / "saved")
     np.testing.assert_allclose(load_classifier(tmp_path / "saved").score(pictures()), expected, atol=1e-6)
-    saved_model.save_for_conversion(exported(model), tmp_path / "raw", dynamic_batch=False)
-    (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(tmp_path / "raw"), "float32"))
+    (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(exported(model)), "float32"))
     np.testing.assert_allclose(load_classifier(tmp_path / "m.tflite").score(pictures()), expected, atol=1e-5)
 
 

@@ -76,9 +76,8 @@ def test_dynamic_batch(name: str, run: Run, images: np.ndarray, scores: np.ndarr
     from hh_fast.predict.tflite import open_tflite
 
     model = saved_model.score_per_class_model(load_model(run.model), "m.keras")
-    saved_model.save_for_conversion(model, tmp_path / "saved", dynamic_batch=True)
     path = tmp_path / "model.tflite"
-    content = tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32")
+    content = tflite.convert(tflite.open_converter(model, dynamic_batch=True), "float32")
     path.write_bytes(quantize(content, images) if name == "int8" else content)
     assert interpreter_of(path).get_input_details()[0]["shape_signature"].tolist() == [-1, 96, 96, 3]
     classifier = open_tflite(path, num_threads=1)
@@ -101,10 +100,8 @@ def test_weights_of_mixed_precision(policy: str, run: Run, images: np.ndarray, t
     mixed.save(tmp_path / "mixed.keras")
     model = with_policy(load_model(tmp_path / "mixed.keras"), "float32")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    saved_model.save_for_conversion(
-        saved_model.score_per_class_model(model, "m.keras"), tmp_path / "saved", dynamic_batch=False
-    )
-    (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32"))
+    scores = saved_model.score_per_class_model(model, "m.keras")
+    (tmp_path / "m.tflite").write_bytes(tflite.convert(tflite.open_converter(scores), "float32"))
     one, other = load_classifier(str(tmp_path / "m.tflite")), load_classifier(str(run.run_dir))
     np.testing.assert_allclose(one.score(images), other.score(images), atol=1e-5)
 
@@ -122,7 +119,7 @@ def test_the_conversion_without_a_built_in_operator(tmp_path: Path) -> None:
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.score})
     with pytest.raises(CheckError, match="^the model has no float32 form of built-in operators: .*BesselI0"):
-        tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32")
+        tflite.convert(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")), "float32")
 
 
 def test_metadata_says_what_it_was_made_from(bundle: Path) -> None:
@@ -156,7 +153,7 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.score})
     path = tmp_path / "other.tflite"
-    path.write_bytes(tflite.convert(tflite.open_converter(tmp_path / "saved"), "float32"))
+    path.write_bytes(tflite.convert(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")), "float32"))
     with pytest.raises(DataError) as caught:
         open_tflite(path)
     assert str(caught.value) == (

@@ -3,7 +3,6 @@
 import functools
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,24 +106,22 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
     if SAVED_MODEL in config.formats:
         saved_model.save(model, trained.class_names, folder / SAVED_MODEL)
     faults: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="hh_fast-") as scratch:
-        saved_model.save_for_conversion(model, Path(scratch), dynamic_batch=config.dynamic_batch)
-        converter = tflite.open_converter(Path(scratch))
-        float32 = functools.cache(lambda: tflite.convert(converter, "float32"))
-        for name in (name for name in config.formats if name != SAVED_MODEL):
-            logger.info("Converting to %s", name)
-            try:
-                if name == "int8":
-                    content = quantize(float32(), calibration)
-                else:
-                    content = float32() if name == "float32" else tflite.convert(converter, name, calibration)
-            except CheckError as e:
-                faults[name] = str(e)
-                continue
-            path, wanted = folder / file_name(name), _tflite_metadata(config, trained, name)
-            path.write_bytes(embed(content, wanted, image_size_of(model)))
-            if read_metadata(path) != wanted:
-                raise CheckError(f"the metadata read back from {path.name} is not what was written")
+    converter = tflite.open_converter(model, dynamic_batch=config.dynamic_batch)
+    float32 = functools.cache(lambda: tflite.convert(converter, "float32"))
+    for name in (name for name in config.formats if name != SAVED_MODEL):
+        logger.info("Converting to %s", name)
+        try:
+            if name == "int8":
+                content = quantize(float32(), calibration)
+            else:
+                content = float32() if name == "float32" else tflite.convert(converter, name, calibration)
+        except CheckError as e:
+            faults[name] = str(e)
+            continue
+        path, wanted = folder / file_name(name), _tflite_metadata(config, trained, name)
+        path.write_bytes(embed(content, wanted, image_size_of(model)))
+        if read_metadata(path) != wanted:
+            raise CheckError(f"the metadata read back from {path.name} is not what was written")
     return faults
 
 

@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -55,21 +54,6 @@ def of_pixels(model: keras.Model, input_max: float) -> keras.Model:
     return keras.Model(image, model(keras.layers.Rescaling(input_max / 255, dtype="float32")(image)))
 
 
-def _write(model: keras.Model, signatures: dict[str, Any], directory: Path) -> None:
-    """Writes functions of the model's weights that `tf.saved_model.load` gives back without Keras."""
-    module = tf.Module()
-    module.model_variables = [variable.value for variable in model.variables]
-    try:
-        tf.saved_model.save(module, str(directory), signatures=signatures)
-    except tf.errors.OpError as e:  # what TensorFlow makes of a write that failed, a full disk say
-        number = next((code for code in WRITE_ERRORS if os.strerror(code) in e.message), errno.EIO)
-        raise OSError(number, os.strerror(number), str(directory)) from e
-
-
-def _pixels_spec(model: keras.Model, batch: int | None) -> tf.TensorSpec:
-    return tf.TensorSpec((batch, *image_size_of(model), 3), tf.float32, name=IMAGE)
-
-
 def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """One PNG or JPEG, decoded and resized by TensorFlow's own operators: uint8 (height, width, 3), values 0 to 255.
 
@@ -89,10 +73,12 @@ def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
     """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images).
 
-    Each gives `scores` and, in the same order, `classes`, both (batch, num_classes).
+    Each gives `scores` and, in the same order, `classes`, both (batch, num_classes). `tf.saved_model.load` needs no Keras.
     """
 
-    @tf.function(autograph=False, input_signature=[_pixels_spec(model, None)])
+    pixels_spec = tf.TensorSpec((None, *image_size_of(model), 3), tf.float32, name=IMAGE)
+
+    @tf.function(autograph=False, input_signature=[pixels_spec])
     def serve_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
         scores = model(image, training=False)
         names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
@@ -104,14 +90,11 @@ def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> Non
         pixels = tf.map_fn(lambda file: decode(file, image_size_of(model)), image_bytes, fn_output_signature=tf.uint8)
         return serve_pixels(tf.cast(pixels, tf.float32))
 
-    _write(model, {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}, directory)
-
-
-def save_for_conversion(model: keras.Model, directory: Path, *, dynamic_batch: bool) -> None:
-    """Writes a SavedModel with the one signature that the `.tflite` files have: `image` to `scores`."""
-
-    @tf.function(autograph=False, input_signature=[_pixels_spec(model, None if dynamic_batch else 1)])
-    def score_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {SCORES: model(image, training=False)}
-
-    _write(model, {PIXELS_SIGNATURE: score_pixels}, directory)
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
+    signatures = {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}
+    try:
+        tf.saved_model.save(module, str(directory), signatures=signatures)
+    except tf.errors.OpError as e:  # what TensorFlow makes of a write that failed, a full disk say
+        number = next((code for code in WRITE_ERRORS if os.strerror(code) in e.message), errno.EIO)
+        raise OSError(number, os.strerror(number), str(directory)) from e

@@ -1,16 +1,16 @@
-"""From a SavedModel to a `.tflite` file of built-in operators, in each number format."""
+"""From a Keras model to a `.tflite` file of built-in operators, in each number format but int8 (quantization.py)."""
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from hh_fast.any_model import image_size_of
 from hh_fast.errors import CheckError
 from hh_fast.io.quiet import native_stderr_logged
-from hh_fast.predict.saved_model import PIXELS_SIGNATURE
 
 CALIBRATED = ("int8", "int16x8")
 NO_IMAGES = np.empty(0, np.uint8)
@@ -24,9 +24,9 @@ def _set_up(converter: Any, number_format: str, images: np.ndarray) -> None:
         converter.target_spec.supported_types = [tf.float16]
     if number_format == "int16x8":
 
-        def representative_dataset() -> Iterator[dict[str, np.ndarray]]:
+        def representative_dataset() -> Iterator[list[np.ndarray]]:
             for image in images:
-                yield {"image": image[None].astype(np.float32)}
+                yield [image[np.newaxis].astype(np.float32)]
 
         converter.representative_dataset = representative_dataset
         converter.target_spec.supported_ops = [
@@ -34,14 +34,20 @@ def _set_up(converter: Any, number_format: str, images: np.ndarray) -> None:
         ]
 
 
-def open_converter(saved_model_dir: Path) -> Any:
-    """What `convert` takes, of a SavedModel of `saved_model.save_for_conversion`; to load it takes as long as to convert it."""
-    with native_stderr_logged():
-        return tf.lite.TFLiteConverter.from_saved_model(str(saved_model_dir), signature_keys=[PIXELS_SIGNATURE])
+def open_converter(model: keras.Model, *, dynamic_batch: bool = False) -> Any:
+    """What `convert` takes, for a file of one image at a time or of any number."""
+    spec = tf.TensorSpec((None if dynamic_batch else 1, *image_size_of(model), 3), tf.float32, name="image")
+    score = tf.function(lambda image: model(image, training=False), autograph=False, input_signature=[spec])
+    module = tf.Module()
+    module.model_variables = [variable.value for variable in model.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([score.get_concrete_function()], module)
+    # By way of a SavedModel it would take twice the time.
+    converter.experimental_lower_to_saved_model = False
+    return converter
 
 
 def convert(converter: Any, number_format: str, calibration_images: np.ndarray = NO_IMAGES) -> bytes:
-    """The model as a `.tflite` file of built-in operators only (no Flex), input `image`, output `scores`.
+    """The model as a `.tflite` file of built-in operators only (no Flex).
 
     Args:
         converter: Of `open_converter`; for any number of formats.

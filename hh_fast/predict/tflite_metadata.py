@@ -22,6 +22,7 @@ from flatbuffers.table import Table  # type: ignore[import-untyped]
 from hh_fast.errors import DataError
 from hh_fast.predict.classifier import read_labels
 
+SIGNATURE = "serving_default"
 RECORD_NAME, RECORD_IDENTIFIER, MODEL_IDENTIFIER = "TFLITE_METADATA", b"M001", b"TFL3"
 MIN_PARSER_VERSION = "1.0.0"
 LABELS_FILE = "labels.txt"
@@ -168,6 +169,12 @@ def _with_record(model_bytes: bytes, record: bytes) -> bytes:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model_bytes))
     model.buffers = [AlignedBuffer(buffer.data) for buffer in model.buffers]
     model.buffers.append(AlignedBuffer(np.frombuffer(record, np.uint8)))
+    graph = model.subgraphs[0]
+    named = {"image": int(graph.inputs[0]), "scores": int(graph.outputs[0])}
+    for name, index in named.items():
+        graph.tensors[index].name = name
+    maps = [[schema.TensorMapT(name, index)] for name, index in named.items()]
+    model.signatureDefs = [schema.SignatureDefT(*maps, SIGNATURE)]
     kept = [entry for entry in model.metadata or [] if entry.name != RECORD_NAME.encode()]
     model.metadata = [*kept, schema.MetadataT(RECORD_NAME, len(model.buffers) - 1)]
     builder = flatbuffers.Builder(len(model_bytes) + len(record) + 4096)
@@ -177,6 +184,8 @@ def _with_record(model_bytes: bytes, record: bytes) -> bytes:
 
 def embed(model_bytes: bytes, metadata: Metadata, image_size: tuple[int, int]) -> bytes:
     """The `.tflite` file with `metadata` inside and its labels in a zip behind; it stays a model and becomes a zip too.
+
+    Its tensors are called `image` and `scores`, and so are they in its one signature, `serving_default`.
 
     Args:
         model_bytes: A `.tflite` file of one image input and one output.
