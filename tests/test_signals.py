@@ -106,25 +106,30 @@ def test_a_lost_signal_can_be_asked_for() -> None:
 
 
 IMPORTING = """
-import signal, sys
+import ctypes, signal, sys, time
 from hh_fast.io import quiet
-signal.signal(signal.SIGTERM, lambda *_: None)
+from hh_fast.io.signals import in_time
 class Slow:
     @staticmethod
     def find_spec(name, *_):
         if name == "tensorflow":
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: None)  # the exception is lost
             print("ready", flush=True)
-            import ctypes
-            ctypes.PyDLL(None).sleep(20)  # holds the interpreter, as loading TensorFlow's libraries does
+            while True:
+                ctypes.PyDLL(None).usleep(500_000)  # holds the interpreter, as loading TensorFlow's libraries does
+                time.sleep(0.01)
 sys.meta_path.insert(0, Slow)
 quiet.enter_command()
-quiet.import_tensorflow()
+with in_time("importing"):
+    quiet.import_tensorflow()
 """
 
 
-def test_the_import_of_tensorflow_ends_at_once() -> None:
-    code, _, _, seconds = signalled(IMPORTING, signal.SIGTERM)
-    assert code == -signal.SIGTERM
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_import_of_tensorflow_ends_at_once_and_says_so(number: signal.Signals) -> None:
+    code, _, err, seconds = signalled(IMPORTING, number)
+    assert (code, err) == (128 + number, f"importing: stopped by {number.name}\n")
     assert seconds < 2
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
-from hh_fast.io.signals import handled_by
+from hh_fast.io.signals import handled_by, without_grace
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,11 @@ def import_tensorflow() -> None:
     shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     try:
         quiet = contextlib.nullcontext() if shown else _native_stderr_to(_captured.append)
-        with quiet, signals_end_at_once():
+        with quiet, without_grace():
             import tensorflow as tf
 
             tf.config.list_physical_devices()
         gc.freeze()
-    except BaseException:
+    except Exception:
         sys.stderr.write(import_log())  # it may say why
         raise

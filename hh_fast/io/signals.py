@@ -18,6 +18,7 @@ GRACE_S = 3.0
 POLL_S = 0.1
 STOPS = (signal.SIGINT, signal.SIGTERM)
 _busy = threading.Event()
+_at_once = threading.Event()
 _received: list[int] = []
 
 
@@ -64,20 +65,31 @@ def pending_signals(most: int = 1) -> Iterator[list[int]]:
             _busy.clear()
 
 
-def _watch(end: int, name: str, finished: threading.Event) -> None:
+@contextlib.contextmanager
+def without_grace() -> Iterator[None]:
+    """In this block nothing was begun that needs an end: a signal ends the process as soon as any Python code runs."""
+    _at_once.set()
+    try:
+        yield
+    finally:
+        _at_once.clear()
+
+
+def _watch(end: int, stderr: int, name: str, finished: threading.Event) -> None:
     number = 0
     while number not in STOPS:
         number = os.read(end, 1)[0]
         if finished.is_set():
             break
-    left = GRACE_S
+    left = 0.0 if _at_once.is_set() else GRACE_S
     while left > 0 and not finished.wait(POLL_S):
         left = GRACE_S if _busy.is_set() else left - POLL_S
     if not finished.is_set():
         # No cleaning up: what is half written stands beside its place, and the next run removes it.
-        os.write(2, f"{name}: stopped by {signal.Signals(number).name}\n".encode())
+        os.write(stderr, f"{name}: stopped by {signal.Signals(number).name}\n".encode())
         os._exit(128 + number)
     os.close(end)
+    os.close(stderr)
 
 
 @contextlib.contextmanager
@@ -91,7 +103,8 @@ def in_time(name: str) -> Iterator[None]:
     os.set_blocking(start, False)
     finished = threading.Event()
     previous = signal.set_wakeup_fd(start, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(end, name, finished), daemon=True).start()
+    stderr = os.dup(2)  # where 2 leads may change meanwhile
+    threading.Thread(target=_watch, args=(end, stderr, name, finished), daemon=True).start()
     try:
         with handled_by(_stop):
             yield
