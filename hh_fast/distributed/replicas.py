@@ -110,7 +110,7 @@ class Replicas:
             error = e
         said = self.gather(str(error) if error else "")
         if any(said):
-            self._part()
+            self.part()
         if error:
             raise error
         for worker, text in enumerate(said):
@@ -121,13 +121,14 @@ class Replicas:
         """Raises `ClusterError` that names what differs between workers."""
         all_facts = self.gather(facts)
         if any(theirs != all_facts[0] for theirs in all_facts):
-            self._part()
+            self.part()
         _refuse_differences(all_facts)
 
-    def _part(self) -> None:
-        """Returns when no worker needs this one to learn what was gathered last."""
-        with contextlib.suppress(*LOST):
-            self.gather(None)
+    def part(self) -> None:
+        """Returns when all workers have what was gathered last, so that none needs this process any more."""
+        if self.cluster.num_workers > 1:
+            with contextlib.suppress(tf.errors.OpError):  # a worker that is gone needs nothing
+                context().wait_at_barrier("hh_fast/end", ANSWER_MS)
 
     def share_variables(self, variables: Sequence[keras.Variable]) -> None:
         """Sets every worker's variables to the chief's, to the bit."""
@@ -299,3 +300,4 @@ def start(config: TrainConfig, *configs: Config) -> Iterator[Replicas]:
             logger.info("Strategy: %s, %d replicas on %d workers", kind, *counts)
         yield replicas
         replicas.gather(None)  # TensorFlow wants all workers there until the last is done
+        replicas.part()
