@@ -602,7 +602,19 @@ class ExploreConfig(AugmentationConfig):
     grid: str | None = option(
         None, "PNG file that the grid of images is drawn to. Default: runs/ and the data set's name."
     )
-    grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid. 0,0: no grid.")
+    grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid. 0,0: no pictures.")
+    findings_dir: str | None = option(
+        None,
+        "Folder for pictures of the photos to look at: in the wrong folder, the same picture twice, unlike all others. Default: runs/ and"
+        " the data set's name.",
+    )
+    backbone: str | None = option(
+        None,
+        "A network that was trained on the million photos of ImageNet, as of bin/train: by what it makes of each photo, kept on disk for"
+        " training too, labels are looked at. Default --image_size: 224,224.",
+        BACKBONES,
+    )
+    backbone_weights: str | None = option(None, "File of the weights of --backbone. Default: as of bin/train.")
     num_names: int = option(4, "File names to show of each class.", least=0)
 
     def check(self) -> None:
@@ -610,8 +622,10 @@ class ExploreConfig(AugmentationConfig):
         self.require(
             "grid_size",
             len(size) == 2 and (size == (0, 0) or all(1 <= side <= 100 for side in size)),
-            "two numbers from 1 to 100, rows,columns, or 0,0 for no grid",
+            "two numbers from 1 to 100, rows,columns, or 0,0 for no pictures",
         )
+        given = self.backbone is not None
+        self.require("backbone_weights", given or self.backbone_weights is None, "given together with --backbone")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

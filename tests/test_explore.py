@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_data import pictures
 
 from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.cli.explore import main
-from hh_fast.data.explore.grid import CAPTION, GAP, TILE, GridImage, pick, save_grid
+from hh_fast.config import DataConfig
+from hh_fast.data.explore.grid import CAPTION, CARD, GAP, HEADING, LINE, PAPER, TILE, GridImage, pick, save_grid
+from hh_fast.data.explore.inspection import inspect
+from hh_fast.data.explore.pictures import in_groups
+from hh_fast.data.sources import find_source
+from hh_fast.training.train import train
 
 MakeImages = Callable[..., Path]
 
@@ -97,7 +103,7 @@ def test_errors_are_one_line(make_images: MakeImages, tmp_path: Path, capsys: py
         (
             ["--grid_size=4,0"],
             1,
-            "`grid_size` must be two numbers from 1 to 100, rows,columns, or 0,0 for no grid. Received: 4,0",
+            "`grid_size` must be two numbers from 1 to 100, rows,columns, or 0,0 for no pictures. Received: 4,0",
         ),
         (["--num_names=-1"], 1, "`num_names` must be at least 0. Received: -1"),
         (["pictures"], 1, "this command takes flags only. Received: pictures; see --help"),
@@ -154,3 +160,100 @@ def test_a_row_is_an_image_and_what_training_makes_of_it(make_images: MakeImages
                 drawn = draw(Augmentation(**ranges), (TILE, TILE), seed=4, epoch=column - 1, indices=np.array([index]))
                 expected = apply([image], drawn)[0]
             np.testing.assert_array_equal(tile, expected)
+
+
+def picture_folders(root: Path) -> Path:
+    """Two classes of 9 x 8 pictures, of which each folder has one of the other class, and one picture that is there twice."""
+    for name, tint in (("meadows", (40, 200, 60)), ("skies", (200, 120, 40))):
+        for i, pixels in enumerate(pictures(17, seed=len(name))):
+            tinted = (pixels * 0.4 + np.array(tint) * 0.6).astype(np.uint8)
+            folder = root / ("skies" if (name == "meadows") == (i == 5) else "meadows")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(tinted).save(folder / f"{name}{i:02d}.png")
+    with Image.open(root / "skies" / "skies00.png") as image:
+        image.resize((160, 120)).save(root / "skies" / "small.png")
+    (root / "skies" / "broken.png").write_bytes(b"")
+    return root
+
+
+@pytest.mark.slow
+def test_a_backbone_finds_photos_in_the_wrong_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_dir, findings = picture_folders(tmp_path / "train"), tmp_path / "findings"
+    words = [
+        *(f"--train_dir={train_dir}", f"--cache_dir={tmp_path / 'cache'}", f"--findings_dir={findings}"),
+        *(f"--grid={tmp_path / 'grid.png'}", "--bad_images=skip"),
+    ]
+    looking = [*words, "--backbone=efficientnet_lite0", "--image_size=64,64"]
+    assert main(looking) == 0
+    out, err = capsys.readouterr()
+    strays = {str(train_dir / "skies" / "meadows05.png"), str(train_dir / "meadows" / "skies05.png")}
+    assert "  wrong folder: 2 (photos to look at: they look like another class, the clearest first)\n" in out
+    assert all(f"    {path}: looks like {Path(path).name[:-6]} " in out for path in strays)
+    assert f"Drew what is to be looked at to {findings}\n" in err
+    assert {path.name for path in findings.glob("*.png")} >= {"wrong_folder.png", "same_picture.png"}
+
+    # The next time, and without pictures, no network is built: TensorFlow is not loaded.
+    code = f"""
+import sys
+from hh_fast.cli.explore import main
+assert main({[*looking, "--json", "--grid_size=0,0"]}) == 0
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+"""
+    printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout
+    report = json.loads(printed)
+    first = report["wrong_folder"][:2]
+    assert {one["path"] for one in first} == strays
+    assert all(one["probability"] < 0.1 < 0.5 < one["looks_like_probability"] for one in first)
+    assert {one["looks_like"] for one in first} == {"meadows", "skies"}
+    assert report["near_copies"] == [[str(train_dir / "skies" / name) for name in ("skies00.png", "small.png")]]
+
+    # What is mended goes out of the pictures; other files stay, and stand in the way where they have a picture's name.
+    mine = findings / "mine.txt"
+    mine.touch()
+    for path in strays:
+        Path(path).unlink()
+    assert main(words) == 0
+    assert sorted(path.name for path in findings.iterdir() if path.name[0] != ".") == ["mine.txt", "same_picture.png"]
+    (findings / "wrong_folder.png").write_text("mine")
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "`findings_dir` must hold no files of yours under the names" in capsys.readouterr().err
+    assert (findings / "wrong_folder.png").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_training_and_exploring_share_features(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_dir = picture_folders(tmp_path / "train")
+    shared = {"train_dir": str(train_dir), "cache_dir": str(tmp_path / "cache"), "image_size": (64, 64)}
+    shared |= {"backbone": "efficientnet_lite0", "bad_images": "skip"}
+    run = train(**shared, run_dir=str(tmp_path / "run"), epochs=1)
+    assert caplog.text.count("rows of features") == 1
+    caplog.clear()
+    data = DataConfig(**{name: value for name, value in shared.items() if name != "backbone"})
+    report = inspect(find_source(data), data, num_names=0, backbone="efficientnet_lite0")
+    assert "rows of features" not in caplog.text
+    held_out, config = report.held_out, run.read_config()
+    assert held_out is not None
+    assert config is not None
+    assert sum(held_out.values()) == config.num_validation
+
+
+def test_groups_lie_side_by_side(make_images: MakeImages, tmp_path: Path) -> None:
+    train = make_images("train", {"cats": 14})
+    paths = [str(train / "cats" / f"{i:03d}.png") for i in range(14)]
+    images = in_groups([paths[:4], paths[4:7], paths[7:9], paths[:9]])
+    groups = [image.group if image else None for image in images]
+    assert groups == [*[0] * 4, None, None, *[1] * 3, *[2] * 2, None, *[3] * 6]
+    last = images[-1]
+    assert last is not None
+    assert last.caption == "cats (+ 3 more)\n005.png"
+    path = tmp_path / "groups.png"
+    assert save_grid(path, images, (3, 6), heading="Groups") == 15
+    with Image.open(path) as picture:
+        assert picture.size == (6 * (TILE + GAP) + GAP, 3 * (TILE + CAPTION + LINE + GAP) + GAP + HEADING)
+        beside = [
+            picture.getpixel((i * (TILE + GAP) + GAP // 2, HEADING + GAP + CAPTION + LINE + 9)) for i in range(1, 6)
+        ]
+    assert beside == [CARD, CARD, CARD, PAPER, PAPER]

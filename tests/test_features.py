@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hh_fast.augmentation import Augmentation
-from hh_fast.backbone import Front
+from hh_fast.backbone.features import Front
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import images_at, train_batches

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hh_fast.any_model import with_policy
-from hh_fast.backbone import split, unfreeze
 from hh_fast.backbone.efficientnet_lite import efficientnet_lite0
+from hh_fast.backbone.frozen import split, unfreeze
 from hh_fast.model import add_head
 
 layers = keras.layers

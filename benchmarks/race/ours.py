@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.race.workload import Workload
-from hh_fast.backbone import Front
-from hh_fast.backbone import build as build_backbone
+from hh_fast.backbone.features import Front
+from hh_fast.backbone.pretrained import build as build_backbone
 from hh_fast.config import TrainConfig
 from hh_fast.data.images import list_images
 from hh_fast.data.load import load_data

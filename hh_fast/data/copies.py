@@ -19,6 +19,7 @@ SMALL = 500  # pixels of the longer side
 SIEVED = 0.88  # the least correlation of 8 x 8 colours
 LOOKED_AT, SAME = 0.86, 0.9  # the least of 16 x 16 and of 32 x 32 pixels that lie on each other
 SAME_SCENE = 0.92  # the least cosine similarity of features
+FINDS_SCENES = ("efficientnet_lite0",)  # the networks whose features that was measured with
 PATCH = 8  # pixels: only what differs from their mean is compared, since a common background says little
 MOST_SCALED, MOST_MOVED = 0.2, 0.12  # shares of a side
 BLOCK = 1024  # images that meet all others at once

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from hh_fast.backbone import Front
+from hh_fast.backbone.features import Front
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
-from hh_fast.data.features import FeatureFill
+from hh_fast.data.features import FeatureFill, rows_folder
 from hh_fast.data.folders import Found, count_left_out, describe_left_out, why_unreadable
 from hh_fast.data.images import Images, conflicts, describe_unequal, list_images, why_empty, why_unfit
 from hh_fast.data.pixels import ImageForm
-from hh_fast.data.reading import DECODERS, PixelFill, index_path, read_images
+from hh_fast.data.reading import PixelFill, index_path, read_images
 from hh_fast.data.rows import DecodedRows, KeptRows, Rows
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.split import describe_alike, find_again, hold_out_share, resembling
@@ -102,17 +102,14 @@ def _keep(
     max_image_pixels: int,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """A row of pixels, or of features by `front`, for each of `images`, and the faults of those that have none."""
-    shape, dtype, what = form.shape, "uint8", "decoded"
+    shape, dtype, what = form.shape, "uint8", "decoded images"
     if front is not None:
-        shape, dtype, what = front.shape, "float32", "features"
+        shape, dtype, what = front.shape, "float32", "rows of features"
         fill = FeatureFill(fill, form, front, len(images))
     if cache == "memory":
         return in_memory(len(images), shape, dtype, fill)
-    made_of = f"{images.fingerprint()} {form} {max_image_pixels} {DECODERS} {front.key if front else ''}"
-    folder = cache_root / what / hashlib.sha256(made_of.encode()).hexdigest()[:32]
-    return on_disk(
-        folder, len(images), shape, dtype, fill, what="decoded images" if front is None else "rows of features"
-    )
+    folder = rows_folder(cache_root, images, form, max_image_pixels, front.key if front else "")
+    return on_disk(folder, len(images), shape, dtype, fill, what=what)
 
 
 def read_examples(
@@ -254,13 +251,15 @@ def load_data(
     num_sharing: int = 1,
     front: Front | None = None,
     augmented: bool = False,
+    finds_scenes: bool = False,
 ) -> Data:
     """Finds the data set, checks every file, and decodes what is to be kept.
 
     With a `shard`, (i, n): of the training images only every n-th from number i on is looked at; validation stays whole.
     With `recorded` hashes: the images with these, and no others, are validated on, wherever they lie now. `num_sharing`:
     processes on this machine that share its memory. With a `front` the model is fed what it makes of the pixels: kept for each
-    image, or where training images are `augmented`, for the validation images alone.
+    image, or where training images are `augmented`, for the validation images alone. Where it `finds_scenes` the automatic split
+    keeps images together whose features show the same scene, as far as these are kept.
 
     Raises:
         DataError: folders or images that cannot be used (of more than 5 images, all are listed in a file); none of the
@@ -313,7 +312,10 @@ def load_data(
         rest = np.setdiff1d(np.arange(len(tables[-1])), held)
         parts = [parts[0] if len(parts) == 2 else parts[0].select(rest), parts[-1].select(held)]
     elif thumbnails is not None:
-        alike = resembling(tables, thumbnails, config)
+        features = None
+        if finds_scenes and kept_front is not None and cache != "none":
+            features = parts[0].rows.gather(tf.range(len(parts[0]))).numpy(), kept_front.key
+        alike = resembling(tables, thumbnails, config, features)
         sides = hold_out_share(tables[0], config, alike)
         parts = [parts[0].select(rows) for rows in sides]
         share = config.share_held_out

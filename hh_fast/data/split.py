@@ -61,16 +61,22 @@ def find_again(contents: Sequence[str], recorded: Sequence[str]) -> np.ndarray:
     return np.asarray(found, np.int64)
 
 
-def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], config: DataConfig) -> np.ndarray:
+def resembling(
+    tables: Sequence[Images],
+    thumbnails: dict[str, np.ndarray],
+    config: DataConfig,
+    features: tuple[np.ndarray, str] | None = None,
+) -> np.ndarray:
     """For each image the one that it shows again, int64 (n,), itself where there is none; kept by content.
 
     Images are numbered through all `tables`. `thumbnails` by path are those that are there already: files whose own is missing
-    are read for it, and added.
+    are read for it, and added. `features`: of a network in `copies.FINDS_SCENES`, float32 (n, d), and the key of what made them.
     """
     num_images = sum(map(len, tables))
     if not 0 < num_images <= MOST_COMPARED:
         return np.arange(num_images)
     content = f"{[images.fingerprint() for images in tables]} {copies.VERSION} {DECODERS}"
+    content += f" {features[1]}" if features else ""
     path = config.cache_root / "copies" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
     try:
         return np.asarray(read_sealed(path), np.int64)
@@ -88,7 +94,8 @@ def resembling(tables: Sequence[Images], thumbnails: dict[str, np.ndarray], conf
     numbers: dict[str, int] = {}  # byte-identical ones are looked at once
     number_of = np.asarray([numbers.setdefault(content, len(numbers)) for content in contents])
     firsts = np.unique(number_of, return_index=True)[1]
-    alike = firsts[copies.find_copies(np.stack([thumbnails.get(paths[i], blank) for i in firsts]))][number_of]
+    small = np.stack([thumbnails.get(paths[i], blank) for i in firsts])
+    alike = firsts[copies.find_copies(small, features[0][firsts] if features else None)][number_of]
     try:
         write_sealed(path, alike.tolist())
     except OSError as e:

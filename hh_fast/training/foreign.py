@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from hh_fast.any_model import image_size_of
-from hh_fast.backbone import Front
+from hh_fast.backbone.features import Front
 from hh_fast.config import TrainConfig
 from hh_fast.data.folders import walk
 from hh_fast.data.load import Examples

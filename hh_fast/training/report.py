@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from hh_fast.any_model import digest
 from hh_fast.augmentation import Augmentation
-from hh_fast.backbone import Front
-from hh_fast.backbone import split as front_and_rest
+from hh_fast.backbone.features import Front
+from hh_fast.backbone.frozen import split as front_and_rest
 from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.load import Data, Examples
 from hh_fast.data.pipeline import eval_batches, images_at

@@ -17,8 +17,9 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.backbone import unfreeze
-from hh_fast.backbone.pretrained import PRETRAINED, build, find_weights
+from hh_fast.backbone.frozen import unfreeze
+from hh_fast.backbone.pretrained import build
+from hh_fast.backbone.weights import WEIGHTS, find_weights
 from hh_fast.config import TrainConfig, require
 from hh_fast.errors import DataError
 from hh_fast.io.text import listed
@@ -130,6 +131,6 @@ def read_backbone(config: TrainConfig, image_size: tuple[int, int]) -> StartingM
     path = Path(config.backbone_weights).expanduser() if config.backbone_weights else find_weights(name)
     model = build(name, path, image_size)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    known = PRETRAINED[name]
+    known = WEIGHTS[name]
     backbone = Backbone(name=name, weights=path.name, sha256=sha256, license=known.license, source=known.source)
     return StartingModel(model, name, sha256, backbone=backbone)

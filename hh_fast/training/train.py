@@ -13,9 +13,11 @@ import tensorflow as tf
 
 from hh_fast.any_model import copy_state, head_of, require_keras_defaults, with_policy
 from hh_fast.augmentation import Augmentation
-from hh_fast.backbone import Front, split
-from hh_fast.backbone.pretrained import IMAGE_SIZE as BACKBONE_IMAGE_SIZE
+from hh_fast.backbone.features import Front
+from hh_fast.backbone.frozen import split
+from hh_fast.backbone.weights import IMAGE_SIZE as BACKBONE_IMAGE_SIZE
 from hh_fast.config import STEPS_PER_EPOCH, UNKNOWN, DataConfig, TrainConfig, require_model_size
+from hh_fast.data.copies import FINDS_SCENES
 from hh_fast.data.load import load_data, write_bad_images
 from hh_fast.data.sources import source_name
 from hh_fast.distributed.replicas import start
@@ -157,6 +159,10 @@ def train_run(
                 num_sharing=replicas.cluster.num_local_workers,
                 front=front,
                 augmented=bool(augmentation),
+                # Not in a cluster, where the last bits of the features, and so the split, may differ by machine.
+                finds_scenes=config.backbone in FINDS_SCENES
+                and config.unfreeze is None
+                and replicas.cluster.num_workers == 1,
             )
             num_classes = len(data.class_names)
             if starting is not None and config.backbone is None:

@@ -24,8 +24,9 @@ from hh_fast.io.text import drawable, printable
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-TILE, CAPTION, GAP = 150, 20, 6  # pixels
-PAPER, INK, MOUNT = (255, 255, 255), (40, 40, 40), (232, 232, 232)
+TILE, CAPTION, LINE, GAP, HEADING = 180, 20, 15, 12, 30  # pixels
+PAPER, INK, MOUNT, CARD = (255, 255, 255), (40, 40, 40), (232, 232, 232), (203, 220, 238)
+TAIL = 10  # characters of a caption that stay where it is too long
 
 
 def pick(by_class: Sequence[Sequence[T]], num_images: int) -> list[tuple[int, T]]:
@@ -46,11 +47,15 @@ def pick(by_class: Sequence[Sequence[T]], num_images: int) -> list[tuple[int, T]
 
 @dataclasses.dataclass(frozen=True)
 class GridImage:
-    """A training image to show; `index` is its position in the full listing."""
+    """An image to show under a `caption` of any lines; `index` is its position in the full listing.
 
-    class_name: str
+    Neighbours of one `group` lie on one card.
+    """
+
+    caption: str
     path: str
     index: int = 0
+    group: int | None = None
 
 
 def grid_images(source: Source, report: Report, num_images: int) -> list[GridImage]:
@@ -79,59 +84,79 @@ class Variants:
 
 
 def _tiles(
-    images: Sequence[GridImage], columns: int, variants: Variants | None
+    images: Sequence[GridImage | None], columns: int, variants: Variants | None
 ) -> Iterator[tuple[str, np.ndarray | None]]:
     """Captions and pixels, left to right and down: the images, or each at the head of a row of its variants."""
     form = ImageForm(variants.image_size) if variants else None
     for image in images:
+        if image is None:
+            yield "", None
+            continue
         try:
             pixels = read_pixels(image.path, form)  # those with too many pixels were refused before
         except (DataError, OSError) as e:
             logger.warning("Left out of the grid: %s", printable(str(e)))
             yield from [("", None)] * (columns if variants else 1)
             continue
-        yield image.class_name, pixels
+        yield image.caption, pixels
         if variants:
             for epoch in range(columns - 1):
                 yield f"epoch {epoch + 1}", variants.of(pixels, image.index, epoch)
 
 
 def save_grid(
-    path: Path, images: Sequence[GridImage], grid_size: tuple[int, int], variants: Variants | None = None
+    path: Path,
+    images: Sequence[GridImage | None],
+    grid_size: tuple[int, int],
+    variants: Variants | None = None,
+    heading: str = "",
 ) -> int:
     """Writes a PNG of `grid_size` (rows, columns) to `path`, whole or not at all, and returns how many pictures it shows.
 
-    With `variants` each row is an image and what training makes of it. An image that does not decode any more leaves its
-    place empty.
+    With `variants` each row is an image and what training makes of it. None, and an image that does not decode any more, leave
+    their place empty.
 
     Raises:
         OSError: the file cannot be written.
     """
     rows, columns = grid_size
-    width, height = columns * (TILE + GAP) + GAP, rows * (TILE + CAPTION + GAP) + GAP
+    above = CAPTION + LINE * max((image.caption.count("\n") for image in images if image), default=0)
+    first = GAP + (HEADING if heading else 0)
+    width, height = columns * (TILE + GAP) + GAP, rows * (TILE + above + GAP) + first
     sheet = Image.new("RGB", (width, height), PAPER)
     draw_on = ImageDraw.Draw(sheet)
+    _write(heading, (GAP, GAP), draw_on, width - 2 * GAP, 14)
+    groups = [image.group if image and not variants else None for image in images]
     shown = 0
     places = itertools.product(range(rows), range(columns))
-    for (row, column), (caption, pixels) in zip(places, _tiles(images, columns, variants), strict=False):
+    for i, ((row, column), (caption, pixels)) in enumerate(
+        zip(places, _tiles(images, columns, variants), strict=False)
+    ):
         if pixels is None:
             continue
-        left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
-        own, *others = fonts_for(caption).values()  # Pillow draws a text in one font
-        font_path = others[0] if others else own
-        font = ImageFont.truetype(font_path, 11)
-        text = drawable(printable(caption), functools.partial(has_glyph, path=font_path))
-        draw_on.text((left + 2, top + 3), _shortened(text, draw_on, font), INK, font)
-        sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + CAPTION))
+        left, top = GAP + column * (TILE + GAP), first + row * (TILE + above + GAP)
+        if not variants and groups[i] is not None:
+            goes_on = column + 1 < columns and groups[i : i + 2] == [groups[i]] * 2
+            right = left + TILE + (GAP if goes_on else GAP // 3)
+            draw_on.rectangle((left - GAP // 3, top, right, top + above + TILE + GAP // 3), CARD)
+        for number, line in enumerate(caption.split("\n")):
+            _write(line, (left + 2, top + 3 + LINE * number), draw_on, TILE - 2, 11)
+        sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + above))
         shown += 1
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG")
     return shown
 
 
-def _shortened(text: str, draw: ImageDraw.ImageDraw, font: "ImageFont.FreeTypeFont | ImageFont.ImageFont") -> str:
-    if draw.textlength(text, font) <= TILE:
-        return text
-    while text and draw.textlength(text + "...", font) > TILE:
-        text = text[:-1]
-    return text + "..."
+def _write(text: str, place: tuple[int, int], draw_on: ImageDraw.ImageDraw, width: int, size: int) -> None:
+    """Draws `text`, which loses characters from its middle where it is wider than `width`."""
+    own, *others = fonts_for(text).values()  # Pillow draws a text in one font
+    path = others[0] if others else own
+    font = ImageFont.truetype(path, size)
+    text = drawable(printable(text), functools.partial(has_glyph, path=path))
+    if draw_on.textlength(text, font) > width:
+        start, end = text[:-TAIL], text[-TAIL:]
+        while start and draw_on.textlength(f"{start}...{end}", font) > width:
+            start = start[:-1]
+        text = f"{start}...{end}"
+    draw_on.text(place, text, INK, font)

@@ -10,6 +10,9 @@ import numpy as np
 
 from hh_fast.config import DataConfig
 from hh_fast.data.cache_mode import choose_cache
+from hh_fast.data.copies import FINDS_SCENES
+from hh_fast.data.explore.labels import Suspect, Unlike, find_suspects, find_unlike
+from hh_fast.data.features import backbone_features
 from hh_fast.data.folders import SUFFIXES, Found
 from hh_fast.data.images import Images, conflicts, identical, list_images, why_empty, why_unfit
 from hh_fast.data.pixels import ImageForm, stored_mode
@@ -54,7 +57,9 @@ class Report:
     `conflicts` groups that are in more than one class. `near_copies` are groups of images that show the same picture in other
     bytes, the first the one that all the others resemble, of all splits. `problems` are what training will refuse. `cache_bytes` is what
     the decoded images take in each cache mode, at `image_size` (height, width), and `auto_cache` what --cache=auto chooses here.
-    `held_out` counts by class what training would hold out for validation, or is None where it would not.
+    `held_out` counts by class what training would hold out for validation, or is None where it would not. `wrong_folder` are the
+    photos that look like another class, the least probable label first, and `unlike_others` those far from every other of their
+    class, the farthest first; both are None without a pretrained network.
     """
 
     name: str
@@ -71,13 +76,25 @@ class Report:
     near_copies: list[list[str]]
     problems: list[str]
     held_out: dict[str, int] | None
+    wrong_folder: list[Suspect] | None
+    unlike_others: list[Unlike] | None
 
 
-def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
+def inspect(
+    source: Source,
+    config: DataConfig,
+    *,
+    num_names: int,
+    backbone: str | None = None,
+    backbone_weights: str | None = None,
+) -> Report:
     """Reads and decodes every image of the source once; of each class `num_names` file names are shown.
 
+    With a `backbone`, as of bin/train, labels are looked at by its features, which are kept on disk for that too.
+
     Raises:
-        DataError: no such folder, a file in its place, or no sub-folder.
+        DataError: no such folder, a file in its place, or no sub-folder; weights of the backbone that cannot be used.
+        OSError: features that cannot be written.
     """
     names, tables, found = [], [], []
     thumbnails: dict[str, np.ndarray] = {}
@@ -91,13 +108,14 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
             found.append(files)
     num_bad, num_images = sum(len(one.bad()) for one in tables), sum(map(len, tables))
     skips = config.bad_images == "skip"
-    alike = resembling(tables, thumbnails, config)
+    features = backbone_features(tables, backbone, backbone_weights, config) if backbone else None
+    alike = resembling(tables, thumbnails, config, features if backbone in FINDS_SCENES else None)
     problems, held_out = why_unfit(tables, found, skips=skips), None
     splits = tables
     if not problems and len(tables) == 1:
         try:
             splits = [tables[0].select(rows) for rows in hold_out_share(tables[0], config, alike)]
-            held_out = _counts(splits[1]) if len(splits) == 2 else None
+            held_out = _counts(splits[1].select(splits[1].good())) if len(splits) == 2 else None
         except DataError as e:
             problems.append(str(e))
     if num_bad and not skips:
@@ -108,6 +126,7 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         problems = [text for name, one in zip(PURPOSES, splits, strict=False) for text in why_empty(one, name)]
     kept = (num_images - num_bad) * ImageForm(config.size).num_bytes
     auto_cache, auto_cache_reason = choose_cache("auto", kept, config.cache_root)
+    wrong_folder, unlike_others = _look_at_labels(tables, features[0], alike) if features else (None, None)
     groups = identical(tables)
     paths = [[tables[number].paths[row] for number, row in group] for group in groups]
     sides = [[number for number, _ in group] for group in groups]
@@ -130,7 +149,25 @@ def inspect(source: Source, config: DataConfig, *, num_names: int) -> Report:
         near_copies=_near_copies(tables, alike),
         problems=problems,
         held_out=held_out,
+        wrong_folder=wrong_folder,
+        unlike_others=unlike_others,
     )
+
+
+def _look_at_labels(
+    tables: Sequence[Images], features: np.ndarray, alike: np.ndarray
+) -> tuple[list[Suspect], list[Unlike]]:
+    """What the features say of the labels of all images that can be used."""
+    class_names = sorted({name for images in tables for name in images.class_names})
+    names = [images.class_names[label] for images in tables for label in images.labels]
+    labels = np.asarray([class_names.index(name) for name in names], np.int64)
+    paths = [path for images in tables for path in images.paths]
+    # An image that has changed since it was looked at has no features either.
+    usable = np.concatenate([[header.fault is None for header in images.headers] for images in tables])
+    rows = np.flatnonzero(usable.astype(bool) & features.any(axis=1))
+    features, labels, paths = features[rows], labels[rows], [paths[row] for row in rows]
+    suspects = find_suspects(features, labels, alike[rows], paths, class_names)
+    return suspects, find_unlike(features, labels, paths, class_names)
 
 
 def _near_copies(tables: Sequence[Images], alike: np.ndarray) -> list[list[str]]:

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 from hh_fast.data.explore.inspection import Report, SplitReport
+from hh_fast.data.explore.labels import to_look_at
 from hh_fast.data.folders import count_left_out, list_kinds
 from hh_fast.data.images import describe_unequal
 from hh_fast.io.text import printable
 
 MAX_LISTED = 20
+MOST_SUSPECTS = 10
 
 
 def to_text(report: Report) -> str:
-    """The whole report; lists of files stop after 20 (JSON has them all)."""
+    """The whole report; lists of files stop after 20, those of doubtful photos after 10 (JSON has them all)."""
     lines = [f"Data set: {printable(report.name)}"]
     if report.note is not None:
         lines.append(printable(report.note))
@@ -78,7 +80,18 @@ def _fault_lines(report: Report) -> list[str]:
     lines += _listed("duplicates", "images that a split has more than once, byte by byte", _groups(report.duplicates))
     if report.near_copies:
         meaning = "groups of images that show the same picture: smaller, brighter, cropped or compressed anew"
+        meaning += "" if report.wrong_folder is None else ", or the same scene"
         lines += _listed("near copies", meaning, _groups(report.near_copies, " ~ "))
+    if report.wrong_folder is not None and report.unlike_others is not None:
+        doubtful = [
+            f"{printable(one.path)}: looks like {printable(one.looks_like)} {one.looks_like_probability:.2f}"
+            for one in to_look_at(report.wrong_folder)
+        ]
+        meaning = "photos to look at: they look like another class, the clearest first"
+        lines += _listed("wrong folder", meaning, doubtful, MOST_SUSPECTS)
+        far = [f"{printable(one.path)}: {one.similarity:.2f}" for one in report.unlike_others]
+        meaning = "photos far from every other of their class, by the cosine similarity of the nearest"
+        lines += _listed("unlike others", meaning, far, MOST_SUSPECTS)
     lines += _listed("left out", list_kinds(kinds), ignored)
     lines += _listed("problems", "what training will refuse", [printable(problem) for problem in report.problems])
     return lines
@@ -88,10 +101,10 @@ def _groups(groups: Sequence[Sequence[str]], sign: str = " = ") -> list[str]:
     return [sign.join(map(printable, group)) for group in groups]
 
 
-def _listed(title: str, meaning: str, entries: Sequence[str]) -> list[str]:
+def _listed(title: str, meaning: str, entries: Sequence[str], most: int = MAX_LISTED) -> list[str]:
     if not entries:
         return [f"  {title}: none"]
-    lines = [f"  {title}: {len(entries):,} ({meaning})", *(f"    {entry}" for entry in entries[:MAX_LISTED])]
-    if len(entries) > MAX_LISTED:
-        lines.append(f"    and {len(entries) - MAX_LISTED:,} more; --json lists all")
+    lines = [f"  {title}: {len(entries):,} ({meaning})", *(f"    {entry}" for entry in entries[:most])]
+    if len(entries) > most:
+        lines.append(f"    and {len(entries) - most:,} more; --json lists all")
     return lines
