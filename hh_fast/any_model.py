@@ -11,8 +11,7 @@ from typing import Any
 
 import keras
 
-from hh_fast.config import require
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, require
 from hh_fast.unknown import has_unknown
 
 FLOAT_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
@@ -78,7 +77,7 @@ def require_keras_defaults() -> None:
         ("floatx", keras.config.floatx(), "float32"),
         ("image_data_format", keras.config.image_data_format(), "channels_last"),
     ):
-        require(found == needed, f"keras.config.{setting}()", f"{needed} when the model is made and used", found)
+        require(found == needed, f"`keras.config.{setting}()` must be {needed} when the model is made and used", found)
 
 
 def require_classifier(model: keras.Model, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
-from hh_fast.errors import UsageError
+from hh_fast.errors import require
 
 Range: TypeAlias = "float | int | Sequence[float]"
 # By the names of `ImageDataGenerator.get_random_transform`, one value an image, float64 or bool (n,). What is absent does nothing.
@@ -28,11 +28,6 @@ FLIPS = {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}
 NUM_DRAWS = 12
 # An image is copied with what lies around it, before it is resampled, up to so many times its size.
 MAX_WIDENED = 9
-
-
-def _require(holds: bool, name: str, rule: str, received: object) -> None:
-    if not holds:
-        raise UsageError(f"`{name}` must be {rule}. Received: {received}")
 
 
 def _is_number(value: Any) -> bool:
@@ -88,20 +83,21 @@ class Augmentation:
                 object.__setattr__(self, name, tuple(value))
         for name, most in {"rotation_range": 360.0, "shear_range": 89.0, "channel_shift_range": 255.0}.items():
             value = getattr(self, name)
-            _require(_is_number(value) and 0 <= value <= most, name, f"a number from 0 to {most:g}", value)
+            require(_is_number(value) and 0 <= value <= most, f"`{name}` must be a number from 0 to {most:g}", value)
         for name in ("width_shift_range", "height_shift_range"):
             value = getattr(self, name)
             listed = isinstance(value, tuple) and len(value) > 0 and all(map(_is_number, value))
-            _require(listed or (_is_number(value) and value >= 0), name, "a number from 0, or a list of numbers", value)
+            rule = f"`{name}` must be a number from 0, or a list of numbers"
+            require(listed or (_is_number(value) and value >= 0), rule, value)
         lower, upper = _zoom(self.zoom_range)
-        _require(0 < lower <= upper, "zoom_range", "from 0 to under 1, or lower,upper above 0", self.zoom_range)
+        require(0 < lower <= upper, "`zoom_range` must be from 0 to under 1, or lower,upper above 0", self.zoom_range)
         if self.brightness_range is not None:
             lower, upper = _pair(self.brightness_range)
-            _require(0 <= lower <= upper, "brightness_range", "lower,upper from 0", self.brightness_range)
+            require(0 <= lower <= upper, "`brightness_range` must be lower,upper from 0", self.brightness_range)
         for name in ("horizontal_flip", "vertical_flip"):
-            _require(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
-        _require(self.fill_mode in BORDERS, "fill_mode", f"one of {', '.join(BORDERS)}", self.fill_mode)
-        _require(_is_number(self.cval) and 0 <= self.cval <= 255, "cval", "a number from 0 to 255", self.cval)
+            require(isinstance(getattr(self, name), bool), f"`{name}` must be true or false", getattr(self, name))
+        require(self.fill_mode in BORDERS, f"`fill_mode` must be one of {', '.join(BORDERS)}", self.fill_mode)
+        require(_is_number(self.cval) and 0 <= self.cval <= 255, "`cval` must be a number from 0 to 255", self.cval)
 
     def __bool__(self) -> bool:
         """Whether anything is ever changed."""

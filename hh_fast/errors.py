@@ -16,6 +16,12 @@ class UsageError(HHFastError, ValueError):
     exit_code = 1
 
 
+def require(holds: bool, rule: str, received: object) -> None:
+    """Raises `UsageError`, the rule and what was received, unless the rule `holds`."""
+    if not holds:
+        raise UsageError(f"{rule}. Received: {received}")
+
+
 class DataError(HHFastError):
     """Images, folders, archives, caches, run folders or model files that cannot be used."""
 

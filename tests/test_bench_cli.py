@@ -103,7 +103,7 @@ def test_two_results_are_compared(measured, capsys):
             "bench: `shard_data` must be left out of a bench: it measures one machine. Received: True\n",
         ),
         (("--repeats=0",), "bench: `repeats` must be at least 1. Received: 0\n"),
-        (("--write_flags=a.flags",), "bench: `write_flags` must be given together with --sweep. Received: a.flags\n"),
+        (("--write_flags=a.flags",), "bench: `write_flags` must be given with --sweep. Received: a.flags\n"),
         (("--quick", "--full"), "bench: `full` must be left out with --quick. Received: True\n"),
         (("words",), "bench: this command takes flags only. Received: words; see --help\n"),
     ],

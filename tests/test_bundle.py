@@ -352,7 +352,7 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
     with pytest.raises(UsageError) as refused:
         load_trained_model(asked, {"validation_split": 0.2})
     assert str(refused.value) == (
-        "`validation_split` must be left out where --run_dir is given, for the run knows which images it held out."
+        "`validation_split` must be left out if --run_dir is given, for the run knows which images it held out."
         " Received: 0.2"
     )
 

@@ -55,8 +55,8 @@ def test_flags_behind_the_flagfile_overrule_it(tmp_path: Path) -> None:
     [
         ("--nope=1", "Unknown command line flag 'nope'; see --help"),
         ("--epochs=x", "flag --epochs=x: invalid literal for int() with base 10: 'x'; see --help"),
-        ("--image_size=a,b", "`image_size` must be whole numbers with commas. Received: a,b"),
-        ("--zoom_range=0.8-1.2", "`zoom_range` must be a number, or numbers with commas. Received: 0.8-1.2"),
+        ("--image_size=a,b", "`image_size` must be comma-separated whole numbers. Received: a,b"),
+        ("--zoom_range=0.8-1.2", "`zoom_range` must be a number, or comma-separated numbers. Received: 0.8-1.2"),
         ("--precision=half", "`precision` must be one of auto, float32, mixed_bfloat16, mixed_float16. Received: half"),
     ],
 )

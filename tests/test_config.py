@@ -30,7 +30,7 @@ from hh_fast.errors import UsageError
             "`dataset` must be `sample` or `tfds:NAME`; for folders use --train_dir. Received: x",
         ),
         (DataConfig, {"cache": "ram"}, "`cache` must be one of auto, memory, disk, none. Received: ram"),
-        (DataConfig, {"validation_dir": "v"}, "`validation_dir` must be given together with --train_dir. Received: v"),
+        (DataConfig, {"validation_dir": "v"}, "`validation_dir` must be given with --train_dir. Received: v"),
         (
             DataConfig,
             {"train_dir": "t", "validation_split": 1.0},
@@ -39,17 +39,17 @@ from hh_fast.errors import UsageError
         (
             DataConfig,
             {"train_dir": "t", "validation_dir": "v", "validation_split": 0.1},
-            "`validation_split` must be left out where --validation_dir is given. Received: 0.1",
+            "`validation_split` must be left out if --validation_dir is given. Received: 0.1",
         ),
         (
             DataConfig,
             {"train_dir": "t", "dataset": "tfds:x"},
-            "`dataset` must be left out where --train_dir is given. Received: tfds:x",
+            "`dataset` must be left out if --train_dir is given. Received: tfds:x",
         ),
         (
             DataConfig,
             {"tfds_manual_dir": "m"},
-            "`tfds_manual_dir` must be given together with --dataset=tfds:NAME. Received: m",
+            "`tfds_manual_dir` must be given with --dataset=tfds:NAME. Received: m",
         ),
         (DataConfig, {"seed": -1}, "`seed` must be from 0 to 2147483647. Received: -1"),
         (TrainConfig, {"epochs": 0}, "`epochs` must be at least 1. Received: 0"),
@@ -118,8 +118,8 @@ def test_what_is_meant_is_taken(name: str, given: Any, meant: Any) -> None:
         ("augment", "yes", "`augment` must be true or false. Received: yes"),
         ("augment", 1, "`augment` must be true or false. Received: 1"),
         ("run_dir", 3, "`run_dir` must be text. Received: 3"),
-        ("zoom_range", [], "`zoom_range` must be a number, or numbers with commas. Received: "),
-        ("profile_steps", ["a", 2], "`profile_steps` must be whole numbers with commas. Received: a,2"),
+        ("zoom_range", [], "`zoom_range` must be a number, or comma-separated numbers. Received: "),
+        ("profile_steps", ["a", 2], "`profile_steps` must be comma-separated whole numbers. Received: a,2"),
         ("batch_size", {}, "`batch_size` must be a whole number. Received: {}"),
     ],
 )
@@ -131,7 +131,7 @@ def test_what_means_nothing_is_refused(name: str, given: Any, message: str) -> N
 
 def test_the_least_image_size_is_named() -> None:
     require_model_size((94, 94))
-    with pytest.raises(UsageError, match="`image_size` must be at least 94,94, .* Received: 300,93"):
+    with pytest.raises(UsageError, match="`image_size` must be at least 94,94: .* Received: 300,93"):
         require_model_size((300, 93))
 
 

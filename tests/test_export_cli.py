@@ -147,7 +147,7 @@ MISTAKES = [
     (
         ["--run_dir=a", "--input_max=1"],
         1,
-        "export: `input_max` must be left out where --run_dir is given. Received: 1.0",
+        "export: `input_max` must be left out if --run_dir is given. Received: 1.0",
     ),
     (["--model=a", "--input_max=0"], 1, "export: `input_max` must be above 0 and at most 255. Received: 0.0"),
     (["--run_dir=a", "--min_agreement=97"], 1, "export: `min_agreement` must be from 0 to 1. Received: 97.0"),

@@ -212,10 +212,10 @@ def test_what_contradicts_a_backbone(settings: dict[str, Any], tmp_path: Path) -
     for changed, message in [
         ({"backbone": "resnet"}, "`backbone` must be one of efficientnet_lite0, mobilenet_v2, .* Received: resnet"),
         ({"image_size": (20, 20)}, "`image_size` must be at least 32 either way for efficientnet_lite0"),
-        ({"model": "a.keras"}, "`backbone` must be left out where --model is given"),
-        ({"backbone": None, "backbone_weights": "x"}, "`backbone_weights` must be given together with --backbone"),
-        ({"backbone": None, "unfreeze": True}, "`unfreeze` must be given together with --backbone or --model"),
-        ({"unfreeze": 0}, "`unfreeze` must be left without a value, or at least 1"),
+        ({"model": "a.keras"}, "`backbone` must be left out if --model is given"),
+        ({"backbone": None, "backbone_weights": "x"}, "`backbone_weights` must be given with --backbone"),
+        ({"backbone": None, "unfreeze": True}, "`unfreeze` must be given with --backbone or --model"),
+        ({"unfreeze": 0}, "`unfreeze` must be given without a value, or at least 1"),
         ({"backbone_weights": tmp_path / "no.pth"}, "No such file"),
     ]:
         with pytest.raises((DataError, UsageError, OSError), match=message):

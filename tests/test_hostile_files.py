@@ -30,7 +30,7 @@ def test_forged_models_are_refused_and_run_no_code(tmp_path: Path) -> None:
 
 
 def test_odd_names_are_named_on_one_line(tmp_path: Path) -> None:
-    """Good images under odd names are trained on; bad ones are named, and left out where that is asked for."""
+    """Good images under odd names are trained on; bad ones are named, and left out if that is asked for."""
     data = make_images(tmp_path / "data", 12)
     horses = data / "horses"
     for name in ("a b", "line\nbreak", "\udcff\udcfe", "\u202eright", "-rf", "x" * 250):

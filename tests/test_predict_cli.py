@@ -83,7 +83,7 @@ def test_images_that_the_run_trained_on_are_told_and_left_out_where_asked(
 def test_only_a_run_knows_what_it_held_out(bundle: Path, run: Run, capsys: Out) -> None:
     assert main([f"--model={bundle / 'model_int8.tflite'}", "--held_out", str(run.validation_dir)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "predict: `held_out` must be left out where --model is not of a run folder. Received: True"
+        "predict: `held_out` must be left out if --model is not of a run folder. Received: True"
     )
 
 
@@ -207,7 +207,7 @@ MISTAKES = [
         "predict: `image` must be given: a file, a folder, a glob, or - for paths on standard input. Received: nothing",
     ),
     (["--top=0", "x.png"], 1, "predict: `top` must be at least 1. Received: 0"),
-    (["--json", "--csv", "x.png"], 1, "predict: `csv` must be left out where --json is given. Received: True"),
+    (["--json", "--csv", "x.png"], 1, "predict: `csv` must be left out if --json is given. Received: True"),
     (["--batch_size=0", "x.png"], 1, "predict: `batch_size` must be at least 1. Received: 0"),
     (
         ["--signature=text", "x.png"],

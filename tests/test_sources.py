@@ -70,7 +70,7 @@ def test_beside_the_splits_and_instead_of_them(make_images: MakeImages, tmp_path
     with pytest.raises(UsageError) as caught:
         find_source(DataConfig(train_dir=str(root), validation_split=0.3))
     assert str(caught.value) == (
-        "`validation_split` must be left out where --train_dir holds train/ and validation/. Received: 0.3"
+        "`validation_split` must be left out if --train_dir holds train/ and validation/. Received: 0.3"
     )
 
 

@@ -168,7 +168,7 @@ def test_what_contradicts_the_model(settings: dict[str, Any], tmp_path: Path) ->
         with pytest.raises((DataError, UsageError), match=message):
             train(**(settings | {"model": with_statistics()} | changed))
     assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match="`reset_weights` must be given together with --model"):
+    with pytest.raises(UsageError, match="`reset_weights` must be given with --model"):
         TrainConfig(reset_weights=True)
 
 

@@ -582,8 +582,8 @@ def test_a_last_step_that_diverged_does_not_replace_the_best_model(
         (
             ["--image_size=93,200"],
             1,
-            "`image_size` must be at least 94,94, the least that five 3 x 3 convolutions and 2 x 2 poolings leave a pixel"
-            " of. Received: 93,200",
+            "`image_size` must be at least 94,94: five 3 x 3 convolutions and 2 x 2 poolings leave nothing of a smaller image."
+            " Received: 93,200",
         ),
         (["--train_dir=/nowhere/at/all"], 2, "no folder /nowhere/at/all: check the path"),
         (["--require_gpu"], 1, "`require_gpu` is set, and no GPU can be used: "),

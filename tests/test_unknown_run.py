@@ -94,17 +94,17 @@ def test_it_is_trained_resumed_exported_and_told(
 def test_what_it_cannot_be_added_to_is_refused(
     folders: tuple[Path, Path], settings: dict[str, object], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="`unknown` must be given together with --backbone or --model"):
+    with pytest.raises(UsageError, match="`unknown` must be given with --backbone or --model"):
         hh_fast.train(**{**settings, "model": None})
-    with pytest.raises(UsageError, match="`other_dir` must be given together with --unknown"):
+    with pytest.raises(UsageError, match="`other_dir` must be given with --unknown"):
         hh_fast.train(**{**settings, "unknown": False}, other_dir="x")
-    with pytest.raises(UsageError, match="`unknown` must be left out where no images are held out"):
+    with pytest.raises(UsageError, match="`unknown` must be left out if no images are held out"):
         hh_fast.train(**settings, validation_split=0)
     cnn = keras.Sequential([keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")])
     with pytest.raises(UsageError, match="`unknown` needs a network that ends in pooled features"):
         hh_fast.train(**{**settings, "model": cnn})
     (folders[0] / "sky").rename(folders[0] / "unknown")
-    with pytest.raises(UsageError, match="`unknown` must be left out where a class is named unknown"):
+    with pytest.raises(UsageError, match="`unknown` must be left out if a class is named unknown"):
         hh_fast.train(**settings)
 
 

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
-from hh_fast.config import Config, option, require
+from hh_fast.config import Config, option
+from hh_fast.errors import require
 
 # What the pretrained networks were trained at.
 BACKBONE_IMAGE_SIZE = (224, 224)
@@ -59,10 +60,10 @@ class BenchConfig(Config):
 
     def check(self) -> None:
         self.require("full", not (self.quick and self.full), "left out with --quick")
-        require(bool(self.sweep_batch_sizes), "sweep_batch_sizes", "a list of numbers", "nothing")
+        require(bool(self.sweep_batch_sizes), "`sweep_batch_sizes` must be a list of numbers", "nothing")
         for size in self.sweep_batch_sizes:
-            require(size >= 1, "sweep_batch_sizes", "a list of numbers from 1", size)
-        self.require("write_flags", self.write_flags is None or self.sweep, "given together with --sweep")
+            require(size >= 1, "`sweep_batch_sizes` must be a list of numbers from 1", size)
+        self.require("write_flags", self.write_flags is None or self.sweep, "given with --sweep")
 
     def plan(self, *, backbone: bool = False) -> Plan:
         """The plan, with the epochs and repeats that were asked for. A backbone's race takes all images, but for `quick`."""

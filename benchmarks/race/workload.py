@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.process import in_process
-from hh_fast.config import DataConfig, TrainConfig, require, require_model_size
-from hh_fast.errors import DataError, UsageError
+from hh_fast.config import DataConfig, TrainConfig, require_model_size
+from hh_fast.errors import DataError, UsageError, require
 from hh_fast.io.files import scratch_dir
 
 
@@ -147,7 +147,11 @@ def linked(
     found = in_process(list_images, config)
     paths, labels = found["train"]
     train = train.for_images(len(paths))
-    require(train.batch_size <= len(paths), "batch_size", f"at most the {len(paths)} training images", train.batch_size)
+    require(
+        train.batch_size <= len(paths),
+        f"`batch_size` must be at most the {len(paths)} training images",
+        train.batch_size,
+    )
     num_train = max(1, min(num_images or len(paths), len(paths)) // train.batch_size) * train.batch_size
     held_paths, held_labels = found["validation"] or ([], np.zeros(0))
     num_validation = min(len(held_paths), -(-len(held_paths) * num_train // len(paths)))

@@ -10,8 +10,8 @@ import keras
 
 from hh_fast.backbone.efficientnet_lite import efficientnet_lite0, read_weights
 from hh_fast.backbone.weights import IMAGE_SIZE, WEIGHTS, find_weights
-from hh_fast.config import BACKBONES, require
-from hh_fast.errors import DataError
+from hh_fast.config import BACKBONES
+from hh_fast.errors import DataError, require
 
 MIN_SIDE = 32
 
@@ -54,8 +54,8 @@ def build(name: str, weights: Path | None = None, image_size: tuple[int, int] = 
         UsageError: an unknown name, or a size below what the network takes.
         DataError: weights that are absent, cannot be downloaded, are damaged or of another network.
     """
-    require(name in NETWORKS, "backbone", f"one of {', '.join(BACKBONES)}", name)
-    require(min(image_size) >= MIN_SIDE, "image_size", f"at least {MIN_SIDE} either way for {name}", image_size)
+    require(name in NETWORKS, f"`backbone` must be one of {', '.join(BACKBONES)}", name)
+    require(min(image_size) >= MIN_SIDE, f"`image_size` must be at least {MIN_SIDE} either way for {name}", image_size)
     path = weights or find_weights(name)
     model = NETWORKS[name](image_size)
     try:

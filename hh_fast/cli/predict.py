@@ -34,7 +34,7 @@ class _HeldOut:
         self._folder: Path | None = None
         run = run_of(Path(str(config.model)).expanduser())
         record = run.read_config() if run else None
-        config.require("held_out", record is not None or not self.only, "left out where --model is not of a run folder")
+        config.require("held_out", record is not None or not self.only, "left out if --model is not of a run folder")
         if run is not None and record is not None:
             self._hashes = frozenset(run.held_out)
             self._folder = Path(record.data.train_dir).resolve() if record.data.train_dir else None

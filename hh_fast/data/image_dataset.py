@@ -23,13 +23,11 @@ from hh_fast.data.keras_rules import (
     keras_subsets,
     list_as_keras,
     make_form,
-    require,
-    require_one_of,
 )
 from hh_fast.data.load import read_examples, refuse_bad
 from hh_fast.data.pipeline import order, with_rows
 from hh_fast.data.reading import index_path, read_images
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, require
 
 logger = logging.getLogger(__name__)
 
@@ -189,10 +187,13 @@ def image_dataset_from_directory(
     require(batch_size is None or batch_size > 0, "`batch_size` must be at least 1, or None", batch_size)
     require(format == "tf", '`format` must be "tf"; for "grain" use keras.utils', repr(format))
     require("://" not in str(directory), "`directory` must be a folder of this machine", directory)
-    require_one_of("data_format", data_format, ("channels_first", "channels_last", None))
-    require_one_of("cache", cache, CACHES)
-    require_one_of("bad_images", bad_images, ("error", "skip"))
-    require_one_of("dtype", dtype, ("float32", "uint8"))
+    for name, value, allowed in (
+        ("data_format", data_format, ("channels_first", "channels_last", None)),
+        ("cache", cache, CACHES),
+        ("bad_images", bad_images, ("error", "skip")),
+        ("dtype", dtype, ("float32", "uint8")),
+    ):
+        require(value in allowed, f"`{name}` must be one of {', '.join(map(repr, allowed))}", repr(value))
     require(max_image_pixels >= 1, "`max_image_pixels` must be at least 1", max_image_pixels)
     require(initial_epoch >= 0, "`initial_epoch` must be at least 0", initial_epoch)
     require(augment is None or isinstance(augment, Augmentation), "`augment` must be an hh_fast.Augmentation", augment)

@@ -13,19 +13,9 @@ import numpy as np
 from hh_fast.data.folders import KERAS_SUFFIXES, Found, class_folders, walk, walk_classes
 from hh_fast.data.images import Images
 from hh_fast.data.pixels import INTERPOLATIONS, ImageForm
-from hh_fast.errors import UsageError
+from hh_fast.errors import UsageError, require
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
-
-
-def require(holds: bool, text: str, received: object) -> None:
-    """Raises `UsageError` with what was received, unless `holds`."""
-    if not holds:
-        raise UsageError(f"{text}. Received: {received}")
-
-
-def require_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    require(value in allowed, f"`{name}` must be one of {', '.join(map(repr, allowed))}", repr(value))
 
 
 def check_labels(labels: Any, label_mode: Any, class_names: Any) -> None:
@@ -70,7 +60,8 @@ def make_form(image_size: Any, color_mode: str, interpolation: str, crop: bool, 
         "`image_size` must be two whole numbers from 1, (height, width)",
         image_size,
     )
-    require_one_of("interpolation", interpolation.lower(), INTERPOLATIONS)
+    rule = f"`interpolation` must be one of {', '.join(map(repr, INTERPOLATIONS))}"
+    require(interpolation.lower() in INTERPOLATIONS, rule, repr(interpolation))
     require(not (crop and pad), "Only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be true", "both")
     aspect = "crop" if crop else "pad" if pad else "stretch"
     return ImageForm((int(size[0]), int(size[1])), CHANNELS[color_mode], interpolation.lower(), aspect)

@@ -296,7 +296,7 @@ def load_data(
         front=kept_front,
     )
     near_copies = NOT_LOOKED_FOR
-    splits_here = len(tables) == 1 and recorded is None and config.share_held_out > 0
+    splits_here = len(tables) == 1 and recorded is None and config.validation_share > 0
     thumbnails: dict[str, np.ndarray] | None = {} if splits_here else None
     parts = [
         read(table, index=index_path(config.cache_root, table.directory, (number, shard)), thumbnails=thumbnails)
@@ -318,7 +318,7 @@ def load_data(
         alike = resembling(tables, thumbnails, config, features)
         sides = hold_out_share(tables[0], config, alike)
         parts = [parts[0].select(rows) for rows in sides]
-        share = config.share_held_out
+        share = config.validation_share
         logger.info(
             "Holding out %d of %d images for validation (--validation_split=%g)", len(sides[1]), len(alike), share
         )

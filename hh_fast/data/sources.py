@@ -68,7 +68,7 @@ def _given_folders(config: DataConfig) -> Source:
         names = f"{splits[0].name}/ and {splits[1].name}/"
         if config.validation_split is not None:
             raise UsageError(
-                f"`validation_split` must be left out where --train_dir holds {names}. Received: {config.validation_split}"
+                f"`validation_split` must be left out if --train_dir holds {names}. Received: {config.validation_split}"
             )
         unused = [f"{path.name}/" for path in _sub_folders(train_dir).values() if path not in splits]
         train_dir, validation_dir = splits[0], validation_dir or splits[1]

@@ -147,7 +147,7 @@ def hold_out_share(images: Images, config: DataConfig, alike: np.ndarray | None 
     Raises:
         DataError: a class of which none can be held out, or is left to train on.
     """
-    share, contents = config.share_held_out, images.contents()
+    share, contents = config.validation_share, images.contents()
     if share == 0:
         return [np.arange(len(images))]
     found = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hh_fast.config import is_address
-from hh_fast.errors import HHFastError, UsageError
+from hh_fast.errors import HHFastError, UsageError, require
 
 ENVIRONMENT = "TF_CONFIG"
 EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
@@ -47,9 +47,8 @@ ALONE = Cluster(("",), 0)
 
 
 def _require(holds: bool, rule: str, received: object) -> None:
-    if not holds:
-        text = received if isinstance(received, str) else json.dumps(received)
-        raise UsageError(f"{ENVIRONMENT} must {rule}. Received: {text}. Example: {EXAMPLE}")
+    text = received if isinstance(received, str) else json.dumps(received)
+    require(holds, f"{ENVIRONMENT} must {rule}, as in {EXAMPLE}", text)
 
 
 def _addresses(jobs: dict[str, Any]) -> dict[str, list[str]]:
@@ -78,7 +77,7 @@ def parse_cluster(text: str) -> Cluster | None:
     try:
         config = json.loads(text)
     except ValueError as e:
-        raise UsageError(f"{ENVIRONMENT} must be JSON ({e}). Received: {text}. Example: {EXAMPLE}") from e
+        raise UsageError(f"{ENVIRONMENT} must be JSON ({e}), as in {EXAMPLE}. Received: {text}") from e
     _require(isinstance(config, dict), "be a JSON object", config)
     if not config.get("cluster"):
         return None
@@ -104,7 +103,5 @@ def find_cluster(strategy: str, environment: Mapping[str, str]) -> Cluster | Non
         return None
     cluster = parse_cluster(environment.get(ENVIRONMENT, ""))
     if cluster is None and strategy == "multi_worker":
-        raise UsageError(
-            f"`strategy` multi_worker needs {ENVIRONMENT} to name the workers. Received: nothing. Example: {EXAMPLE}"
-        )
+        raise UsageError(f"--strategy=multi_worker needs {ENVIRONMENT} to name the workers, as in {EXAMPLE}")
     return cluster

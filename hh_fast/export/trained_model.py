@@ -17,13 +17,13 @@ from hh_fast.any_model import (
     require_classifier,
     with_policy,
 )
-from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, UNKNOWN, DataConfig, ExportConfig, require
+from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, UNKNOWN, DataConfig, ExportConfig
 from hh_fast.data.images import Images
 from hh_fast.data.load import Examples, load_data
 from hh_fast.data.pixels import ImageForm
 from hh_fast.data.rows import DecodedRows
 from hh_fast.data.sources import source_name
-from hh_fast.errors import DataError, UsageError
+from hh_fast.errors import DataError, UsageError, require
 from hh_fast.export.saved_model import of_pixels, score_per_class_model
 from hh_fast.predict import keras_model
 from hh_fast.predict.classifier import Classifier
@@ -156,8 +156,8 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     else:
         run_dir = Path(config.run_dir).expanduser()
         path, name, run = run_dir / RUN_MODEL, run_dir.resolve().name, _read_run(run_dir)
-        rule = "left out where --run_dir is given, for the run knows which images it held out"
-        require("validation_split" not in given, "validation_split", rule, given.get("validation_split"))
+        rule = "left out if --run_dir is given, for the run knows which images it held out"
+        require("validation_split" not in given, f"`validation_split` must be {rule}", given.get("validation_split"))
         held_out, data_config = Run(run_dir).held_out, _data_config(run.data, given)
         if not held_out and data_config.validation_dir is None:
             raise DataError(
@@ -166,8 +166,8 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
             )
     model = load_model(path)
     image_size = image_size_of(model)
-    asked = data_config.image_size or image_size
-    require(asked == image_size, "image_size", f"the model's own, {image_size[0]},{image_size[1]}, or left out", asked)
+    rule = f"the model's own, {image_size[0]},{image_size[1]}, or left out"
+    data_config.require("image_size", data_config.image_size in (None, image_size), rule)
     data = load_data(dataclasses.replace(data_config, image_size=image_size), recorded=held_out or None)
     if data.validation is None:
         raise DataError(
@@ -212,10 +212,11 @@ def take_trained_model(model: keras.Model, train: Any, validation: Any, *, input
             raise UsageError(f"`{name}` must be {rule}. Received: {type(dataset).__name__}")
         labels, count = set(images.labels.tolist()), len(images.class_names)
         rule = f"labelled by the classes' positions, 0 to {count - 1}"
-        require(labels <= set(range(count)), name, rule, tuple(sorted(labels)))
+        require(labels <= set(range(count)), f"`{name}` must be {rule}", ",".join(map(str, sorted(labels))))
         sides.append(Examples(images, DecodedRows(images.paths, form)))
     names, others = (side.images.class_names for side in sides)
-    require(names == others, "validation", f"labelled with the classes of `train`, {', '.join(names)}", others)
+    rule = f"`validation` must be labelled with the classes of `train`, {', '.join(names)}"
+    require(names == others, rule, ", ".join(others))
     if train.form != form:
         logger.warning(
             "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",

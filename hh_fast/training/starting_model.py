@@ -20,8 +20,8 @@ from hh_fast.any_model import (
 from hh_fast.backbone.frozen import unfreeze
 from hh_fast.backbone.pretrained import build
 from hh_fast.backbone.weights import WEIGHTS, find_weights
-from hh_fast.config import TrainConfig, require
-from hh_fast.errors import DataError
+from hh_fast.config import TrainConfig
+from hh_fast.errors import DataError, require
 from hh_fast.io.text import listed
 from hh_fast.training.run import BEST_MODEL, LAST_MODEL, Backbone, Run
 from hh_fast.unknown import without_unknown
@@ -88,7 +88,7 @@ def _check(model: keras.Model, name: str, head: str) -> None:
             f"{name} ends with `{output_layer(model).name}`, whose outputs are no probabilities: end it with"
             f' keras.layers.Activation("{activation}")'
         )
-    require(head in ("auto", own), "head", f"the model's own, {own}, or left out", head)
+    require(head in ("auto", own), f"`head` must be the model's own, {own}, or left out", head)
     if not can_trace(model):
         raise DataError(
             f"{name} has a layer whose name TensorFlow does not take in a graph, so it cannot be trained: name its layers with"

@@ -170,9 +170,9 @@ def train_run(
             config.require("head", config.head != "sigmoid" or num_classes == 2, f"softmax for {num_classes} classes")
             if config.unknown and whole is not None:
                 feature_model(whole)  # which refuses what it cannot be added to
-                rule = "left out where no images are held out, for these tell what is known"
+                rule = "left out if no images are held out, for these tell what is known"
                 config.require("unknown", data.validation is not None, rule)
-                config.require("unknown", UNKNOWN not in data.class_names, f"left out where a class is named {UNKNOWN}")
+                config.require("unknown", UNKNOWN not in data.class_names, f"left out if a class is named {UNKNOWN}")
         precision, jit_compile = hardware.precision, hardware.jit_compile
         shards = agree(replicas, data, precision=precision, jit_compile=jit_compile, sharded=config.shard_data)
         num_images = shards.smallest * shards.num_shards
