@@ -1,19 +1,19 @@
 """Train an image classifier fast with tf.data, and export TFLite files that phones load.
 
-The public names, each loaded when it is first used:
+The public names, each loaded on first use:
 
-  image_dataset_from_directory   Keras' function of that name, decoded once and shuffled whole, for anyone's model and `fit`
-  Augmentation                   what happens to training images
+  image_dataset_from_directory   Keras' function, but images are decoded once and fully shuffled; for any model's `fit`
+  Augmentation                   random changes to training images
   build_model                    the CNN of the "Horses or Humans" recipe
   train                          bin/train as a function
-  export_model                   bin/export as a function: SavedModel and TFLite files, checked, of a run or of anyone's model
-  load_classifier                any trained or exported model -> class and score
+  export_model                   bin/export as a function: checked SavedModel and TFLite files of a run or any model
+  load_classifier                opens any trained or exported model; gives class and score
 
-The way of the data, by package:
+The data flow, by package:
 
   hh_fast.data      a built-in, folder, zip or TFDS data set -> batches of uint8 images
   hh_fast.model     the CNN of the "Horses or Humans" recipe
-  hh_fast.training  batches -> weights, and a run folder that says how they came about
+  hh_fast.training  batches -> weights, and a run folder that documents them
   hh_fast.export    weights -> SavedModel and TFLite files, each checked against the model
   hh_fast.predict   any of those files -> class and score
   hh_fast.serve     an int8 file -> a page that runs it on a phone

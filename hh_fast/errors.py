@@ -1,17 +1,17 @@
 """The user-facing errors. A command prints each as one line and ends with its `exit_code`.
 
-What is raised anywhere else is a fault of hh_fast (or of the machine) and keeps its traceback.
+Any other exception is a bug in hh_fast (or a fault of the machine) and keeps its traceback.
 """
 
 
 class HHFastError(Exception):
-    """What is wrong, where, and the remedy, in one line."""
+    """One line: what is wrong, where, and the remedy."""
 
     exit_code = 2
 
 
 class UsageError(HHFastError, ValueError):
-    """A flag or argument that cannot be used: its name in backticks, the rule, what was got."""
+    """An invalid flag or argument: its name in backticks, the rule, and the value received."""
 
     exit_code = 1
 
@@ -27,6 +27,6 @@ class DataError(HHFastError):
 
 
 class CheckError(HHFastError):
-    """A file that was made does not do what the model does, so it was not kept."""
+    """An exported file does not match the model, so it was not kept."""
 
     exit_code = 3

@@ -1,9 +1,8 @@
-"""An output for pictures that are none of the classes: `unknown`, in stock Keras layers behind a pretrained network.
+"""An output `unknown` for pictures that belong to no class, in stock Keras layers on top of a pretrained network.
 
-A picture is known where its features resemble those of some training image, in cosine similarity to centres of these. With k
-rising from 0 to 1 with that similarity, the scores are those of the classes times k, and 1 - k for `unknown`. So an app that
-reads labelled scores has it without a line of its own. What surrounds the things counts too: a class of insects on flowers lets
-pictures of flowers through.
+A picture is known if its features resemble those of some training image, by cosine similarity to cluster centres of these. The class
+scores are multiplied by k, which rises from 0 to 1 with that similarity, and the score of `unknown` is 1 - k. So an app that reads
+labelled scores needs no extra code. The background counts too: with a class of insects on flowers, pictures of flowers pass.
 """
 
 import keras
@@ -12,20 +11,20 @@ import numpy as np
 from hh_fast.config import UNKNOWN
 from hh_fast.errors import UsageError
 
-CENTRES, MOST_CENTRES = 32, 1024  # of a class, of all together
+CENTRES, MOST_CENTRES = 32, 1024  # per class, and in total
 ROUNDS = 10  # of k-means
-# What k rises by: from 0.12 to 0.88 while the similarity rises by 0.1.
+# Of k over similarity: k rises from 0.12 to 0.88 while the similarity rises by 0.1.
 SLOPE = 40.0
-INT8_STEP = 1 / 256  # of a similarity: an image of the line itself stays on its side
-TILES = 7  # of a scrambled picture, either way
+INT8_STEP = 1 / 256  # of a similarity: keeps an image at the threshold on its side after rounding
+TILES = 7  # per row and column of a scrambled picture
 BOTH, KNOWN_SCORES, WITH_UNKNOWN = "both_classes", "known_scores", "scores_with_unknown"  # layers
 
 
 def feature_model(model: keras.Model) -> keras.Model:
-    """The part of a classifier that makes of images the features (batch, d) which its last dense layers take.
+    """The part of a classifier up to the features (batch, d) that its last dense layers take.
 
     Raises:
-        UsageError: these layers take whole maps of pixels, as those of the recipe's CNN do.
+        UsageError: these layers take flattened feature maps, as in the built-in CNN.
     """
     head = (keras.layers.Dense, keras.layers.Dropout, keras.layers.Activation, keras.layers.Softmax)
     tensor = model.outputs[0]
@@ -35,8 +34,8 @@ def feature_model(model: keras.Model) -> keras.Model:
         layer, node, _ = tensor._keras_history
     if len(tensor.shape) != 2 or isinstance(layer, (keras.layers.Flatten, keras.layers.InputLayer)):
         raise UsageError(
-            "`unknown` needs a network that ends in pooled features, which tell what is on a picture wherever it is: give"
-            f" --backbone. Received: a model whose classifier begins after `{layer.name}`"
+            "`unknown` needs a network that ends in pooled features, such as that of --backbone. Received: a model whose"
+            f" classifier begins after `{layer.name}`"
         )
     return keras.Model(model.inputs[0], tensor, name="features")
 
@@ -46,7 +45,7 @@ def has_unknown(model: keras.Model) -> bool:
 
 
 def without_unknown(model: keras.Model) -> keras.Model:
-    """The classifier that `add_unknown` was given, or any other as it is."""
+    """The classifier to which `add_unknown` added the output; any other model is returned unchanged."""
     if not has_unknown(model):
         return model
     scores = model.get_layer(KNOWN_SCORES)._inbound_nodes[0].input_tensors[0]
@@ -56,9 +55,9 @@ def without_unknown(model: keras.Model) -> keras.Model:
 
 
 def find_centres(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Centres of each class's features, float32 (k, d) of length 1: k-means by cosine similarity, drawn by `seed`.
+    """Cluster centres of each class's features, float32 (k, d) of length 1, by k-means on cosine similarity, seeded by `seed`.
 
-    `CENTRES` a class, fewer where classes are many, and each image where a class has no more.
+    `CENTRES` per class, fewer if there are many classes; for a class with fewer images, all of its images.
     """
     rng = np.random.default_rng(seed)
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
@@ -71,7 +70,7 @@ def _cluster(unit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
     if len(unit) <= count:
         return unit
     centres = unit[[rng.integers(len(unit))]]
-    while len(centres) < count:  # far ones are likelier to be drawn (k-means++)
+    while len(centres) < count:  # distant ones are drawn with higher probability (k-means++)
         distance = np.maximum(1 - (unit @ centres.T).max(axis=1), 0) + 1e-9
         centres = np.concatenate([centres, unit[[rng.choice(len(unit), p=distance / distance.sum())]]])
     for _ in range(ROUNDS):
@@ -84,34 +83,34 @@ def _cluster(unit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 def largest_similarity(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The cosine similarity of features, (n, d), to the nearest of `centres`, (n,)."""
+    """The cosine similarity, (n,), of features (n, d) to the nearest of `centres` (k, d)."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray((features @ centres.T).max(axis=1) / np.maximum(lengths[:, 0], 1e-6))
 
 
-def margins(similarity: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    """The bend above which images are `unknown`, (n,), from their largest similarity (n,) and chances of the classes (n, c)."""
-    # A class with chance p stays ahead while p k > 1 - k, where k = sigmoid(SLOPE (similarity - bend)).
-    return similarity + np.log(np.maximum(chances.max(axis=1), 1e-6)) / SLOPE
+def margins(similarity: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """For each image, (n,), the threshold above which it becomes `unknown`, from its similarity (n,) and class probabilities (n, c)."""
+    # A class with probability p stays ahead while p k > 1 - k, where k = sigmoid(SLOPE (similarity - threshold)).
+    return similarity + np.log(np.maximum(probabilities.max(axis=1), 1e-6)) / SLOPE
 
 
-def find_bend(held: np.ndarray, keep: float, other: np.ndarray) -> float:
-    """The similarity at which k is one half, from `margins` of held-out images, and of pictures that are none of the classes.
+def find_threshold(held: np.ndarray, keep: float, other: np.ndarray) -> float:
+    """The similarity at which k is one half, from the `margins` of held-out images and of pictures of other things.
 
-    So that a share of `keep` of the former keep their class; more, where no more of the latter pass by that.
+    At least the fraction `keep` of the held-out images keep their class; more, if that lets no more of the others through.
     """
-    bend = np.quantile(held, 1 - keep, method="lower") - INT8_STEP
-    below = other[other <= bend]
+    threshold = np.quantile(held, 1 - keep, method="lower") - INT8_STEP
+    below = other[other <= threshold]
     if len(other):
         lowest = max(below.max(initial=-1), held.min() - INT8_STEP)
-        bend = min(bend, (bend + lowest) / 2)
-    return float(bend)
+        threshold = min(threshold, (threshold + lowest) / 2)
+    return float(threshold)
 
 
-def add_unknown(model: keras.Model, features: keras.Model, centres: np.ndarray, bend: float) -> keras.Model:
-    """`model` with the output `unknown` as its last, from `centres` of its `features` and the `bend` of their similarity.
+def add_unknown(model: keras.Model, features: keras.Model, centres: np.ndarray, threshold: float) -> keras.Model:
+    """`model` with `unknown` as its last output, from the `centres` of its features and the similarity `threshold`.
 
-    `features` is `feature_model(model)`. It stays as it is, and shares its layers.
+    `features` is `feature_model(model)`. The new model shares the layers of both, which are not changed.
     """
     layers = keras.layers
     scores = model.outputs[0]
@@ -129,12 +128,12 @@ def add_unknown(model: keras.Model, features: keras.Model, centres: np.ndarray, 
     outputs = layers.Concatenate(name=WITH_UNKNOWN, dtype="float32")([known_scores, unknown])
     similarity.set_weights([centres.T])
     for gate, slope in zip(gates, (SLOPE, -SLOPE), strict=True):
-        gate.set_weights([np.full((1, 1), slope), np.array([-slope * bend])])
+        gate.set_weights([np.full((1, 1), slope), np.array([-slope * threshold])])
     return keras.Model(model.inputs[0], outputs, name=model.name)
 
 
 def scrambled(images: np.ndarray) -> np.ndarray:
-    """Pictures that are none of the classes: of each of uint8 (n, height, width, 3) the tiles, in an order of chance."""
+    """Pictures that belong to no class: each of `images`, uint8 (n, height, width, 3), with its tiles in random order."""
     rng = np.random.default_rng(0)
     height, width = (side // TILES for side in images.shape[1:3])
     found = images.copy()

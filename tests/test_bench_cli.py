@@ -105,7 +105,7 @@ def test_two_results_are_compared(measured, capsys):
         (("--repeats=0",), "bench: `repeats` must be at least 1. Received: 0\n"),
         (("--write_flags=a.flags",), "bench: `write_flags` must be given with --sweep. Received: a.flags\n"),
         (("--quick", "--full"), "bench: `full` must be left out with --quick. Received: True\n"),
-        (("words",), "bench: this command takes flags only. Received: words; see --help\n"),
+        (("words",), "bench: a bench takes flags only; see --help. Received: words\n"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(arguments, text, capsys, tmp_path):

@@ -102,7 +102,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(
 
 def test_all_damaged_is_an_error(tmp_path: Path) -> None:
     save(tmp_path, variables(1), progress(0, 1)).write_bytes(b"x")
-    with pytest.raises(DataError, match="no checkpoint in .* can be read: start anew with --overwrite"):
+    with pytest.raises(DataError, match="no checkpoint in .* can be read: start over with --overwrite"):
         restore(tmp_path, variables(0))
 
 
@@ -142,5 +142,5 @@ def test_another_model_is_refused(tmp_path: Path, other: list[keras.Variable], d
     path = save(tmp_path, named(kernel=1, bias=2), progress(0, 1))
     with pytest.raises(DataError) as caught:
         restore(tmp_path, other)
-    message = f"the checkpoint {path} is of another model: {difference}. Use another --run_dir, or --overwrite"
+    message = f"the checkpoint {path} belongs to another model: {difference}. Use another --run_dir, or --overwrite"
     assert str(caught.value) == message

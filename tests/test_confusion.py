@@ -66,12 +66,12 @@ def test_the_picture_has_a_fixed_size_beyond_thirty_classes(tmp_path: Path) -> N
 
 def test_a_class_that_is_never_predicted_and_a_model_at_chance_are_remarked_on() -> None:
     assert SMALL.remarks()[0].startswith(
-        "An accuracy of 0.667 is hardly better than guessing: always naming the largest"
+        "An accuracy of 0.667 is hardly better than guessing: always predicting the largest"
     )
     collapsed = confusion(*[(i % 3, 0) for i in range(60)])
     never, chance = collapsed.remarks()
     assert never == "2 of 3 classes are never predicted: b, c"
-    assert "always naming the largest class, a, gives 0.333" in chance
+    assert "always predicting the largest class, a, gives 0.333" in chance
     assert confusion(*[(i % 3, i % 3) for i in range(60)]).remarks() == []
 
 

@@ -250,8 +250,8 @@ def test_a_loss_names_the_worker_behind_it(text: str, who: str) -> None:
     with pytest.raises(ClusterError) as caught, lost_workers_reported(Cluster(("h:1", "h:2", "h:3"), 0)):
         raise tf.errors.UnavailableError(None, None, text)
     assert str(caught.value) == (
-        f"worker 0 stops: {who} failed or cannot be reached. See its log, then start all workers again with the same commands:"
-        " they go on from the last checkpoint"
+        f"worker 0 stops: {who} failed or cannot be reached. See its log, then restart all workers with the same commands:"
+        " they resume from the last checkpoint"
     )
 
 
@@ -305,7 +305,7 @@ def test_workers_take_their_rows_statistics_and_have_the_mean(tmp_path: Path) ->
     assert workers.finish() == [0, 0], workers.text(0) + workers.text(1)
 
 
-MISSING = "failed to connect within --worker_timeout_s: see that it was started, and that its address can be reached from here"
+MISSING = "failed to connect within --worker_timeout_s: check that it was started and that its address can be reached from here"
 
 
 def test_a_worker_that_does_not_come_is_named(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         workers = start_workers(START, tmp_path, [{}] * 2, numbers=(0,), addresses=addresses)
         assert workers.finish(seconds=60) == [5]
     expected = (
-        f"worker 0 of 2 cannot start at {addresses[0]} (Could not start gRPC server): see that the port is free, and that no"
+        f"worker 0 of 2 cannot start at {addresses[0]} (Could not start gRPC server): check that the port is free and that no"
         " other process has the same task in TF_CONFIG"
     )
     assert expected in workers.lines(0)
@@ -339,7 +339,9 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 def test_what_differs_between_workers_is_named_to_all(tmp_path: Path) -> None:
     workers = start_workers(START, tmp_path, [{"epochs": 1}, {"epochs": 2, "worker_timeout_s": 299}])
     assert workers.finish() == [5, 5]
-    expected = "the workers differ: --epochs is 1 at worker 0 and 2 at worker 1. Start all of them alike"
+    expected = (
+        "the workers differ: --epochs is 1 at worker 0 and 2 at worker 1. Start all with the same settings and code"
+    )
     assert expected in workers.lines(0)
     assert expected in workers.lines(1)
 
@@ -355,8 +357,8 @@ def test_other_lists_of_workers_are_a_difference(tmp_path: Path) -> None:
 
 
 IN_USE = (
-    "training in a cluster must come before all else that TensorFlow does in a process, and once: start another process, and"
-    " name a model by its .keras file. Received: a process in which TensorFlow has begun"
+    "cluster training must run first and only once in a process, but TensorFlow is already initialised here: start a new"
+    " process, and pass the model as a .keras file"
 )
 # hh_fast.train as a program of one's own calls it, in a cluster of one.
 CALLS = """
@@ -437,7 +439,7 @@ def test_a_worker_that_dies_or_hangs_stops_the_others(
     codes = workers.finish(seconds=60)
     assert (codes[1 - lost], codes[lost]) == (5, -signal.SIGKILL), workers.text(1 - lost)
     assert (
-        ") failed or cannot be reached. See its log, then start all workers again with the same commands: they go on"
+        ") failed or cannot be reached. See its log, then restart all workers with the same commands: they resume"
         in workers.text(1 - lost)
     )
 
@@ -464,7 +466,7 @@ def test_the_same_commands_resume_exactly_after_a_kill_and_a_signal(images: Path
         workers = train(tmp_path / f"logs3.{attempt}", broken)
         codes = workers.finish()
         assert set(codes) <= {0, 5, -signal.SIGSEGV}, workers.text(0) + workers.text(1)
-        assert ["[worker 0] Going on in" in workers.text(worker) for worker in (0, 1)] == [True, False]
+        assert ["[worker 0] Resuming" in workers.text(worker) for worker in (0, 1)] == [True, False]
         if codes == [0, 0]:
             break
     assert codes == [0, 0], workers.text(0) + workers.text(1)

@@ -110,7 +110,7 @@ def test_errors_are_one_line(make_images: MakeImages, tmp_path: Path, capsys: py
         (
             [f"--train_dir={train}", f"--grid={file}/grid.png"],
             2,
-            f"File exists: {file}; a file stands in the way: move it, or choose another folder",
+            f"File exists: {file}; a file of that name exists: move it, or choose another folder",
         ),
     ]
     for arguments, exit_code, text in cases:

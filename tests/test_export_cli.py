@@ -118,7 +118,7 @@ def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     (run_dir / "config.json").write_text("{}")
     assert main([f"--run_dir={run_dir}"]) == 2
     assert last_line(capsys) == (
-        f"export: {run_dir / 'config.json'} is damaged, or of another version (Object missing required field `data`):"
+        f"export: {run_dir / 'config.json'} is damaged or from another version (Object missing required field `data`):"
         " give another --run_dir, or train again with --overwrite"
     )
     shutil.copy(run.run_dir / "config.json", run_dir)
@@ -131,8 +131,8 @@ def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
 
 # flags without those of the data, exit code, text
 MISTAKES = [
-    ([], 1, "export: `run_dir` must be given, or --model instead, not both. Received: None"),
-    (["--run_dir=a", "--model=b"], 1, "export: `run_dir` must be given, or --model instead, not both. Received: a"),
+    ([], 1, "export: `run_dir` must be given, or --model instead, but not both. Received: None"),
+    (["--run_dir=a", "--model=b"], 1, "export: `run_dir` must be given, or --model instead, but not both. Received: a"),
     (
         ["--run_dir=/absent"],
         2,

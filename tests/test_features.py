@@ -197,7 +197,7 @@ def test_a_pretrained_network_from_photos_to_a_model_that_loads_anywhere_and_is_
         learning_rate=1e-4,
         epochs=1,
     )
-    assert "1 x 1 x 192 numbers of each image" in caplog.text
+    assert "their output has 1 x 1 x 192 values per image" in caplog.text
     before, after = (
         {variable.path: variable.numpy() for variable in keras.models.load_model(folder / "last.keras").weights}
         for folder in (run.run_dir, tuned.run_dir)

@@ -45,7 +45,7 @@ def test_the_machine_decides_and_a_flag_overrules(
     pretend(monkeypatch, gpu, flags)
     chosen = choose(TrainConfig(**config))
     assert (chosen.precision, chosen.jit_compile) == (precision, jit)
-    assert ("as asked by --precision" in chosen.precision_reason) == ("precision" in config)
+    assert ("set by --precision" in chosen.precision_reason) == ("precision" in config)
 
 
 @pytest.mark.parametrize("gpu", [None, AMPERE])
@@ -68,7 +68,7 @@ def test_depthwise_convolutions_are_left_in_float32_on_a_cpu(
     chosen = choose(TrainConfig(), model)
     assert chosen.precision == ("float32" if is_depthwise and not gpu else "mixed_bfloat16")
     if is_depthwise and not gpu:
-        assert chosen.precision_reason == "a CPU is slower at depthwise convolutions, such as `dw`, in bfloat16"
+        assert chosen.precision_reason == "on a CPU, depthwise convolutions such as `dw` are slower in bfloat16"
     assert choose(TrainConfig(precision="mixed_bfloat16"), model).precision == "mixed_bfloat16"
 
 
@@ -79,12 +79,10 @@ def test_a_missing_gpu_is_one_warning_or_an_error(
     monkeypatch.setattr(hardware, "why_no_gpu", lambda: "no NVIDIA driver is loaded")
     with caplog.at_level(logging.WARNING):
         use_devices(TrainConfig(device="gpu"))
-    assert caplog.messages == [
-        "No GPU can be used: no NVIDIA driver is loaded. Training with this machine's own settings."
-    ]
+    assert caplog.messages == ["No GPU can be used: no NVIDIA driver is loaded. Training on the CPU."]
     with pytest.raises(UsageError) as caught:
         use_devices(TrainConfig(require_gpu=True))
-    assert str(caught.value) == "`require_gpu` is set, and no GPU can be used: no NVIDIA driver is loaded"
+    assert str(caught.value) == "`require_gpu` is set, but no GPU can be used: no NVIDIA driver is loaded"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_when_one_fails_all_are_ended_and_its_exit_code_stays() -> None:
     assert time.monotonic() - begin < 15
     assert code == 7
     assert "1| got SIGTERM" in out
-    assert "Worker 0 ended with exit code 7: ending all (within 5 s)\n" in err
+    assert "Worker 0 failed with exit code 7: stopping all (within 5 s)\n" in err
     assert not any(is_running(int(pid)) for pid in re.findall(r"ready (\d+)", err))
 
 
@@ -78,7 +78,7 @@ def test_a_killed_worker_is_a_failure_and_a_deaf_one_is_killed() -> None:
     do = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9) if worker else time.sleep(60)"
     code, _, err = finish(start(do, "--grace_s=0"))
     assert code == 128 + signal.SIGKILL
-    assert "Worker 1 ended with exit code 137: ending all (within 5 s)\n" in err
+    assert "Worker 1 failed with exit code 137: stopping all (within 5 s)\n" in err
     assert not any(is_running(int(pid)) for pid in re.findall(r"ready (\d+)", err))
 
 

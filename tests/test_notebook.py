@@ -34,7 +34,7 @@ def test_on_small_settings(make_images: Callable[..., Path], tmp_path: Path, mon
     ).execute()
     assert (tmp_path / "exports" / "horses_or_humans" / "model_int8.tflite").is_file()
     printed = "".join(text_of(cell) for cell in notebook.cells if cell.cell_type == "code")
-    assert "12 to train on, 12 to validate on" in printed
+    assert "12 for training, 12 for validation" in printed
     assert "epoch 2, hh_fast           : " in printed
 
 

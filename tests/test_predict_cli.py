@@ -66,24 +66,24 @@ def test_images_that_the_run_trained_on_are_told_and_left_out_where_asked(
         shutil.copy(run.train_dir / name / "000.png", both / name / "trained.png")
     assert main([f"--model={run.run_dir}", str(run.train_dir)]) == 0
     assert (
-        "64 of 64 images were trained on, so the accuracy says little of new ones: --held_out takes only those that the run"
-        " held out" in capsys.readouterr().err.splitlines()
+        "The model was trained on 64 of these 64 images, so the accuracy is too high for new ones: --held_out classifies only"
+        " the images that the run held out" in capsys.readouterr().err.splitlines()
     )
     assert main([f"--model={run.model}", "--held_out", str(both)]) == 0
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 24
     assert "trained.png" not in captured.out
-    assert "were trained on" not in captured.err
+    assert "was trained on" not in captured.err
     assert main([f"--model={run.run_dir}", "--held_out", str(run.train_dir)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "predict: the run held none of these images out for validation: give the folder that it was trained on"
+        "predict: none of these images was held out for validation by the run: give the folder that it was trained on"
     )
 
 
 def test_only_a_run_knows_what_it_held_out(bundle: Path, run: Run, capsys: Out) -> None:
     assert main([f"--model={bundle / 'model_int8.tflite'}", "--held_out", str(run.validation_dir)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "predict: `held_out` must be left out if --model is not of a run folder. Received: True"
+        "predict: `held_out` must be left out if --model does not belong to a run folder. Received: True"
     )
 
 
@@ -158,7 +158,7 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(bundle: Path, run: Run,
     assert captured.err.splitlines() == [
         f"predict: {tmp_path}/line\\nbreak.png: not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image",
         f"predict: {tmp_path / 'absent.png'}: No such file or directory",
-        "predict: 2 of 3 images could not be read, as named above",
+        "predict: 2 of 3 images could not be read, see above",
     ]
     assert captured.out.startswith(f"{image}: humans ")
 
@@ -218,7 +218,7 @@ MISTAKES = [
         ["/absent/*.png"],
         1,
         "predict: `image` must be a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF file, a folder or glob of them, or - for paths on standard input."
-        " Received nothing but: /absent/*.png",
+        " Received only: /absent/*.png",
     ),
     (
         ["--signature=bytes", "/absent.png"],

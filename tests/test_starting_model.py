@@ -93,7 +93,7 @@ def output(*layers: keras.Layer, inputs: Any = (*SIZE, 3)) -> keras.Model:
         (
             lambda: output(L.Dense(1, name="logit")),
             "auto",
-            "the model mine ends with `logit`, whose outputs are no probabilities: end it with"
+            "the outputs of the model mine, of its layer `logit`, are not probabilities: end it with"
             ' keras.layers.Activation("sigmoid")',
         ),
         (lambda: output(L.Dense(3)), "auto", 'end it with keras.layers.Activation("softmax")'),
@@ -117,7 +117,7 @@ def output(*layers: keras.Layer, inputs: Any = (*SIZE, 3)) -> keras.Model:
         (
             lambda: output(L.BatchNormalization(name="a b"), L.Dense(1, activation="sigmoid")),
             "auto",
-            "the model mine has a layer whose name TensorFlow does not take in a graph, so it cannot be trained",
+            "the model mine has a layer name that is invalid in a TensorFlow graph, so it cannot be trained",
         ),
         (
             lambda: keras.Sequential([L.Dense(1)], name="unbuilt"),
@@ -159,7 +159,7 @@ def test_what_contradicts_the_model(settings: dict[str, Any], tmp_path: Path) ->
         ({"image_size": (300, 300)}, "`image_size` must be the model's own, 32,32, or left out. Received: 300,300"),
         (
             {"model": with_statistics(3, "softmax")},
-            "the model with_statistics tells 3 classes apart, and the images are",
+            "the model with_statistics has 3 classes, but the images have",
         ),
         ({"run_dir": str(tmp_path), "model": str(tmp_path / "a.keras")}, "`run_dir` must not be the folder of --model"),
         ({"model": tmp_path / "x.tflite"}, f"{tmp_path / 'x.tflite'} is no .keras file, or it is cut off"),
@@ -354,6 +354,6 @@ def test_an_earlier_run_is_fine_tuned(run: Run, tmp_path: Path, capsys: pytest.C
     flags[0] = f"--model={config.parent / 'model.keras'}"
     assert main([f"--train_dir={run.train_dir}", *flags, *more, "--overwrite"]) == 2
     assert (
-        "has its classes in the order humans, horses, and the images theirs as horses, humans"
+        "has its classes in the order humans, horses, but the images in the order horses, humans"
         in capsys.readouterr().err
     )

@@ -84,9 +84,9 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     assert main([*flags, "--precision=float32"]) == 0
     log = capsys.readouterr().err
     assert "Cache: memory (1 MB decoded, under half of the" in log
-    assert "Images: 26 to train on, 10 to validate on; classes horses, humans" in log
-    assert "Precision float32 (as asked by --precision); XLA off (on a CPU it is slower" in log
-    assert "The step as built: convolutions in float32, no XLA; 8 images a step, 3 steps an epoch" in log
+    assert "Images: 26 for training, 10 for validation; classes horses, humans" in log
+    assert "Precision float32 (set by --precision); XLA off (slower than oneDNN's" in log
+    assert "Compiled step: convolutions in float32, no XLA; 8 images per step, 3 steps per epoch" in log
     assert "Few steps per epoch: the model may underfit; try a smaller --batch_size, or more --epochs" in log
     assert "Epoch 3/3: loss " in log
     assert log.splitlines()[-1] == f"Next: bin/export --run_dir={run_dir}"
@@ -121,7 +121,7 @@ def test_a_small_folder_needs_no_flags(
     flags = ["--image_size=96,96", "--epochs=2", "--cache_dir=cache", "--precision=mixed_bfloat16"]
     assert main(["--train_dir=pictures", *flags]) == 0
     log = capsys.readouterr().err
-    assert "Batches of 2 images, not 128, as there are only 18 to train on (--batch_size, --epochs)" in log
+    assert "Batch size 2 instead of 128, as there are only 18 training images (--batch_size, --epochs)" in log
     run_dir = tmp_path / "runs" / "pictures"
     config = json.loads((run_dir / "config.json").read_text())
     assert config["data"]["train_dir"] == str(root)
@@ -153,7 +153,7 @@ def test_what_is_told_of_the_model_is_measured_on_its_file(
     assert main([*flags, "--epochs=2"]) == 0
     log = capsys.readouterr().err
     best = json.loads((tmp_path / "run" / "result.json").read_text())["best"]["val_accuracy"]
-    assert f"(val_accuracy 0.5000, of the saved file; {best:.4f} as trained, in " in log
+    assert f"(val_accuracy 0.5000, measured on the saved file; {best:.4f} during training, in " in log
     assert "1 of 2 classes are never predicted: horses" in log
     assert "An accuracy of 0.500 is hardly better than guessing" in log
     assert "**0.5000**, 5 of 10 images" in (tmp_path / "run" / "README.md").read_text()
@@ -235,7 +235,7 @@ def test_a_signal_saves_a_checkpoint_and_says_where(
     assert main([*flags, "--epochs=400"]) == 128 + number
     line = last_line(capsys)
     assert line.startswith(f"train: stopped by {number.name} at epoch ")
-    assert line.endswith("; the same command goes on from there")
+    assert line.endswith("; repeat the command to resume from there")
     assert list((tmp_path / "run" / "checkpoints").iterdir())
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -266,8 +266,8 @@ def test_a_finished_run_is_kept_until_told_otherwise(
     assert main([*flags, "--epochs=1"]) == 0
     assert (
         last_line(capsys)
-        == f"The run in {run_dir} is finished, nothing to do; more --epochs (or another --early_stopping_patience) go on with it,"
-        " --overwrite trains anew"
+        == f"The run in {run_dir} is finished, nothing to do; more --epochs (or another --early_stopping_patience) continue it,"
+        " --overwrite starts over"
     )
     assert main([*flags, "--epochs=1", "--seed=3", "--learning_rate=0.01"]) == 1
     message = f"train: `run_dir` {run_dir} holds a run with other settings: seed was 0 and is 3; learning_rate was 0.001 and is"
@@ -319,8 +319,8 @@ def test_a_cosine_schedule_ends_with_the_run(
     assert "--learning_rate_schedule=cosine" in (tmp_path / "run" / "README.md").read_text()
     assert main([*flags, "--epochs=2"]) == 1
     assert last_line(capsys) == (
-        f"train: `run_dir` {tmp_path / 'run'} holds a run with other settings: epochs was 1 and is 2, and the cosine schedule of the"
-        " learning rate is drawn for these. Give another --run_dir, the same settings, or --overwrite"
+        f"train: `run_dir` {tmp_path / 'run'} holds a run with other settings: epochs was 1 and is 2, on which the cosine learning rate"
+        " schedule depends. Give another --run_dir, the same settings, or --overwrite"
     )
 
 
@@ -332,7 +332,7 @@ def test_a_run_without_a_better_epoch_ends_early_and_ends_alike_when_it_goes_on(
     assert main([*flags, "--epochs=2"]) == 0
     assert main([*flags, "--epochs=9"]) == 0
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
-    assert "No better epoch in 2: the run ends here (--early_stopping_patience)" in capsys.readouterr().err
+    assert "No better epoch in the last 2: stopping early (--early_stopping_patience)" in capsys.readouterr().err
     config = (tmp_path / "run" / "config.json").read_bytes()
     for same in (flags, [*flags, "--early_stopping_patience=1"]):
         assert main([*same, "--epochs=9"]) == 0
@@ -375,7 +375,7 @@ def test_a_report_that_fails_costs_no_result(
 
     monkeypatch.setattr(report, "draw_confusion", fails)
     assert main([*flags, "--epochs=1"]) == 0
-    text = f"The report in {tmp_path / 'run'} is not complete (MemoryError: no room for a picture)"
+    text = f"The report in {tmp_path / 'run'} is incomplete (MemoryError: no room for a picture)"
     assert text in capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "result.json").read_text())["best_epoch"] == 1
 
@@ -448,7 +448,7 @@ def test_the_library_trains_in_a_thread_and_leaves_signals_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_finish_steps", interrupted)
-        with pytest.raises(StoppedError, match="stopped by SIGINT at epoch 1, step 2 of 2; the same"):
+        with pytest.raises(StoppedError, match="stopped by SIGINT at epoch 1, step 2 of 2; repeat the"):
             train(**settings)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         run = pool.submit(train, **settings).result()
@@ -470,8 +470,8 @@ def test_other_images_cannot_go_on_with_a_run(
     (tmp_path / "run" / "result.json").unlink()
     (tmp_path / "train" / "horses" / "000.png").unlink()
     assert main([*flags, "--epochs=1"]) == 2
-    counts = "26 to train on and 10 to validate on, now 25 to train on and 10 to validate on"
-    assert f"{tmp_path / 'run'} cannot go on as it began: the images changed ({counts}). Put" in last_line(capsys)
+    counts = "26 for training and 10 for validation, now 25 for training and 10 for validation"
+    assert f"{tmp_path / 'run'} cannot be resumed: the images changed ({counts}). Restore" in last_line(capsys)
 
 
 def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -529,7 +529,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert main([*flags, "--optimizer=sgd", "--learning_rate=1e30", "--checkpoint_every_steps=1"]) == 4
     line = last_line(capsys)
     assert "of epoch 1 (step " in line
-    assert line.endswith("try a lower --learning_rate. The last checkpoint before it is kept")
+    assert line.endswith("try a lower --learning_rate. The last checkpoint is kept")
 
 
 @pytest.mark.parametrize("diverged", [2, 3, 5])
@@ -570,7 +570,7 @@ def test_a_last_step_that_diverged_does_not_replace_the_best_model(
     monkeypatch.setattr(Trainer, "start_step", start_step)
     monkeypatch.setattr(Trainer, "train_result", lambda self: Result(1 / len(started), len(started) / 100))
     assert main([*plain, "--validation_split=0"]) == 4
-    assert "the weights are no finite numbers any more after step 3 of epoch 2" in last_line(capsys)
+    assert "the weights are NaN or infinite after step 3 of epoch 2" in last_line(capsys)
     kept = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert all(np.isfinite(weight).all() for weight in kept.get_weights())
 
@@ -586,7 +586,7 @@ def test_a_last_step_that_diverged_does_not_replace_the_best_model(
             " Received: 93,200",
         ),
         (["--train_dir=/nowhere/at/all"], 2, "no folder /nowhere/at/all: check the path"),
-        (["--require_gpu"], 1, "`require_gpu` is set, and no GPU can be used: "),
+        (["--require_gpu"], 1, "`require_gpu` is set, but no GPU can be used: "),
         (["extra"], 1, "this command takes flags only. Received: extra; see --help"),
         (["--profile_steps=3,2"], 1, "`profile_steps` must be two numbers, first,last, from 1. Received: 3,2"),
     ],

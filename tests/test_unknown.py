@@ -14,8 +14,8 @@ from hh_fast.unknown import (
     UNKNOWN,
     add_unknown,
     feature_model,
-    find_bend,
     find_centres,
+    find_threshold,
     has_unknown,
     margins,
     without_unknown,
@@ -60,9 +60,9 @@ def test_what_resembles_no_training_image_is_unknown(num_classes: int, nested: b
     chances = np.concatenate([1 - before, before], axis=1) if num_classes == 2 else before
     unit = np.asarray(features(held))
     similarity = (unit / np.linalg.norm(unit, axis=1, keepdims=True) @ centres.T).max(axis=1)
-    bend = find_bend(margins(similarity, chances), 0.95, np.empty(0))
+    threshold = find_threshold(margins(similarity, chances), 0.95, np.empty(0))
 
-    whole = add_unknown(model, features, centres, bend)
+    whole = add_unknown(model, features, centres, threshold)
     whole.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     scores = np.asarray(loaded(held))
@@ -84,7 +84,7 @@ def test_what_resembles_no_training_image_is_unknown(num_classes: int, nested: b
 
 def test_the_recipes_cnn_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="ends in pooled features, .*give --backbone. Received: .*begins after `flatten`"
+        UsageError, match="ends in pooled features, such as that of --backbone. Received: .*begins after `flatten`"
     ):
         feature_model(build_model((96, 96)))
 
@@ -105,7 +105,7 @@ def test_centres_are_fewer_where_images_are_few_or_classes_many(num_classes: int
 
 def test_other_pictures_let_more_of_ones_own_pass_and_no_more_of_themselves() -> None:
     held, other = np.linspace(0.5, 0.9, 41), np.array([0.1, 0.3, 0.7])
-    alone, beside = (find_bend(held, 0.9, pictures) for pictures in (np.empty(0), other))
+    alone, beside = (find_threshold(held, 0.9, pictures) for pictures in (np.empty(0), other))
     assert (held > alone).mean() >= 0.9
     assert beside < alone
     assert (held > beside).mean() > (held > alone).mean()
@@ -114,7 +114,7 @@ def test_other_pictures_let_more_of_ones_own_pass_and_no_more_of_themselves() ->
 
 def test_a_class_keeps_its_name_as_long_as_it_stays_ahead() -> None:
     """A chance of 0.5 needs k above 2/3, where 1 - k is as large."""
-    (bend,) = margins(np.array([0.8]), np.array([[0.5, 0.3, 0.2]]))
-    k = 1 / (1 + np.exp(-40.0 * (0.8 - bend)))
+    (threshold,) = margins(np.array([0.8]), np.array([[0.5, 0.3, 0.2]]))
+    k = 1 / (1 + np.exp(-40.0 * (0.8 - threshold)))
     assert 0.5 * k == pytest.approx(1 - k)
     assert UNKNOWN == "unknown"

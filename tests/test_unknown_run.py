@@ -110,7 +110,7 @@ def test_what_it_cannot_be_added_to_is_refused(
 
 def test_a_folder_without_pictures_of_other_things_is_named(settings: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture in .*/empty: --other_dir is a folder of pictures"):
+    with pytest.raises(DataError, match="no picture in .*/empty: --other_dir must be a folder of pictures"):
         hh_fast.train(**settings, other_dir=str(tmp_path / "empty"))
 
 

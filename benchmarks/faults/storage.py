@@ -127,9 +127,9 @@ def changed_images(lab: Lab, *, more: Sequence[str] = ()) -> None:
         _change(what, data)
         ended = run("train", flags)
         if what == "nothing":
-            lab.check(ended.code == 0 and "Going on in" in ended.err, f"{what}: {ended.last}")
+            lab.check(ended.code == 0 and "Resuming" in ended.err, f"{what}: {ended.last}")
         else:
-            lab.refused(what, ended, "cannot go on as it began: the images changed", place)
+            lab.refused(what, ended, "cannot be resumed: the images changed", place)
     for what in ("lost", "broken"):
         place = lab.work / what
         data = make_images(place / "data", 16)
@@ -141,10 +141,10 @@ def changed_images(lab: Lab, *, more: Sequence[str] = ()) -> None:
         image.write_bytes(content[:200])
         if what == "lost":
             image.unlink()
-        lab.refused(what, finish(process), f"an image cannot be read any more: {image}: ", place)
+        lab.refused(what, finish(process), f"an image can no longer be read: {image}: ", place)
         image.write_bytes(content)
         ended = run("train", flags)
-        lab.check(ended.code == 0 and "Going on in" in ended.err, f"{what}, put back: {ended.last}")
+        lab.check(ended.code == 0 and "Resuming" in ended.err, f"{what}, put back: {ended.last}")
 
 
 def foreign_folders(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from benchmarks.race.config import BACKBONE_IMAGE_SIZE, BenchConfig
 from benchmarks.race.names import GENERATOR, READ_CACHED, READ_GENERATOR, STOCK
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, TrainConfig
-from hh_fast.errors import UsageError
+from hh_fast.errors import UsageError, require
 from hh_fast.io.files import write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.io.quiet import import_tensorflow
@@ -168,7 +168,7 @@ def body(bench: BenchConfig, data: DataConfig, train: TrainConfig, free: Sequenc
 
         print(compare(*(read_results(Path(path)) for path in free)))
         return
-    command.no_arguments(free)
+    require(not free, "a bench takes flags only; see --help", " ".join(free))
     folder = prepare_output(bench, overwrite=train.overwrite)
     start_server()  # imports TensorFlow for the measuring processes while this one does
     import_tensorflow()  # a GPU is left to the measuring processes: no device is set up here

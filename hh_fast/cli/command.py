@@ -1,9 +1,8 @@
-"""What the commands share: flags made of config fields, help, one-line errors and exit codes.
+"""Code shared by the commands: flags generated from config fields, help, one-line errors and exit codes.
 
-Exit codes: 0 done; 1 usage (a flag or argument cannot be used); 2 data (files cannot be read or written);
-3 a check failed (an exported file does not do what the model does); 4 the training
-diverged; 5 another worker of the cluster failed; 130 and 143 interrupted by Ctrl-C and SIGTERM.
-Importing this module loads no TensorFlow.
+Exit codes: 0 done; 1 usage (an invalid flag or argument); 2 data (files cannot be read or written); 3 check (an
+exported file does not match the model); 4 training diverged; 5 another worker of the cluster failed; 130 and 143
+interrupted by Ctrl-C and SIGTERM. Importing this module loads no TensorFlow.
 """
 
 import dataclasses
@@ -24,8 +23,11 @@ from hh_fast.config import Config, option
 from hh_fast.errors import HHFastError, UsageError
 from hh_fast.io.quiet import enter_command
 from hh_fast.io.signals import in_time
+from hh_fast.io.text import printable
 
-EXIT_CODES = "Exit codes: 0 done, 1 usage, 2 data, 3 a check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 usage, 2 data, 3 check failed, 4 diverged, 5 another worker failed, 130 and 143 interrupted."
+)
 REMEDIES = {
     errno.ENOSPC: "free some space, or choose another folder",
     errno.EDQUOT: "free some of your quota, or choose another folder",
@@ -34,17 +36,17 @@ REMEDIES = {
     errno.EPERM: "change its permissions, or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "a file stands where a folder should: move it, or choose another folder",
-    errno.EEXIST: "a file stands in the way: move it, or choose another folder",
-    errno.EISDIR: "a folder stands where a file should: move it, or choose another path",
+    errno.ENOTDIR: "a file is in the place of a folder: move it, or choose another folder",
+    errno.EEXIST: "a file of that name exists: move it, or choose another folder",
+    errno.EISDIR: "a folder is in the place of a file: move it, or choose another path",
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneralConfig(Config):
-    """Every command has these."""
+    """Settings of every command."""
 
-    verbosity: int = option(0, "-1: warnings only; 0: progress too; 1: TensorFlow's log and tracebacks too.")
+    verbosity: int = option(0, "-1: warnings only; 0: also progress; 1: also TensorFlow's log, and tracebacks.")
 
 
 DEFINE: dict[Any, Callable[..., Any]] = {
@@ -55,7 +57,7 @@ DEFINE: dict[Any, Callable[..., Any]] = {
 
 
 def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
-    """A fresh set of flags, one for each field of `configs` (a field that two of them share is one flag)."""
+    """A new set of flags, one for each field of `configs`; a field that several of them share is one flag."""
     flag_values = flags.FlagValues()
     for config in configs:
         section = (config.__doc__ or "").split(".")[0]
@@ -73,17 +75,17 @@ def define_flags(configs: Sequence[type[Config]]) -> flags.FlagValues:
             choices = f" One of {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
             text = field.metadata["help"] + choices
             define(field.name, default, text, flag_values=flag_values, module_name=section)
-            flag_values[field.name].boolean |= set(kinds) == {str, int}  # it may be left without a value
+            flag_values[field.name].boolean |= set(kinds) == {str, int}  # may be given without a value
     return flag_values
 
 
 def parse(
     configs: Sequence[type[Config]], arguments: Sequence[str], as_given: Sequence[type[Config]] = ()
 ) -> tuple[list[Any], list[str]]:
-    """The configs that these command line arguments ask for, and the arguments that are no flags.
+    """The configs set by command line arguments, and the positional arguments.
 
-    Of the configs in `as_given` only the fields that the arguments or a flagfile give, as a dict: for others to complete.
-    The flags of a `--flagfile=F` count as if they stood in its place: what stands behind it overrules it.
+    A config in `as_given` is returned as a dict of only those fields that the arguments or a flagfile set.
+    The flags in `--flagfile=F` take its place among the arguments: later ones override them.
     """
     flag_values = define_flags(configs)
     try:
@@ -120,7 +122,7 @@ def _set_up_logging(verbosity: int) -> None:
 
 
 def _outcome(error: BaseException) -> tuple[str, int]:
-    """What a person is told of a user-facing error, and the exit code."""
+    """The message of a user-facing error, and its exit code."""
     if isinstance(error, HHFastError):
         return str(error), error.exit_code
     if isinstance(error, OSError):
@@ -130,12 +132,6 @@ def _outcome(error: BaseException) -> tuple[str, int]:
     if isinstance(error, MemoryError):
         return "out of memory; use --cache=disk or none, smaller images or a smaller batch", 2
     return "interrupted", 128 + signal.SIGINT
-
-
-def one_line(text: str) -> str:
-    """`text` on one printable line: line breaks and undecodable bytes of file names are escaped."""
-    escaped = text.replace("\n", "\\n").replace("\r", "\\r")
-    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def run(
@@ -150,7 +146,7 @@ def run(
 ) -> int:
     """Parses `arguments` (default: the command line), calls `body(*configs)`, and returns the exit code.
 
-    A body that `takes_arguments` gets those that are no flags, a list, behind the configs. `as_given`: as of `parse`.
+    With `takes_arguments`, `body` also gets the list of positional arguments, last. `as_given`: see `parse`.
     """
     configs = (*configs, GeneralConfig)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -171,24 +167,18 @@ def run(
             enter_command()
             if takes_arguments:
                 made.append(free)
-            else:
-                no_arguments(free)
+            elif free:
+                raise UsageError(f"this command takes flags only. Received: {' '.join(free)}; see --help")
             code = body(*made) or 0
-            sys.stdout.flush()  # here, where a reader that has gone is noticed
+            sys.stdout.flush()  # raises BrokenPipeError here if the reader is gone
             return code
     except BrokenPipeError:
-        # The reader of our output, a `head` say, has enough; Python would complain again as it flushes at exit.
+        # The reader of our output, such as `head`, is gone; without this Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (HHFastError, OSError, MemoryError, KeyboardInterrupt) as e:
         if show_traceback:
             raise
         text, code = _outcome(e)
-        print(f"{name}: {one_line(text)}", file=sys.stderr)
+        print(f"{name}: {printable(text)}", file=sys.stderr)
         return code
-
-
-def no_arguments(free: Sequence[str]) -> None:
-    """Raises `UsageError` where a command that takes only flags was given something else."""
-    if free:
-        raise UsageError(f"this command takes flags only. Received: {' '.join(free)}; see --help")

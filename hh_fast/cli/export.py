@@ -1,4 +1,4 @@
-"""`bin/export`: from a trained model to files that a phone loads, each checked against it."""
+"""`bin/export`: exports a trained model to files for phones, each checked against the model."""
 
 import functools
 from typing import Any
@@ -8,8 +8,8 @@ from hh_fast.config import DataConfig, ExportConfig
 
 SYNOPSIS = """\
 bin/export --run_dir=RUN [flags]: writes a bundle with SavedModel, .tflite files, labels, metadata and a model card.
-A file that does not do what the model does on the validation images is left out, and the exit code is 3.
-With a run folder the data flags are the run's own, unless given here."""
+A file whose outputs differ from the model's on the validation images is left out, and the exit code is 3.
+The data flags default to those of the run."""
 
 
 def body(config: ExportConfig, data: dict[str, Any]) -> None:

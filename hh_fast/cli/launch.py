@@ -1,4 +1,4 @@
-"""`bin/launch`: a cluster of worker processes on this machine, for trying out what a real cluster does."""
+"""`bin/launch`: starts a cluster of worker processes on this machine, to try out distributed training."""
 
 import functools
 import json
@@ -22,8 +22,8 @@ from hh_fast.io.signals import pending_signals
 logger = logging.getLogger(__name__)
 
 SYNOPSIS = """\
-bin/launch [flags] -- train [flags of bin/train]: starts that command in several processes that train together, as a
-cluster of machines would, each with its number before its lines. Signals go to all; when one fails, all are ended."""
+bin/launch [flags] -- train [flags of bin/train]: runs that command in several processes that train together, like a
+cluster of machines. Each output line starts with the worker's number. Signals are passed to all; if one fails, all are stopped."""
 
 COMMANDS = ("train",)
 POLL_S = 0.1
@@ -31,7 +31,7 @@ KILL_S = 5
 
 
 def free_addresses(count: int) -> list[str]:
-    """Loopback addresses whose ports nothing listens at."""
+    """Loopback addresses with free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets]
@@ -49,7 +49,7 @@ def _start(words: Sequence[str], addresses: list[str], worker: int) -> "subproce
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C reaches the workers through this process alone, once
+        start_new_session=True,  # so that Ctrl-C reaches the workers once, from this process
     )
 
 
@@ -78,7 +78,7 @@ def _signal_all(workers: "Sequence[subprocess.Popen[bytes]]", number: int) -> No
 
 
 class _Supervisor:
-    """Waits for the workers, and passes each signal that this process got, `signals`, on to all of them."""
+    """Waits for the workers, and passes each of this process's `signals` on to all of them."""
 
     def __init__(self, workers: "Sequence[subprocess.Popen[bytes]]", signals: Sequence[int]) -> None:
         self._workers = workers
@@ -86,7 +86,7 @@ class _Supervisor:
         self._num_passed_on = 0
 
     def wait(self, seconds: float = math.inf, *, stop_at_failure: bool = False) -> bool:
-        """Waits for all, at most so long, or until one has failed where that is asked for; says whether all have ended."""
+        """Waits up to `seconds` for all workers, or until one fails; returns whether all have ended."""
         end = time.monotonic() + seconds
         while any(worker.poll() is None for worker in self._workers):
             for number in self._signals[self._num_passed_on :]:
@@ -98,12 +98,12 @@ class _Supervisor:
         return True
 
     def run(self, grace_s: float) -> int:
-        """Waits for the workers; when one fails, ends all. Returns 0, or the exit code of the first that failed."""
+        """Waits for the workers and, if one fails, stops all. Returns 0, or the exit code of the first that failed."""
         if self.wait(stop_at_failure=True):
             return next((_exit_code(worker.returncode) for worker in self._workers if worker.returncode), 0)
         first = next(number for number, worker in enumerate(self._workers) if worker.poll())
         code = _exit_code(self._workers[first].returncode)
-        logger.warning("Worker %d ended with exit code %d: ending all (within %d s)", first, code, grace_s + KILL_S)
+        logger.warning("Worker %d failed with exit code %d: stopping all (within %d s)", first, code, grace_s + KILL_S)
         if not self.wait(grace_s):
             _signal_all(self._workers, signal.SIGTERM)
             self.wait(KILL_S)
@@ -120,10 +120,10 @@ def body(launch: LaunchConfig, free: Sequence[str]) -> int:
         raise UsageError(f"a command must follow --: one of {', '.join(COMMANDS)}. Received: {given}; see --help")
     addresses = free_addresses(launch.workers)
     workers: list[subprocess.Popen[bytes]] = []
-    with pending_signals(most=2) as signals:  # a third one ends all at once
+    with pending_signals(most=2) as signals:  # a third kills all at once
         try:
             for number in range(launch.workers):
-                workers.append(_start(free, addresses, number))  # noqa: PERF401, all that started are ended if one does not
+                workers.append(_start(free, addresses, number))  # noqa: PERF401  # the list must hold those started if one fails
             threads = _copy_output(workers)
             code = _Supervisor(workers, signals).run(launch.grace_s)
         finally:

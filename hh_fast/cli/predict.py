@@ -1,4 +1,4 @@
-"""`bin/predict`: what is on these images?"""
+"""`bin/predict`: classifies images with any trained or exported model."""
 
 import functools
 import hashlib
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from hh_fast.cli import command
 from hh_fast.config import PredictConfig
 from hh_fast.errors import DataError, UsageError
+from hh_fast.io.text import printable
 
 if TYPE_CHECKING:
     from hh_fast.predict.files import Found
 
 SYNOPSIS = """\
-bin/predict --model=MODEL IMAGE...: names the class of each image, as `path: humans 0.983`.
-An IMAGE is a file, a folder (with its sub-folders), a glob in quotes, or - for paths on standard input. Where a
-folder's sub-folders are the classes, accuracy and the confusion matrix follow on standard error. Exit code 2 if any image
-was unreadable.
-A .tflite needs no TensorFlow."""
+bin/predict --model=MODEL IMAGE...: prints the class of each image, as `path: humans 0.983`.
+An IMAGE is a file, a folder (with its sub-folders), a quoted glob, or - for paths on standard input. If the sub-folders
+of a folder are named after the classes, accuracy and the confusion matrix follow on standard error. The exit code is 2 if
+any image was unreadable. A .tflite file needs no TensorFlow."""
 
 
 class _HeldOut:
-    """Tells which images the run of the model held out, and which of its folders it trained on."""
+    """Knows which images the model's run held out, and counts those that it was trained on."""
 
     def __init__(self, config: PredictConfig) -> None:
         from hh_fast.training.run import run_of
@@ -34,7 +34,9 @@ class _HeldOut:
         self._folder: Path | None = None
         run = run_of(Path(str(config.model)).expanduser())
         record = run.read_config() if run else None
-        config.require("held_out", record is not None or not self.only, "left out if --model is not of a run folder")
+        config.require(
+            "held_out", record is not None or not self.only, "left out if --model does not belong to a run folder"
+        )
         if run is not None and record is not None:
             self._hashes = frozenset(run.held_out)
             self._folder = Path(record.data.train_dir).resolve() if record.data.train_dir else None
@@ -46,7 +48,7 @@ class _HeldOut:
             if self.only or is_known:
                 try:
                     is_held_out = hashlib.sha256(path.read_bytes()).hexdigest() in self._hashes
-                except OSError:  # whoever reads its pixels says so
+                except OSError:  # reported when its pixels are read
                     is_held_out = self.only
                 if self.only and not is_held_out:
                     continue
@@ -55,7 +57,7 @@ class _HeldOut:
 
 
 def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out: _HeldOut) -> "Iterator[Found]":
-    """The images, counted on a terminal that shows nothing else; at the end it tells which files were left out."""
+    """The images, with a progress bar if standard output is not a terminal; at the end, reports the files left out."""
     from tqdm import tqdm
 
     from hh_fast.data.folders import PICTURES, count_left_out, describe_left_out
@@ -72,21 +74,23 @@ def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out:
         print(describe_left_out(count_left_out(left_out)), file=sys.stderr)
     if held_out.num_trained_on:
         print(
-            f"{held_out.num_trained_on} of {count} images were trained on, so the accuracy says little of new ones: --held_out"
-            " takes only those that the run held out",
+            f"The model was trained on {held_out.num_trained_on} of these {count} images, so the accuracy is too high for new ones:"
+            " --held_out classifies only the images that the run held out",
             file=sys.stderr,
         )
     if not count and held_out.only:
-        raise DataError("the run held none of these images out for validation: give the folder that it was trained on")
+        raise DataError(
+            "none of these images was held out for validation by the run: give the folder that it was trained on"
+        )
     if not count:
         raise UsageError(
             f"`image` must be a {PICTURES} file, a folder or glob of them, or - for paths on standard input."
-            f" Received nothing but: {' '.join(arguments)}"
+            f" Received only: {' '.join(arguments)}"
         )
 
 
 def _report_fault(fault: str) -> None:
-    print(f"predict: {command.one_line(fault)}", file=sys.stderr)
+    print(f"predict: {printable(fault)}", file=sys.stderr)
 
 
 def body(config: PredictConfig, arguments: Sequence[str]) -> int:
@@ -118,11 +122,11 @@ def body(config: PredictConfig, arguments: Sequence[str]) -> int:
         if prediction.fault is not None:
             _report_fault(prediction.fault)
         if prediction.fault is None or config.json or config.csv:
-            print(command.one_line(line(prediction, names, top)))
+            print(printable(line(prediction, names, top)))
     if text := summary.to_text():
         print(text, file=sys.stderr)
     if summary.num_unreadable:
-        _report_fault(f"{summary.num_unreadable} of {summary.num_images} images could not be read, as named above")
+        _report_fault(f"{summary.num_unreadable} of {summary.num_images} images could not be read, see above")
     return 2 if summary.num_unreadable else 0
 
 

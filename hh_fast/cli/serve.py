@@ -1,4 +1,4 @@
-"""`bin/serve`: the exported model as a page for phones."""
+"""`bin/serve`: serves the exported model as a web page for phones."""
 
 import functools
 
@@ -6,8 +6,8 @@ from hh_fast.cli import command
 from hh_fast.config import ServeConfig
 
 SYNOPSIS = """\
-bin/serve --export_dir=BUNDLE [flags]: hands out a page that runs the bundle's model on the phone itself, on its camera or on
-photos; prints an address and a QR code to scan. With --site_dir=FOLDER it writes the page as a static site, and ends."""
+bin/serve --export_dir=BUNDLE [flags]: serves a web page that runs the bundle's model on the phone, on camera images or
+photos, and prints its address and a QR code. With --site_dir=FOLDER it writes the page as a static site instead."""
 
 
 def body(config: ServeConfig) -> None:

@@ -1,4 +1,4 @@
-"""`bin/train`: from images to a trained, saved model."""
+"""`bin/train`: trains a model on images and saves it."""
 
 import functools
 import logging
@@ -9,8 +9,8 @@ from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.distributed.tf_config import find_cluster
 
 SYNOPSIS = """\
-bin/train [flags]: trains the CNN, or a Keras model of yours, on a data set and writes a run folder with the model, its history and pictures.
-Without flags it trains on the built-in sample. The same command goes on where an interrupted run stopped."""
+bin/train [flags]: trains the built-in CNN, a pretrained network or your own Keras model, and writes a run folder with the
+model, its history and plots. Without flags it trains on the built-in sample. Repeat the command to resume an interrupted run."""
 
 
 def _name_worker(worker: int) -> None:

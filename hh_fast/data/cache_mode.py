@@ -19,7 +19,7 @@ def choose_cache(
     size = f"{num_bytes / 1e6:,.0f} MB {'of features' if features else 'decoded'}"
     size += f" by each of {num_sharing} workers" if num_sharing > 1 else ""
     if cache != "auto":
-        return cache, f"{size}; as asked by --cache"
+        return cache, f"{size}; set by --cache"
     existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
     memory, disk = available_memory(), shutil.disk_usage(existing).free
     if features and num_bytes * 1.1 < disk:

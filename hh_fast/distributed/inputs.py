@@ -1,4 +1,4 @@
-"""What each worker's replicas are fed: their parts of every global batch, whichever way its images are read."""
+"""The input of each worker's replicas: their parts of every global batch."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from hh_fast.distributed.shards import Shards
 
 
 def train_input(replicas: Replicas, shards: Shards, split: Examples, config: TrainConfig, **plan: Any) -> Iterator[Any]:
-    """The batches of `train_batches(split, batch_size=config.batch_size, **plan)` as `replicas.strategy.run` takes them.
+    """The batches of `train_batches(split, batch_size=config.batch_size, **plan)`, distributed for `replicas.strategy.run`.
 
-    Where `shards` are several, `split` is this worker's own, and its batches are the worker's part of the global ones.
+    With several `shards`, `split` is this worker's shard, and its batches are the worker's part of the global ones.
     """
     share, batch_size = replicas.share, config.batch_size
     if shards.num_shards > 1:
@@ -25,16 +25,16 @@ def train_input(replicas: Replicas, shards: Shards, split: Examples, config: Tra
         share, batch_size = Share(0, 1, share.num_parts), batch_size // shards.num_shards
 
     def of_worker(_: tf.distribute.InputContext) -> tf.data.Dataset:
-        # Repeated, though never read so far, because tf.distribute asks all workers at each step whether an input ends.
+        # repeat(), although it is never read that far: otherwise tf.distribute asks all workers at each step whether an input ends.
         return train_batches(split, batch_size=batch_size, share=share, **plan).repeat()
 
     return iter(replicas.strategy.distribute_datasets_from_function(of_worker))
 
 
 class EvaluationRounds:
-    """Ordered passes over `split` in rounds of one batch a replica; the last image is repeated to fill the last round.
+    """Ordered passes over `split` in rounds of one batch per replica; the last image is repeated to fill the last round.
 
-    A round's rows are those of all replicas, in their order.
+    The rows of a round are those of all replicas, in order.
     """
 
     def __init__(self, replicas: Replicas, split: Examples, batch_size: int) -> None:
@@ -50,8 +50,8 @@ class EvaluationRounds:
         self._at_start: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        """One pass; all workers must read it to the same round."""
-        # A new iterator takes longer than to predict a round, so one goes on with the next pass, unless it was left amid one.
+        """One pass; all workers must read the same number of rounds."""
+        # Creating an iterator takes longer than predicting a round, so it is reused for the next pass, if this one was completed.
         batches, self._at_start = self._at_start or iter(self._passes), None
         yield from itertools.islice(batches, self._num_rounds)
         self._at_start = batches

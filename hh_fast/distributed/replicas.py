@@ -1,6 +1,6 @@
-"""The devices and workers that train together: TensorFlow's strategy over them, and what the workers tell each other.
+"""The devices and workers that train together: their tf.distribute strategy, and communication between the workers.
 
-TensorFlow's coordination service, in the chief's process, waits for the workers, watches over them, and passes small values on.
+TensorFlow's coordination service, in the chief's process, waits for the workers, monitors them, and exchanges small values.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from hh_fast.io.versions import package_versions
 
 logger = logging.getLogger(__name__)
 
-# Where things lie, and how they are kept there, may differ from machine to machine: the images' content is compared later.
+# Settings that may differ between machines. The contents of the images are compared later.
 LOCAL_FIELDS = frozenset(
     {
         "run_dir",
@@ -48,7 +48,7 @@ LOCAL_FIELDS = frozenset(
 )
 CLUSTER = "the cluster in TF_CONFIG"
 ANSWER_MS = 30_000
-# What TensorFlow raises when a worker is gone.
+# Raised by TensorFlow when a worker is gone.
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -60,9 +60,9 @@ LOST = (
 
 @dataclasses.dataclass
 class Replicas:
-    """A strategy and the cluster that it spans. Every method is called by all workers alike.
+    """A strategy and its cluster. All workers must call each method.
 
-    `Replicas()` is one device: the default strategy, with one replica.
+    `Replicas()` is a single device: the default strategy with one replica.
     """
 
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
@@ -79,7 +79,7 @@ class Replicas:
         return Share(self.cluster.worker, num_workers, self.num_replicas // num_workers)
 
     def gather(self, value: Any) -> list[Any]:
-        """Each worker's value, as JSON gives it back, in the order of the workers; waits for all of them."""
+        """Each worker's value, after a JSON round trip, in the order of the workers; waits for all of them."""
         if self.cluster.num_workers == 1:
             return [value]
         line = np.frombuffer(f"{json.dumps(value)}\n".encode(), np.uint8)
@@ -101,7 +101,7 @@ class Replicas:
         """A barrier at the end of the block; re-raises any worker's failure on all.
 
         Raises:
-            ClusterError: another worker failed, in its words.
+            ClusterError: another worker failed; has that worker's message.
         """
         error: Exception | None = None
         try:
@@ -110,7 +110,7 @@ class Replicas:
             error = e
         said = self.gather(str(error) if error else "")
         if any(said):
-            self.part()
+            self.leave()
         if error:
             raise error
         for worker, text in enumerate(said):
@@ -118,27 +118,27 @@ class Replicas:
                 raise ClusterError(f"{self.cluster.name(worker)} stopped: {text}")
 
     def require_same(self, facts: dict[str, Any]) -> None:
-        """Raises `ClusterError` that names what differs between workers."""
+        """Raises `ClusterError`, which names the differences, unless all workers have the same `facts`."""
         all_facts = self.gather(facts)
         if any(theirs != all_facts[0] for theirs in all_facts):
-            self.part()
+            self.leave()
         _refuse_differences(all_facts)
 
-    def part(self) -> None:
-        """Returns when all workers have what was gathered last, so that none needs this process any more."""
+    def leave(self) -> None:
+        """Waits until every worker has received what was gathered last, and none needs this process."""
         if self.cluster.num_workers > 1:
-            with contextlib.suppress(tf.errors.OpError):  # a worker that is gone needs nothing
+            with contextlib.suppress(tf.errors.OpError):  # a lost worker needs nothing
                 context().wait_at_barrier("hh_fast/end", ANSWER_MS)
 
     def share_variables(self, variables: Sequence[keras.Variable]) -> None:
-        """Sets every worker's variables to the chief's, to the bit."""
+        """Sets every worker's variables to the chief's exact values."""
         with self.strategy.scope():
             for variable in variables if self.cluster.num_workers > 1 else ():
-                variable.assign(tf.Variable(variable.numpy()))  # made with the chief's value everywhere
+                variable.assign(tf.Variable(variable.numpy()))  # initialised with the chief's value on all workers
 
 
 def _refuse_differences(facts: Sequence[dict[str, Any]]) -> None:
-    """Raises `ClusterError` where a worker's facts, by name, are not the chief's, which are the first."""
+    """Raises `ClusterError` if a worker's facts, by name, differ from the chief's, `facts[0]`."""
     chiefs = facts[0]
     for worker, theirs in enumerate(facts):
         if found := [
@@ -146,7 +146,7 @@ def _refuse_differences(facts: Sequence[dict[str, Any]]) -> None:
             for name in {**chiefs, **theirs}
             if chiefs.get(name) != theirs.get(name)
         ]:
-            raise ClusterError(f"the workers differ: {'; '.join(found)}. Start all of them alike")
+            raise ClusterError(f"the workers differ: {'; '.join(found)}. Start all with the same settings and code")
 
 
 def _show(value: object) -> str:
@@ -154,7 +154,7 @@ def _show(value: object) -> str:
 
 
 def _code_digest() -> str:
-    """SHA-256 of this package's source files, 16 hex digits: a version number stays the same while code is edited."""
+    """SHA-256 of this package's source files, 16 hex digits; the version number does not change while code is edited."""
     root = Path(hh_fast.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -164,9 +164,9 @@ def _code_digest() -> str:
 
 
 def _compare(replicas: Replicas, configs: Sequence[Config]) -> None:
-    """Raises `ClusterError` where another worker was started otherwise, in whatever decides what comes out.
+    """Raises `ClusterError` if another worker was started with settings or code that change the results.
 
-    By the coordination service, since TensorFlow's collectives already fail where workers have other numbers of devices.
+    Uses the coordination service, since collectives fail if the workers have different numbers of devices.
     """
     cluster = replicas.cluster
     flags = {f"--{name}": value for config in configs for name, value in to_json(config).items()}
@@ -184,15 +184,14 @@ def _compare(replicas: Replicas, configs: Sequence[Config]) -> None:
         return json.loads(service.get_config_key_value(f"hh_fast/{worker}", ANSWER_MS))
 
     facts = [facts_of(worker) for worker in range(len(facts_of(0)[CLUSTER]))]
-    with contextlib.suppress(
-        *LOST
-    ):  # the chief, whose process holds the service, leaves when all have read, not before
+    # The chief, whose process runs the service, must not leave before all have read.
+    with contextlib.suppress(*LOST):
         service.wait_at_barrier("hh_fast", ANSWER_MS)
     _refuse_differences(facts)
 
 
 def _workers_in(text: str, cluster: Cluster) -> list[int]:
-    """The workers that a message of TensorFlow's names, in its order."""
+    """The workers named in a TensorFlow message, in order."""
     tasks = re.findall(r"/job:(chief|worker)/(?:replica:\d+/)?task:(\d+)", text)
     behind_chief = any(job == "chief" for job, _ in tasks)
     numbers = [0 if job == "chief" else int(index) + behind_chief for job, index in tasks]
@@ -203,8 +202,8 @@ def _start_cluster(cluster: Cluster, timeout_s: int) -> tf.distribute.Strategy:
     service = context()
     if service._context_handle is not None:
         raise UsageError(
-            "training in a cluster must come before all else that TensorFlow does in a process, and once: start another process,"
-            " and name a model by its .keras file. Received: a process in which TensorFlow has begun"
+            "cluster training must run first and only once in a process, but TensorFlow is already initialised here: start a new"
+            " process, and pass the model as a .keras file"
         )
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     tasks = {job: resolver.cluster_spec().num_tasks(job) for job in resolver.cluster_spec().jobs}
@@ -214,9 +213,11 @@ def _start_cluster(cluster: Cluster, timeout_s: int) -> tf.distribute.Strategy:
         cluster_register_timeout_in_ms=1000 * timeout_s,
         coordinated_jobs=[CoordinatedJob(name=job, num_tasks=count) for job, count in tasks.items()],
     )
-    service.coordination_service.cluster_register_with_barrier = True  # without it only the chief is waited for in time
+    service.coordination_service.cluster_register_with_barrier = (
+        True  # else only the chief is waited for with this timeout
+    )
     own = f"worker {cluster.worker} of {cluster.num_workers}"
-    logger.info("Starting %s, at %s, and waiting for the others", own, cluster.addresses[cluster.worker])
+    logger.info("Starting %s at %s and waiting for the others", own, cluster.addresses[cluster.worker])
     try:
         with signals_end_at_once(), native_stderr_logged():
             return tf.distribute.MultiWorkerMirroredStrategy()
@@ -224,20 +225,20 @@ def _start_cluster(cluster: Cluster, timeout_s: int) -> tf.distribute.Strategy:
         late = str(e).partition("timed out task names")[2].partition("\n\n")[0]
         missing = _workers_in(late, cluster) or [0]
         raise ClusterError(
-            f"{', '.join(map(cluster.name, missing))} failed to connect within --worker_timeout_s: see that it was started, and"
+            f"{', '.join(map(cluster.name, missing))} failed to connect within --worker_timeout_s: check that it was started and"
             " that its address can be reached from here"
         ) from e
     except tf.errors.OpError as e:
         reason = str(e).partition("\n")[0].rstrip(".")
         raise ClusterError(
-            f"{own} cannot start at {cluster.addresses[cluster.worker]} ({reason}): see that the port is free, and that no other"
+            f"{own} cannot start at {cluster.addresses[cluster.worker]} ({reason}): check that the port is free and that no other"
             " process has the same task in TF_CONFIG"
         ) from e
 
 
 def _loss(cluster: Cluster, error: Exception) -> ClusterError | None:
-    """What `error` says of a worker that is gone, or nothing."""
-    # Where one loss has brought others about, the first that is named is the one behind them.
+    """The `ClusterError` for an `error` caused by a lost worker, else None."""
+    # If one loss caused others, the first worker named is the cause.
     text = str(error)
     others = [number for number in _workers_in(text, cluster) if number != cluster.worker]
     of_own_device = not others and isinstance(error, tf.errors.InternalError) and "ollective" not in text
@@ -247,14 +248,14 @@ def _loss(cluster: Cluster, error: Exception) -> ClusterError | None:
         others = [0]
     who = cluster.name(others[0]) if others else "another worker"
     return ClusterError(
-        f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then start all workers again with the"
-        " same commands: they go on from the last checkpoint"
+        f"worker {cluster.worker} stops: {who} failed or cannot be reached. See its log, then restart all workers with the"
+        " same commands: they resume from the last checkpoint"
     )
 
 
 @contextlib.contextmanager
 def lost_workers_reported(cluster: Cluster) -> Iterator[None]:
-    """Turns TensorFlow's errors about a worker that is gone into a `ClusterError` that names it."""
+    """Turns TensorFlow's errors about a lost worker into a `ClusterError` that names it."""
     try:
         yield
     except LOST as e:
@@ -273,17 +274,17 @@ def _start_on_one_machine(config: TrainConfig) -> Replicas:
 
 @contextlib.contextmanager
 def start(config: TrainConfig, *configs: Config) -> Iterator[Replicas]:
-    """The replicas that `config` asks for. In a cluster this must come before any operation runs, and all workers call it.
+    """The replicas that `config` asks for. In a cluster all workers call this, before TensorFlow runs any operation.
 
-    The block ends for all workers together. All must have `config` and `configs` alike.
+    `config` and `configs` must be the same on all workers. The block ends with a barrier.
 
     Raises:
-        UsageError: TF_CONFIG or a setting cannot be used, or TensorFlow runs already.
-        ClusterError: another worker failed to connect, was started otherwise, or was lost while the block ran.
+        UsageError: TF_CONFIG or a setting is invalid, or TensorFlow is already initialised.
+        ClusterError: another worker failed to connect, has other settings, or was lost while the block ran.
     """
     cluster = find_cluster(config.strategy, os.environ)
     if cluster is None and os.environ.get(ENVIRONMENT) and config.strategy != "auto":
-        logger.warning("%s is set, and --strategy=%s leaves it unread", ENVIRONMENT, config.strategy)
+        logger.warning("%s is set, but ignored with --strategy=%s", ENVIRONMENT, config.strategy)
     config.require("shard_data", cluster is not None or not config.shard_data, "left out without a cluster of workers")
     if cluster is None:
         replicas = _start_on_one_machine(config)
@@ -299,5 +300,5 @@ def start(config: TrainConfig, *configs: Config) -> Iterator[Replicas]:
             counts = (replicas.num_replicas, replicas.cluster.num_workers)
             logger.info("Strategy: %s, %d replicas on %d workers", kind, *counts)
         yield replicas
-        replicas.gather(None)  # TensorFlow wants all workers there until the last is done
-        replicas.part()
+        replicas.gather(None)  # TensorFlow needs all workers to stay until the last one is done
+        replicas.leave()

@@ -1,4 +1,4 @@
-"""What the workers of a cluster must agree on once each has seen its images, and the shards that they then train on."""
+"""The shards of the training set, and the comparison of all workers' images and settings."""
 
 import dataclasses
 import hashlib
@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """A training set in fixed shards, image i in shard i modulo `num_shards`: each worker trains on its own alone.
+    """A training set in fixed shards, image i in shard i modulo `num_shards`; each worker trains on its own shard.
 
-    One shard is the whole set, which all workers have. `smallest` is the number of images of the smallest shard.
+    With one shard all workers have the whole set. `smallest` is the number of images in the smallest shard.
     """
 
     num_shards: int
@@ -25,11 +25,11 @@ class Shards:
     fingerprint: str
 
     def num_steps(self, batch_size: int) -> int:
-        """Steps of the global `batch_size` that every shard can fill in one pass."""
+        """Steps per epoch with the global `batch_size`, limited by the smallest shard."""
         return self.smallest // (batch_size // self.num_shards)
 
     def steps_per_epoch(self, config: TrainConfig) -> int:
-        """Raises `UsageError` where the smallest shard does not fill one step."""
+        """The steps per epoch. Raises `UsageError` if the smallest shard does not fill one step."""
         num_steps, most = self.num_steps(config.batch_size), self.smallest * self.num_shards
         of_shards = f"{most} for shards of {self.smallest} images"
         rule = of_shards if self.num_shards > 1 else f"the number of training images, {most}"
@@ -38,15 +38,15 @@ class Shards:
 
 
 def whole(train: Examples, fingerprint: str = "") -> Shards:
-    """One shard: this process has all training images."""
+    """A single shard: this process has all training images."""
     return Shards(1, len(train), len(train), fingerprint)
 
 
 def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, sharded: bool) -> Shards:
-    """The shards of the training set, once all workers have found that they have the same images and compute alike.
+    """The shards of the training set, after checking that all workers have the same images, precision and compiler.
 
     Raises:
-        ClusterError: workers have other images or compute otherwise; it names what differs.
+        ClusterError: workers differ; it names the difference.
     """
     facts: dict[str, Any] = {
         "the classes": ", ".join(data.class_names),
@@ -60,8 +60,8 @@ def agree(replicas: Replicas, data: Data, *, precision: str, jit_compile: bool, 
     counts, fingerprints = zip(*replicas.gather((len(data.train), data.fingerprint)), strict=True)
     fingerprint = hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()
     logger.info(
-        "Sharded: this worker trains on %d of %d images. Each epoch sees every image once, as on one machine, but in another"
-        " order: an image always meets images of its own shard in a worker's part of the batch",
+        "Sharded: this worker trains on %d of %d images. Each epoch sees every image once, but batches differ from those on one"
+        " machine: a worker's part of each batch has only images of its shard",
         len(data.train),
         sum(counts),
     )

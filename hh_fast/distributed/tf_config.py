@@ -1,4 +1,4 @@
-"""Which workers train together: what TF_CONFIG says, and the strategy that follows. Imports no TensorFlow."""
+"""The cluster of workers that TF_CONFIG describes. Imports no TensorFlow."""
 
 import dataclasses
 import json
@@ -13,14 +13,14 @@ EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": 
 
 
 class ClusterError(HHFastError):
-    """Another worker of the cluster failed, stopped answering, or was started otherwise than this one."""
+    """Another worker of the cluster failed, does not respond, or was started with other settings."""
 
     exit_code = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The workers' addresses, HOST:PORT, the chief's first, and which of them this process is."""
+    """The workers' addresses, HOST:PORT, the chief's first, and the number of this process's worker."""
 
     addresses: tuple[str, ...]
     worker: int
@@ -31,7 +31,7 @@ class Cluster:
 
     @property
     def num_local_workers(self) -> int:
-        """Workers on this one's machine, by the host in their addresses."""
+        """The number of workers on this machine, by the host in their addresses."""
         hosts = [address.rpartition(":")[0] for address in self.addresses]
         return hosts.count(hosts[self.worker])
 
@@ -70,7 +70,7 @@ def parse_cluster(text: str) -> Cluster | None:
     """The cluster of a TF_CONFIG value; None for an empty one, or one without a cluster.
 
     Raises:
-        UsageError: it is no JSON, or wrong, or lacks a part; one line that says which.
+        UsageError: it is not JSON, or a part is invalid or missing.
     """
     if not text.strip():
         return None
@@ -97,7 +97,7 @@ def find_cluster(strategy: str, environment: Mapping[str, str]) -> Cluster | Non
     """The cluster that a run with this `--strategy` belongs to; None where it is a single process.
 
     Raises:
-        UsageError: as `parse_cluster` says, and `multi_worker` where TF_CONFIG names no cluster.
+        UsageError: as `parse_cluster`, or `multi_worker` and TF_CONFIG names no cluster.
     """
     if strategy in ("none", "mirrored"):
         return None

@@ -1,1 +1,1 @@
-"""What a classifier got right: metrics, tables and plots."""
+"""Metrics, tables and plots of a classifier's results."""

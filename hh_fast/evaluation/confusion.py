@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which, and how far its accuracy can be trusted: one report for training, export and predict."""
+"""The confusion matrix, accuracy and its uncertainty: one report for training, export and predict."""
 
 import dataclasses
 import functools
@@ -10,13 +10,13 @@ from hh_fast.evaluation.metrics import wilson_interval
 from hh_fast.evaluation.tables import markdown_table
 from hh_fast.io.text import listed
 
-# Beyond so many classes nobody reads a whole matrix: what is shown is the part of it where the errors are.
+# With more classes than MAX_WHOLE only the MAX_CONFUSED ones with the most errors are shown.
 MAX_WHOLE, MAX_CONFUSED = 30, 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """The true and the predicted class of at least one image each, `labels` and `predicted`: ints (n,), positions in `class_names`."""
+    """True and predicted classes, `labels` and `predicted`, ints (n,), n >= 1, as positions in `class_names`."""
 
     labels: np.ndarray
     predicted: np.ndarray
@@ -41,7 +41,7 @@ class Confusion:
 
     @functools.cached_property
     def balanced_accuracy(self) -> float:
-        """The mean, over the classes that have images, of the share that is right of each: every class counts alike."""
+        """The mean recall of the classes that have images."""
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=len(self.class_names))
         return float((right[self.counts > 0] / self.counts[self.counts > 0]).mean())
 
@@ -50,7 +50,7 @@ class Confusion:
         return wilson_interval(self.accuracy, self.num_images)
 
     def classes_shown(self) -> np.ndarray:
-        """Positions of all classes, or of many those with the most errors, as the true or as the predicted class."""
+        """Positions of all classes; of many, those with the most errors as true or predicted class."""
         if len(self.class_names) <= MAX_WHOLE:
             return np.arange(len(self.class_names))
         wrong = self.labels != self.predicted
@@ -67,12 +67,12 @@ class Confusion:
         return cells.reshape(len(classes), len(classes))
 
     def pairs(self) -> np.ndarray:
-        """(true class, predicted class, images) of each pair that occurs, int64 (n, 3), those with the most images first."""
+        """(true class, predicted class, number of images) of each pair that occurs, int64 (n, 3), most frequent first."""
         found, counts = np.unique(np.stack([self.labels, self.predicted], axis=1), axis=0, return_counts=True)
         return np.column_stack([found, counts])[np.argsort(-counts, kind="stable")]
 
     def to_markdown(self) -> str:
-        """The matrix; of many classes the pairs that are confused most."""
+        """The matrix; for many classes, the most frequently confused pairs."""
         names = self.class_names
         if len(names) <= MAX_WHOLE:
             counts = self.matrix(self.classes_shown())
@@ -83,7 +83,7 @@ class Confusion:
         return markdown_table(["true", "predicted", "images", "of"], rows)
 
     def remarks(self) -> list[str]:
-        """What makes the accuracy say less than it seems to, in sentences."""
+        """Reasons, as sentences, why the accuracy means less than it seems to."""
         found = []
         present = self.counts > 0
         never = np.flatnonzero(present & (np.bincount(self.predicted, minlength=len(self.class_names)) == 0)).tolist()
@@ -94,7 +94,7 @@ class Confusion:
         if wilson_interval(self.balanced_accuracy, balanced_size(self.counts))[0] <= 1 / present.sum():
             largest = int(self.counts.argmax())
             found.append(
-                f"An accuracy of {self.accuracy:.3f} is hardly better than guessing: always naming the largest class,"
+                f"An accuracy of {self.accuracy:.3f} is hardly better than guessing: always predicting the largest class,"
                 f" {self.class_names[largest]}, gives {self.counts[largest] / self.num_images:.3f}. Train longer, on more images,"
                 " or from a pretrained model"
             )
@@ -102,6 +102,6 @@ class Confusion:
 
 
 def balanced_size(counts: np.ndarray) -> float:
-    """The number of images whose plain accuracy would be as uncertain as the balanced one of classes of these `counts`."""
+    """The number of images whose accuracy is as uncertain as the balanced accuracy of classes with these `counts`."""
     present = counts[counts > 0]
     return float(len(present) ** 2 / (1 / present).sum())

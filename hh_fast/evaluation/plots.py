@@ -1,4 +1,4 @@
-"""The pictures of a run: curves, confusion matrix, and the validation images that it gets most wrong."""
+"""Plots of a run: learning curves, confusion matrix, and the worst validation images."""
 
 import functools
 import re
@@ -28,15 +28,15 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def has_glyph(character: str, path: str) -> bool:
-    """Whether the font at `path` can draw it."""
+    """Whether the font at `path` has a glyph for `character`."""
     return bool(get_font(path).get_char_index(ord(character)))
 
 
 @functools.cache
 def _other_font(character: str) -> Any:
-    """An installed font with a character that matplotlib's own lacks, or None.
+    """An installed font with a character that matplotlib's own font lacks, or None.
 
-    Not the font of last resort, which has a box for each, nor one of coloured glyphs, which would stay blank.
+    Excludes the font of last resort, which draws boxes, and colour fonts, which matplotlib draws blank.
     """
     fonts = [font for font in fontManager.ttflist if not re.search(r"last ?resort|color", font.name, re.IGNORECASE)]
     upright = (font for font in fonts if font.style == "normal" and font.weight in (400, "normal"))
@@ -45,14 +45,14 @@ def _other_font(character: str) -> Any:
 
 
 def fonts_for(text: str) -> dict[str, str]:
-    """Names and paths of the fonts for `text`: matplotlib's, then installed ones for the characters that it lacks."""
+    """Names and paths of the fonts for `text`: matplotlib's, then installed ones for characters that it lacks."""
     own = findfont(FontProperties())
     others = (_other_font(c) for c in text if not has_glyph(c, own))
     return {get_font(own).family_name: own} | {font.name: font.fname for font in others if font}
 
 
 def _label(text: str) -> str:
-    """`text` as matplotlib can draw it: no boxes, and a dollar sign begins no formula."""
+    """`text` for matplotlib: without characters that no font has, and with dollar signs escaped."""
     paths = fonts_for(text).values()
     return drawable(text, lambda c: any(has_glyph(c, path) for path in paths)).replace("$", r"\$")
 
@@ -73,7 +73,7 @@ def _curve(axes: Axes, history: Sequence[dict[str, float]], name: str, best_epoc
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path, *, best_epoch: int) -> None:
-    """Loss and accuracy by epoch, training and validation, as a PNG."""
+    """Draws training and validation loss and accuracy by epoch, as a PNG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _curve(left, history, "loss", best_epoch)
@@ -82,7 +82,7 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path, *, best_epoch: 
 
 
 def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
-    """The confusion matrix with its counts, of many classes the part with the most errors, as a PNG."""
+    """Draws the confusion matrix with its counts as a PNG; of many classes those with the most errors."""
     shown = confusion.classes_shown()
     names = [shortened(confusion.class_names[i], start=True) for i in shown]
     fonts = list(fonts_for("".join(names)))
@@ -100,7 +100,7 @@ def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
     labels = list(map(_label, names))
     axes.set_xticks(range(len(shown)), labels, rotation=rotation, fontfamily=fonts)
     axes.set_yticks(range(len(shown)), labels, fontfamily=fonts)
-    axes.set_xlabel("predicted\n(shade: share of the true class, a row)")
+    axes.set_xlabel("predicted\n(shade: fraction of the row)")
     axes.set_ylabel("true")
     lines = [title, f"accuracy {confusion.accuracy:.3f}: {confusion.num_right:,} of {confusion.num_images:,} images"]
     if len(shown) < num_classes:
@@ -117,10 +117,10 @@ def draw_images(
     *,
     heading: str = "",
 ) -> None:
-    """Images uint8 (height, width, 3) in rows of four, as a PNG, each under its title, which is red where it is `wrong`."""
+    """Draws images uint8 (height, width, 3) in rows of four, as a PNG, each below its title, which is red if `wrong`."""
     columns = min(4, len(images))
     rows = -(-len(images) // columns)
-    # Fixed places, in inches, on one pair of axes: axes for each image, and a layout engine, take many times as long.
+    # Fixed positions, in inches, on one pair of axes: axes per image and a layout engine take many times as long.
     width, height, side = 2.8, 3.4, 2.6
     figure = Figure(figsize=(width * max(columns, 2), height * rows + 0.35 * bool(heading)))
     right, top = figure.get_size_inches()
@@ -138,7 +138,7 @@ def draw_images(
 
 
 def shortened(name: str, *, start: bool = False) -> str:
-    """The end of a file name, or the start of a class's, as much as fits beside an image."""
+    """The end of a name (with `start`, its beginning), at most 30 characters."""
     if len(name) <= 30:
         return name
     return f"{name[:29]}…" if start else f"…{name[-29:]}"

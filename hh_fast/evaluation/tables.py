@@ -1,4 +1,4 @@
-"""Tables in Markdown that read well as plain text too. Standard library only."""
+"""Markdown tables that are also readable as plain text. Standard library only."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ def _is_number(cell: str) -> bool:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned: numbers to the right, everything else to the left."""
+    """A Markdown table with aligned columns: numbers to the right, everything else to the left."""
     lines = [[cell.replace("|", "&#124;") for cell in row] for row in (header, *rows)]
     columns = list(zip(*lines, strict=True))
     widths = [max(3, *map(len, column)) for column in columns]

@@ -27,7 +27,7 @@ from hh_fast.io.output_folder import OutputFolder
 from hh_fast.predict.saved_model import open_saved_model
 from hh_fast.predict.tflite import open_tflite
 from hh_fast.predict.tflite_metadata import Metadata, embed, read_metadata
-from hh_fast.training.foreign import read_pictures
+from hh_fast.training.fit_unknown import read_pictures
 from hh_fast.unknown import scrambled
 
 logger = logging.getLogger(__name__)

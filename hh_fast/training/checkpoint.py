@@ -1,8 +1,8 @@
-"""Where a run stands, kept so that it goes on as if it had never stopped.
+"""Checkpoints, from which a run resumes as if it had never stopped.
 
-A checkpoint is one .npz: every variable that a step reads or changes, under its path, and the position and history as JSON. The images'
-order needs no state: (seed, epoch) fixes it. Each member of the file carries a CRC-32, which reading it checks, so a
-damaged file is noticed and the one before it is used.
+A checkpoint is one .npz file: every variable of a step under its path, and the progress as JSON. The order of the images needs no
+state, since (seed, epoch) determines it. Each member of the file has a CRC-32 that is checked on reading; if a file is
+damaged, the one before it is used.
 """
 
 import collections
@@ -32,10 +32,10 @@ _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands: the next step is `step` of `epoch`, both from 0; `history` holds one row a finished epoch.
+    """How far a run is: the next step is `step` of `epoch`, both from 0; `history` has one row per finished epoch.
 
-    `best_epoch`, from 1, is the one whose model is kept (0: none yet), and early stopping counts epochs since then, or since
-    the later `patience_from`, where a run that it ended was asked for more.
+    `best_epoch`, from 1, is the epoch whose model is kept (0: none yet). Early stopping counts the epochs since then, or since
+    `patience_from`, if a run that was stopped early is continued.
     """
 
     epoch: int = 0
@@ -46,19 +46,19 @@ class Progress:
 
     @property
     def waited(self) -> int:
-        """Epochs without a better one."""
+        """Epochs since the best one, as early stopping counts them."""
         return self.epoch - max(self.best_epoch, self.patience_from)
 
     def has_waited(self, patience: int | None) -> bool:
-        """Whether early stopping ends the run here; None: it never does."""
+        """Whether early stopping ends the run here; with None it never does."""
         return patience is not None and self.waited >= patience
 
 
 def best_epoch(history: Sequence[dict[str, float]], num_images: float) -> int:
-    """The epoch, from 1, whose model is kept: of the accuracies within the best one's 95% interval the lowest loss; 0: none.
+    """The epoch, from 1, whose model is kept: the lowest loss among accuracies within the best one's 95% interval; 0: none.
 
-    Accuracy is that of validation where there is any, balanced where the run weighs its classes, and of `num_images`. An epoch
-    that was passed over stays so, for its weights are gone.
+    The accuracy is that of the `num_images` validation images, or training images if there are none; balanced if the run weighs
+    its classes. An epoch that was not the best at its end is never chosen later, since its weights are gone.
     """
     if not history:
         return 0
@@ -84,9 +84,9 @@ def from_text(text: str) -> Progress:
 
 
 def _names(variables: Sequence[keras.Variable]) -> list[str]:
-    """Each variable's path without the numbers that Keras gives what was not named, which count what the process made before.
+    """Each variable's path without the numbers in Keras' automatic names, which depend on what the process created before.
 
-    What is then named alike is told apart by a number of its own, in the variables' order.
+    Equal names are then numbered in the order of the variables.
     """
     counts: collections.Counter[str] = collections.Counter()
     names = []
@@ -102,9 +102,9 @@ def _path(folder: Path, epoch: int, step: int = 0) -> Path:
 
 
 def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress, *, keeps_best: bool = False) -> Path:
-    """Writes the checkpoint of this position, whole or not at all, and keeps the one before it.
+    """Writes the checkpoint of `progress` atomically, and keeps the one before it.
 
-    With `keeps_best` that of the end of the best epoch stays too, for `restore_best`.
+    With `keeps_best` the one at the end of the best epoch is also kept, for `restore_best`.
     """
     path = _path(folder, progress.epoch, progress.step)
     arrays: dict[str, Any] = {
@@ -118,14 +118,14 @@ def save(folder: Path, variables: Sequence[keras.Variable], progress: Progress, 
 
 
 def keep_last(folder: Path, number: int = 1, *, best_epoch: int = 0) -> None:
-    """Removes all checkpoints but the newest, and that of `best_epoch`."""
+    """Removes all checkpoints but the newest `number` and that of `best_epoch`."""
     for old in sorted(folder.glob(CHECKPOINT_FILES))[:-number]:
         if old != _path(folder, best_epoch):
             old.unlink()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    # Each member is read whole before it is understood: only then has its CRC-32 been compared.
+    # Each member is read completely before it is parsed, since its CRC-32 is checked only at its end.
     with zipfile.ZipFile(path) as archive:
         members = {name: io.BytesIO(archive.read(name)) for name in archive.namelist()}
     return {name.removesuffix(".npy"): np.load(member, allow_pickle=False) for name, member in members.items()}
@@ -138,7 +138,7 @@ def _assign(path: Path, arrays: dict[str, np.ndarray], variables: dict[str, kera
     if differing:
         name = differing[0]
         raise DataError(
-            f"the checkpoint {path} is of another model: {name.removeprefix('variables/')} is"
+            f"the checkpoint {path} belongs to another model: {name.removeprefix('variables/')} is"
             f" {stored.get(name, 'missing')} in it and {expected.get(name, 'missing')} in the model. Use another --run_dir, or"
             " --overwrite"
         )
@@ -150,23 +150,23 @@ def restore_best(folder: Path, variables: Sequence[keras.Variable], progress: Pr
     """Sets `variables` to what they were at the end of the best epoch.
 
     Raises:
-        DataError: that checkpoint is damaged or gone.
+        DataError: that checkpoint is damaged or missing.
     """
     path = _path(folder, progress.best_epoch)
     try:
         arrays = _read(path)
     except Exception as e:  # as in `restore`
-        raise DataError(f"the checkpoint of the best epoch, {path}, is damaged: start anew with --overwrite") from e
+        raise DataError(f"the checkpoint of the best epoch, {path}, is damaged: start over with --overwrite") from e
     _assign(path, arrays, dict(zip(_names(variables), variables, strict=True)))
 
 
 def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | None:
-    """Sets `variables` to the newest whole checkpoint and returns its progress; None where there is none.
+    """Sets `variables` to the newest undamaged checkpoint and returns its progress; None if there is none.
 
-    What killed writers left is removed: this process holds the run folder.
+    Also removes temporary files of killed writers, as this process holds the run folder's lock.
 
     Raises:
-        DataError: checkpoints exist, and all are damaged or of another model.
+        DataError: all checkpoints are damaged, or they belong to another model.
     """
     for left in folder.glob(f".{CHECKPOINT_FILES}.*.tmp"):
         left.unlink()
@@ -176,12 +176,12 @@ def restore(folder: Path, variables: Sequence[keras.Variable]) -> Progress | Non
             arrays = _read(path)
             progress = from_text(arrays["progress"].tobytes().decode())
         except Exception as e:  # damage makes zipfile, NumPy and json raise nearly anything
-            # It may quote the damage, at length.
+            # The message may quote the damaged bytes at length.
             reason = " ".join(str(e).split()).encode("ascii", "backslashreplace").decode()[:100]
             logger.warning("The checkpoint %s is damaged (%s): using the one before it", path, reason)
             continue
         _assign(path, arrays, dict(zip(_names(variables), variables, strict=True)))
         return progress
     if found:
-        raise DataError(f"no checkpoint in {folder} can be read: start anew with --overwrite")
+        raise DataError(f"no checkpoint in {folder} can be read: start over with --overwrite")
     return None

@@ -1,4 +1,4 @@
-"""The training loop: thin, under Keras' callbacks and progress bar, with exact resume and the time waited for input."""
+"""The training loop: runs Keras callbacks and progress bar, resumes exactly, and measures the time waited for input."""
 
 import collections
 import contextlib
@@ -34,13 +34,13 @@ MODERATE_WAIT, HIGH_WAIT = 0.05, 0.20
 
 
 class DivergedError(HHFastError):
-    """The loss is no number any more."""
+    """The loss is NaN or infinite."""
 
     exit_code = 4
 
 
 class StoppedError(HHFastError):
-    """A signal stopped the run, and its state is saved."""
+    """A signal stopped the run; its state was saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -49,9 +49,9 @@ class StoppedError(HHFastError):
 
 @dataclasses.dataclass
 class Timing:
-    """Seconds of an epoch's steps: `steps` in all, of it `wait` for input; `num_images` of those steps.
+    """Seconds spent in an epoch's steps: `steps` in total, of which `wait` waiting for input; and their `num_images`.
 
-    A GPU may still be at the step before while the host waits, so there `wait` is what an idle GPU waited at most.
+    A GPU may still be computing the previous step while the host waits, so there `wait` is an upper bound of its idle time.
     """
 
     steps: float = 0.0
@@ -68,9 +68,9 @@ class Timing:
 
 
 def input_verdict(wait_share: float, cache: str) -> str:
-    """What the share of step time that was waited for input says, by the profiler's limits, and what to change.
+    """Whether the run is input-bound, by the profiler's limits on the share of step time waited for input, and the remedy.
 
-    `cache`: memory, disk or none, or `augmentation` or `front` (frozen layers) where these take longest.
+    `cache`: memory, disk or none; or the slowest stage, if that is `augmentation` or `front` (frozen layers).
     """
     if wait_share < MODERATE_WAIT:
         return "not input-bound"
@@ -78,8 +78,8 @@ def input_verdict(wait_share: float, cache: str) -> str:
     remedy = {
         "none": "keep decoded images: --cache=disk or memory",
         "disk": "the disk is slower than the step: --cache=memory, or a faster disk for --cache_dir",
-        "front": "each image passes the frozen layers in each epoch: more cores, or no augmentation and --cache=disk",
-        "augmentation": "more cores, or fewer ranges of augmentation",
+        "front": "the frozen layers run on each image in each epoch: more cores, or no augmentation and --cache=disk",
+        "augmentation": "more cores, or fewer augmentation ranges",
         "memory": "copying is slower than the step: a larger --batch_size, or fewer other programs",
     }[cache]
     return f"{degree} input-bound: {remedy}"
@@ -87,7 +87,7 @@ def input_verdict(wait_share: float, cache: str) -> str:
 
 @contextlib.contextmanager
 def _old_objects_set_aside() -> Iterator[None]:
-    """Lets a garbage collection look at new objects only: a millisecond, where all of TensorFlow's take a hundred."""
+    """Restricts garbage collection to new objects, which takes a millisecond instead of a hundred for all of TensorFlow's."""
     gc.collect()
     gc.freeze()
     try:
@@ -104,12 +104,11 @@ def no_signals() -> contextlib.AbstractContextManager[Sequence[int]]:
 
 
 class Loop:
-    """Trains `trainer` on `data` from where `progress` stands.
+    """Trains `trainer` on `data`, starting at `progress`.
 
-    `save()` is called with the progress brought up to date: after each epoch, every `checkpoint_every_steps`, and when a
-    signal stops the run. None keeps nothing.
-    `shards` are given where this process has not all training images. `collect_signals` makes the list of the signals that
-    have come, which the loop stops for in order; by default it leaves signals alone, and stops for a KeyboardInterrupt.
+    `save` is called with the updated progress after each epoch, every `checkpoint_every_steps`, and when a signal stops the
+    run; None saves nothing. `shards` are given if this process has only some of the training images. `collect_signals` gives
+    the list of signals received, for which the loop stops in an orderly way; by default only a KeyboardInterrupt stops it.
     """
 
     def __init__(
@@ -159,9 +158,9 @@ class Loop:
         """Runs to the last epoch.
 
         Raises:
-            DivergedError: the loss is no finite number; the checkpoint before it stays.
-            StoppedError: SIGTERM or Ctrl-C; a checkpoint was saved.
-            DataError: an image that is decoded each epoch has gone or changed; the last checkpoint stays.
+            DivergedError: the loss is NaN or infinite; the last checkpoint is kept.
+            StoppedError: SIGTERM or Ctrl-C, after a checkpoint was saved.
+            DataError: an image that is decoded each epoch is gone or has changed; the last checkpoint is kept.
         """
         progress = self.progress
         try:
@@ -181,7 +180,7 @@ class Loop:
                 self._callbacks.on_train_begin()
                 while not self._is_done():
                     self._run_epoch(batches)
-                    gc.collect()  # a saved model is a cycle that holds megabytes until then
+                    gc.collect()  # a saved model is a reference cycle that holds megabytes
                 if number := max(self.trainer.replicas.gather(self._pending_signal())):
                     self._stop(number)
                 self._callbacks.on_train_end()
@@ -192,8 +191,8 @@ class Loop:
             if lost is None:
                 raise
             raise DataError(
-                f"an image cannot be read any more: {lost}. Put it back, and the same command goes on from the last"
-                " checkpoint; or keep decoded images, by --cache=disk"
+                f"an image can no longer be read: {lost}. Restore it and repeat the command, which resumes from the last"
+                " checkpoint; or keep decoded images with --cache=disk"
             ) from e
         return progress
 
@@ -213,14 +212,14 @@ class Loop:
                 self._run_step(batches, timing)
                 if every and progress.step % every == 0:
                     self._finish_steps()
-                    self._save_sound()
+                    self._save_finite()
             validated = self._validate()
         except KeyboardInterrupt:
-            # No handler has collected it, so it came anywhere: what the device has done tells how far the run is.
+            # No handler collected it, so it may have come anywhere: the device's own step count tells how far the run is.
             self._started.clear()
             progress.step = self.trainer.num_steps
             self._stop(signal.SIGINT)
-        # The timing of the worker that waited longest for input, and so stalled all; and a signal that any of them got.
+        # The timing of the worker that waited longest for input, and so stalled all; and any worker's signal.
         figures = self.trainer.replicas.gather((timing.wait, timing.steps, self._pending_signal()))
         timing.wait, timing.steps, _ = max(figures)
         if number := max(number for _, _, number in figures):
@@ -241,7 +240,7 @@ class Loop:
         timing.num_images += self.config.batch_size
 
     def _validate(self) -> dict[str, float]:
-        """Loss and accuracies of the validation images, by their names in the history; empty where there are none."""
+        """Validation loss and accuracies by their names in the history; empty without validation images."""
         evaluated = self.trainer.evaluate(self._rounds, self._pending_signals) if self._rounds else None
         if evaluated is None:
             return {}
@@ -256,7 +255,7 @@ class Loop:
         return validated
 
     def _finish_steps(self, running: int = 0) -> None:
-        """Looks at the losses of all steps but the last `running`, which a GPU shall compute while the next is prepared."""
+        """Checks the losses of all steps but the last `running`, which the GPU computes while the next one is prepared."""
         while len(self._started) > running:
             step, started = self._started.popleft()
             loss, number = self.trainer.finish_step(started)
@@ -268,12 +267,12 @@ class Loop:
 
     def _stop(self, number: int) -> NoReturn:
         self._finish_steps()
-        self._save_sound()
+        self._save_finite()
         position = f"epoch {self.progress.epoch + 1}, step {self.progress.step} of {self.steps}"
         if self._is_done():
             position = "the end of the last epoch"
         raise StoppedError(
-            f"stopped by {signal.Signals(number).name} at {position}; the same command goes on from there", number
+            f"stopped by {signal.Signals(number).name} at {position}; repeat the command to resume from there", number
         )
 
     def _finish_epoch(self, timing: Timing, seconds: float, validated: dict[str, float]) -> None:
@@ -281,9 +280,9 @@ class Loop:
         logs = dataclasses.asdict(self.trainer.train_result()) | validated
         self._callbacks.on_epoch_end(progress.epoch, logs)
         told = [f"{name} {value:.4f}" for name, value in logs.items()]
-        if timing.num_images:  # none where all steps were taken before the run was stopped
+        if timing.num_images:  # zero if the run was stopped after the last step
             told.append(f"{timing.images_per_second:.0f} images/s")
-            if self.data.train.pixels is None:  # else a step takes no time to speak of, and its shares say nothing
+            if self.data.train.pixels is None:  # else steps are so short that their shares mean nothing
                 slowest = "augmentation" if self._augmentation and self.data.cache != "none" else self.data.cache
                 verdict = input_verdict(timing.wait_share, "front" if self.data.train.front else slowest)
                 told.append(f"input wait {100 * timing.wait_share:.1f}% ({verdict})")
@@ -296,21 +295,21 @@ class Loop:
         self.trainer.reset_train_result()
         self._save(progress)
         if progress.epoch < self.config.epochs and self._is_done():
-            logger.info("No better epoch in %d: the run ends here (--early_stopping_patience)", progress.waited)
+            logger.info("No better epoch in the last %d: stopping early (--early_stopping_patience)", progress.waited)
 
-    def _save_sound(self) -> None:
+    def _save_finite(self) -> None:
         self._require_finite_weights()
         self._save(self.progress)
 
     def _require_finite_weights(self) -> None:
-        """A last update may have broken the weights, which only the next step's loss would show."""
+        """Raises `DivergedError` if the last update broke the weights, which only the next step's loss would show."""
         if not all(np.isfinite(weight.numpy()).all() for weight in self.trainer.model.trainable_variables):
-            raise self._diverged("the weights are no finite numbers any more after")
+            raise self._diverged("the weights are NaN or infinite after")
 
     def _diverged(self, what: str, step: int | None = None) -> DivergedError:
-        """`step`, from 1, of this epoch; default: the last one started."""
+        """The error, with `step`, from 1, of this epoch; default: the last one started."""
         epoch, step = self.progress.epoch, step or self.progress.step
         return DivergedError(
             f"{what} step {step} of epoch {epoch + 1} (step {epoch * self.steps + step} of the run); try a lower"
-            " --learning_rate. The last checkpoint before it is kept"
+            " --learning_rate. The last checkpoint is kept"
         )

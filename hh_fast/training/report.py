@@ -1,4 +1,4 @@
-"""What a finished run shows people: pictures, and a README with the measured figures and the command that repeats it."""
+"""The report of a finished run: plots, and a README with the measured figures and the command that repeats the run."""
 
 import logging
 import shlex
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 MAX_WORST = 16
 POOR = 0.9
 TRY_BACKBONE = (
-    "This CNN learns from these photos alone. --backbone=efficientnet_lite0 starts from a network that has seen a million: with"
-    " hundreds of photos it is far more accurate, and takes seconds"
+    "This CNN is trained from scratch. --backbone=efficientnet_lite0 starts from a network pretrained on a million photos: with a"
+    " few hundred photos it is far more accurate, and trains in seconds"
 )
 EVAL_BATCH = 32
 
 
 def lacks_backbone(data: DataConfig, train: TrainConfig) -> bool:
-    """Whether it trains the recipe's CNN on a person's own photos."""
+    """Whether the built-in CNN is trained from scratch on a user's own photos."""
     return data.train_dir is not None and train.backbone is None and train.model is None
 
 
 def training_command(run: RunConfig) -> str:
-    """The command that asks for this run: the flags that are not the default."""
+    """The command that repeats this run: bin/train with the flags that differ from their defaults."""
     words = ["bin/train"]
     for config in (run.data, run.train):
         defaults = to_json(type(config)())
@@ -54,30 +54,30 @@ def training_command(run: RunConfig) -> str:
     return shlex.join(words)
 
 
-def _draw_worst(split: Examples, chances: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """The images of lowest probability for their true class, worst first."""
-    of_true, predicted = chances[np.arange(len(split.labels)), split.labels], chances.argmax(axis=1)
+def _draw_worst(split: Examples, probabilities: np.ndarray, class_names: Sequence[str], path: Path) -> None:
+    """Draws the images with the lowest probability of their true class, worst first."""
+    of_true, predicted = probabilities[np.arange(len(split.labels)), split.labels], probabilities.argmax(axis=1)
     worst = np.argsort(of_true, kind="stable")[:MAX_WORST]
     titles = []
     for i in worst:
         name, guess = (shortened(class_names[k], start=True) for k in (split.labels[i], predicted[i]))
-        text = name if predicted[i] == split.labels[i] else f"{name},\ntaken for {guess}"
+        text = name if predicted[i] == split.labels[i] else f"{name},\npredicted {guess}"
         titles.append(f"{text}\np({name}) = {of_true[i]:.3f}\n{shortened(Path(split.images.paths[i]).name)}")
     draw_images(images_at(split, worst), titles, predicted[worst] != split.labels[worst], path)
 
 
 def saved_probabilities(path: Path, split: Examples, front: Front | None = None) -> np.ndarray:
-    """Probabilities of every class, float32 (n, num_classes), that the saved model gives the images of `split`.
+    """Probabilities, float32 (n, num_classes), that the saved model gives the images of `split`.
 
-    The step may compute in another precision than the file does; what is told of the file is measured on the file.
+    The training step may compute in another precision than the file, so figures about the file are measured on the file.
     """
     return class_probabilities(outputs_of(keras.models.load_model(path, compile=False), split, front))
 
 
 def outputs_of(model: keras.Model, split: Examples, front: Front | None) -> np.ndarray:
-    """What `model` gives the images of `split`, float32 (n, ...).
+    """The outputs of `model` for the images of `split`, float32 (n, ...).
 
-    Where the rows are what `front` gives, and the model begins with just these layers and weights, its others start from there.
+    If the rows of `split` are outputs of `front`, and the model begins with the same layers and weights, only its other layers run.
     """
     if front is not None:
         parts = front_and_rest(model)
@@ -92,15 +92,15 @@ def outputs_of(model: keras.Model, split: Examples, front: Front | None) -> np.n
 
 
 def _validation_part(
-    run_dir: Path, split: Examples, confusion: Confusion, best_epoch: int, chances: np.ndarray
+    run_dir: Path, split: Examples, confusion: Confusion, best_epoch: int, probabilities: np.ndarray
 ) -> list[str]:
     low, high = confusion.interval()
     draw_confusion(confusion, run_dir / CONFUSION, title=f"Validation, epoch {best_epoch}")
-    _draw_worst(split, chances, confusion.class_names, run_dir / WORST)
+    _draw_worst(split, probabilities, confusion.class_names, run_dir / WORST)
     return [
         f"Validation accuracy of `model.keras` (epoch {best_epoch}, the best): **{confusion.accuracy:.4f}**,"
         f" {confusion.num_right} of {confusion.num_images} images; 95% interval {low:.3f} to {high:.3f}."
-        " The epoch was chosen on these same images, so expect a little less on others.",
+        " The epoch was chosen on these same images, so expect slightly less on others.",
         *(f"\n**{remark}.**" for remark in confusion.remarks()),
         "",
         confusion.to_markdown(),
@@ -114,7 +114,7 @@ def _validation_part(
 
 
 def _describe_backbone(backbone: Backbone) -> list[list[str]]:
-    """Rows of a table."""
+    """Table rows."""
     return [
         ["pretrained network", f"{backbone.name}, {backbone.license}"],
         ["its weights", f"`{backbone.weights}` of {backbone.source}"],
@@ -128,21 +128,21 @@ def write_report(
     data: Data,
     history: list[dict[str, float]],
     result: RunResult,
-    chances: np.ndarray | None,
+    probabilities: np.ndarray | None,
     confusion: Confusion | None,
 ) -> None:
     """Draws the pictures and writes README.md into the run folder.
 
-    `chances`: what model.keras gives the validation images, where there are any, as of `saved_probabilities`;
-    `confusion` is what follows from them.
+    `probabilities` are those of model.keras for the validation images, if there are any (`saved_probabilities`), and
+    `confusion` is computed from them.
     """
     draw_curves(history, run_dir / CURVES, best_epoch=result.best_epoch)
     last = result.last
     measured: list[list[str]] = [
         ["last epoch: training loss, accuracy", f"{last['loss']:.4f}, {last['accuracy']:.4f}"],
-        ["last epoch: images a second in training steps", f"{last['images_per_second']:.0f}"],
+        ["last epoch: images per second in training steps", f"{last['images_per_second']:.0f}"],
         ["last epoch: share of step time waited for input", f"{100 * last['input_wait']:.2f}%"],
-        ["images a step", str(run.train.batch_size)],
+        ["images per step", str(run.train.batch_size)],
         ["byte-identical copies", data.copies],
         ["copies that differ in their bytes", data.near_copies],
         ["peak memory", f"{result.peak_memory_bytes / 1e6:.0f} MB"],
@@ -156,19 +156,19 @@ def write_report(
         ["data fingerprint (SHA-256)", f"`{run.fingerprint[:16]}…`"],
     ]
     lines = [
-        f"# A run of hh_fast: {listed(data.class_names)}",
+        f"# hh_fast run: {listed(data.class_names)}",
         "",
         f"{len(data.train)} training images ({data.source.name}), {run.num_validation} validation images,"
-        f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Made by:",
+        f" {len(history)} {'epoch' if len(history) == 1 else 'epochs'}. Command:",
         "",
         f"    {training_command(run)}",
         "",
         *(
-            _validation_part(run_dir, data.validation, confusion, result.best_epoch, chances)
-            if data.validation and chances is not None and confusion is not None
+            _validation_part(run_dir, data.validation, confusion, result.best_epoch, probabilities)
+            if data.validation and probabilities is not None and confusion is not None
             else ["No validation images."]
         ),
-        *(["", f"Its output `unknown`: {result.unknown.describe()}."] if result.unknown else []),
+        *(["", f"Output `unknown`: {result.unknown.describe()}."] if result.unknown else []),
         "",
         f"![curves]({CURVES})",
         "",
@@ -181,15 +181,15 @@ def write_report(
 
 
 def log_result(run_dir: Path, run: RunConfig, result: RunResult, confusion: Confusion | None) -> None:
-    """Says what the run came to, what to think of that, and what to do next."""
+    """Logs the results of the run, remarks on them, and the next command."""
     memory, decoded = result.peak_memory_bytes / 1e6, result.decoded_bytes / 1e6
-    logger.info("Peak memory %.0f MB, of it %.0f MB decoded images", memory, decoded)
+    logger.info("Peak memory %.0f MB, including %.0f MB of decoded images", memory, decoded)
     measured = f"accuracy {result.best['accuracy']:.4f}"
     if confusion is not None:
-        measured = f"val_accuracy {confusion.accuracy:.4f}, of the saved file"
+        measured = f"val_accuracy {confusion.accuracy:.4f}, measured on the saved file"
         as_trained = confusion.accuracy if result.unknown is None else result.unknown.accuracy_without
         if as_trained != result.best["val_accuracy"]:
-            measured += f"; {result.best['val_accuracy']:.4f} as trained, in {run.precision}"
+            measured += f"; {result.best['val_accuracy']:.4f} during training, in {run.precision}"
         for remark in confusion.remarks():
             logger.warning("%s", remark)
     if confusion is not None and confusion.accuracy < POOR and lacks_backbone(run.data, run.train):

@@ -1,4 +1,4 @@
-"""A run: its folder, what is written there, and whether a command may go on with what it holds. No TensorFlow."""
+"""A run: its folder, the files in it, and whether a command may resume it. No TensorFlow."""
 
 import csv
 import dataclasses
@@ -30,7 +30,7 @@ CHECKPOINTS, TENSORBOARD, PROFILE, BAD_IMAGES = "checkpoints", "tensorboard", "p
 CHECKPOINT_FILES = f"epoch{'[0-9]' * 6}-step{'[0-9]' * 8}.npz"
 EVENTS_SUFFIX = ".hh_fast"
 EVENT_FILES = f"events.out.tfevents.*{EVENTS_SUFFIX}"
-# What a run writes before and during its training, and what at its end: by name, or by a pattern that is ours alone.
+# Files that a run writes before and during training, and at its end: by name, or by a pattern that only we use.
 STARTED = (
     CONFIG,
     HELD_OUT,
@@ -42,8 +42,8 @@ STARTED = (
     f"{PROFILE}/plugins/profile/*/*.xplane.pb",
 )
 FINISHED = (LAST_MODEL, CURVES, CONFUSION, WORST, README, RESULT)
-# Settings that may differ between the parts of one run: they decide where things are and when, not what comes out.
-FREE_FIELDS = frozenset(
+# Settings that may change when a run is resumed, since they do not affect its results.
+RESUME_MAY_CHANGE = frozenset(
     {
         "run_dir",
         "model",
@@ -65,7 +65,7 @@ FREE_FIELDS = frozenset(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A pretrained network that a model came from: its name, and the file of its weights with their SHA-256, as hex."""
+    """The pretrained network that a model was made from: its name, weights file and their SHA-256 in hex."""
 
     name: str
     weights: str
@@ -76,36 +76,36 @@ class Backbone:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnknownFit:
-    """What the output `unknown` does to the images held out, measured on them.
+    """How the output `unknown` performs on the held-out images.
 
-    `kept` is the share that keeps its class, `accuracy_without` the accuracy where `unknown` is never the answer. Of `num_other`
-    pictures that are none of the classes, the share `let_through` is taken for one; None where there are no such pictures.
+    `kept` is the fraction that keeps its class, `accuracy_without` the accuracy without that output. Of `num_other` pictures that
+    belong to no class, the fraction `let_through` is taken for one; None if there are no such pictures.
     """
 
     kept: float
     accuracy_without: float
     num_centres: int
-    bend: float
+    threshold: float
     num_other: int
     let_through: float | None
 
     def describe(self) -> str:
         text = (
-            f"{self.kept:.1%} of the images held out keep their class, the others are taken for `unknown`; accuracy without that"
+            f"{self.kept:.1%} of the held-out images keep their class, the rest are taken for `unknown`; accuracy without this"
             f" output {self.accuracy_without:.4f}"
         )
         if self.let_through is None:
             return text
-        return f"{text}; of {self.num_other} pictures of other things {self.let_through:.1%} are taken for a class"
+        return f"{text}; of {self.num_other} pictures of other things, {self.let_through:.1%} are taken for a class"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """config.json: the settings, with what they left open, and what they led to on these images and this machine.
+    """config.json: the settings with their defaults filled in, and values derived from the images and the machine.
 
-    `starting_model` is the SHA-256 of the model that `train.model` names, or of the weights of `train.backbone`, as hex; None:
-    the recipe's CNN. `backbone` is what the model came from, as far as is known. `fingerprint` is
-    the SHA-256 of all images' contents, labels and splits; `num_train` counts the training images of all workers.
+    `starting_model` is the SHA-256, in hex, of the model named by `train.model` or of the weights of `train.backbone`; None for
+    the built-in CNN. `backbone` is the network that the model was made from, if known. `fingerprint` is the SHA-256 of the
+    contents, labels and splits of all images; `num_train` counts the training images of all workers.
     """
 
     data: DataConfig
@@ -128,22 +128,22 @@ class RunConfig:
     versions: dict[str, str | None]
 
     def require_settings(self, run_dir: Path, data: DataConfig, train: TrainConfig, starting_model: str | None) -> None:
-        """Raises `UsageError` where the settings ask for another run than this one, which is in `run_dir`.
+        """Raises `UsageError` if these settings differ from those of this run, which is in `run_dir`.
 
-        More epochs go on with this one, unless its learning rate falls to 0 at the last of them.
+        More epochs resume the run, unless its learning rate decays to 0 at the last one.
         """
         fixed = self.train.learning_rate_schedule == "cosine"
         if not fixed:
             train = dataclasses.replace(train, epochs=min(self.train.epochs, train.epochs))
         if not train.batch_size:
             train = dataclasses.replace(train, batch_size=self.train.batch_size)
-        why = {"epochs": ", and the cosine schedule of the learning rate is drawn for these"} if fixed else {}
+        why = {"epochs": ", on which the cosine learning rate schedule depends"} if fixed else {}
         before = {**vars(self.data), **vars(self.train), "the starting model": self.starting_model}
         now = {**vars(data), **vars(train), "the starting model": starting_model}
         differing = [
             f"{name} was {before[name]} and is {now[name]}{why.get(name, '')}"
             for name in before
-            if name not in FREE_FIELDS and before[name] != now[name]
+            if name not in RESUME_MAY_CHANGE and before[name] != now[name]
         ]
         if differing:
             raise UsageError(
@@ -152,8 +152,8 @@ class RunConfig:
             )
 
     def require_facts(self, run_dir: Path, new: "RunConfig") -> None:
-        """Raises `DataError` where the same settings lead to something else now than they did for this run in `run_dir`."""
-        counts = [f"{run.num_train} to train on and {run.num_validation} to validate on" for run in (self, new)]
+        """Raises `DataError` if the values derived from the settings have changed since this run in `run_dir` started."""
+        counts = [f"{run.num_train} for training and {run.num_validation} for validation" for run in (self, new)]
         changed = [f"the images changed ({counts[0]}, now {counts[1]})"] if self.fingerprint != new.fingerprint else []
         for words, before, now in [
             ("precision", self.precision, new.precision),
@@ -165,15 +165,15 @@ class RunConfig:
             changed += [f"{words} was {before} and is {now}"] if before != now else []
         if changed:
             raise DataError(
-                f"{run_dir} cannot go on as it began: {'; '.join(changed)}. Put that back, give another --run_dir, or --overwrite"
+                f"{run_dir} cannot be resumed: {'; '.join(changed)}. Restore that, give another --run_dir, or --overwrite"
             )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """result.json: how a finished run ended. `val_accuracy` is measured on the saved model.keras; rows are of history.csv.
+    """result.json: the results of a finished run. `val_accuracy` is measured on the saved model.keras.
 
-    `waited`: its last epochs without a better one.
+    `best` and `last` are rows of history.csv; `waited` counts the epochs since the best one.
     """
 
     best_epoch: int
@@ -186,10 +186,10 @@ class RunResult:
     decoded_bytes: int
     unknown: UnknownFit | None = None
 
-    def answers(self, old: TrainConfig, config: TrainConfig) -> bool:
-        """Whether the run of `old` has nothing left to do for `config`.
+    def satisfies(self, old: TrainConfig, config: TrainConfig) -> bool:
+        """Whether the run with config `old` has nothing left to do for `config`.
 
-        What early stopping ended goes on with more epochs, or with more patience.
+        A run that was stopped early resumes if it is given more epochs or more patience.
         """
         asks_more = config.epochs > old.epochs or self.waited < (config.early_stopping_patience or math.inf)
         return config.epochs <= self.last["epoch"] or not asks_more
@@ -202,46 +202,46 @@ def _read(kind: type[T], path: Path) -> T | None:
         return None
     except ValueError as e:
         raise DataError(
-            f"{path} is damaged, or of another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
+            f"{path} is damaged or from another version ({e!s:.60}): give another --run_dir, or train again with --overwrite"
         ) from e
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run, as its folder `run_dir` holds it."""
+    """The run in the folder `run_dir`."""
 
     run_dir: Path
 
     def read_config(self) -> RunConfig | None:
-        """Its settings and facts, or None where the folder holds no run. Raises `DataError` where they cannot be read."""
+        """Its config.json, or None if the folder holds no run. Raises `DataError` if it cannot be read."""
         return _read(RunConfig, self.run_dir / CONFIG)
 
     def read_result(self) -> RunResult | None:
-        """How it ended, or None where it has not. Raises `DataError` where that cannot be read."""
+        """Its result.json, or None if it is not finished. Raises `DataError` if it cannot be read."""
         return _read(RunResult, self.run_dir / RESULT)
 
     @functools.cached_property
     def model(self) -> "keras.Model":
-        """The model of the best epoch, in float32: images (batch, height, width, 3), values 0 to 255, to probabilities."""
+        """The model of the best epoch, in float32; it maps images (batch, height, width, 3), values 0 to 255, to probabilities."""
         import keras
 
         return keras.models.load_model(self.run_dir / BEST_MODEL, compile=False)
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """A row an epoch: loss, accuracy, val_loss and val_accuracy where there is validation, and what it took."""
+        """One row per epoch: loss, accuracy, val_loss and val_accuracy (with validation images), and timing."""
         with (self.run_dir / HISTORY).open(encoding="utf-8", newline="") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of the model's outputs (of a single output p: [1 - p, p])."""
+        """The classes in the order of the model's outputs (a single output p stands for [1 - p, p])."""
         config = self.read_config()
         return config.class_names if config else ()
 
     @property
     def held_out(self) -> list[str]:
-        """The SHA-256 of each image that it validated on, as hex. Raises `DataError` where the list cannot be read."""
+        """The SHA-256, in hex, of each validation image. Raises `DataError` if the list cannot be read."""
         path = self.run_dir / HELD_OUT
         try:
             with path.open(encoding="utf-8", newline="") as file:
@@ -250,7 +250,7 @@ class Run:
             raise DataError(f"{path} is damaged ({e}): train again, or copy the run folder again") from e
 
     def write_held_out(self, validation: "Examples | None", class_names: Sequence[str]) -> None:
-        """Writes which images are validated on, one a line, by their content; the other columns are for people."""
+        """Writes one line per validation image: its SHA-256, which identifies it, and its class and file for readers."""
         rows = [("sha256", "class", "file")]
         if validation is not None:
             names = [printable(class_names[label]) for label in validation.labels]
@@ -268,7 +268,7 @@ class Run:
 
 
 def run_of(path: Path) -> Run | None:
-    """The run whose folder `path` is, or of which it is a model."""
+    """The run whose folder or model `path` is; None if it is neither."""
     run_dir = path if path.is_dir() else path.parent
     is_model = path.is_dir() or path.name in (BEST_MODEL, LAST_MODEL)
     return Run(run_dir) if is_model and all((run_dir / name).is_file() for name in (CONFIG, HELD_OUT)) else None

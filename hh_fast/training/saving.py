@@ -1,4 +1,4 @@
-"""What training writes as it goes: models in float32, TensorBoard's event files, and a trace of some steps."""
+"""Files written during training: float32 models, TensorBoard event files, and profiler traces."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_portable(model: keras.Model, path: Path) -> None:
-    """Writes the model with the weights as they are, in float32 layers, whatever the step computes in."""
+    """Saves the model with float32 layers, whatever precision the step computes in."""
     portable = model if is_float32(model) else with_policy(model, "float32")
     with atomic_path(path) as temporary:
         named = temporary.with_name(temporary.name + ".keras")  # Keras insists on the suffix
@@ -27,7 +27,7 @@ def save_portable(model: keras.Model, path: Path) -> None:
 
 
 class TensorBoard:
-    """Event files, rebuilt from the history when a run is resumed, so that no epoch stands there twice."""
+    """Event files, rewritten from the history when a run is resumed, so that no epoch occurs twice."""
 
     _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR")
 
@@ -42,7 +42,7 @@ class TensorBoard:
         with self._writer.as_default():
             for name, value in row.items():
                 if name != "epoch":
-                    # tf.summary.scalar would need the package tensorboard, which only a viewer does.
+                    # tf.summary.scalar would need the tensorboard package.
                     tf.summary.write(name, tf.constant(value, tf.float32), int(row["epoch"]), self._SCALAR)
         self._writer.flush()
 
@@ -51,7 +51,7 @@ class TensorBoard:
 
 
 class Profiler(keras.callbacks.Callback):
-    """Traces the first to the last of `steps` of the run, from 1, those that this start takes, into `folder`; (): none."""
+    """Traces steps `steps[0]` to `steps[1]` of the run, from 1, into `folder`; (): none. Steps before a resume are skipped."""
 
     def __init__(self, folder: Path, steps: tuple[int, ...]) -> None:
         super().__init__()
@@ -73,8 +73,8 @@ class Profiler(keras.callbacks.Callback):
             self.stop()
 
     def stop(self) -> None:
-        """Writes the trace, where one is being taken."""
+        """Writes the trace, if one is being recorded."""
         if self._is_on:
             self._is_on = False
             tf.profiler.experimental.stop()
-            logger.info("The profiler's trace is in %s", self._folder)
+            logger.info("The profiler trace is in %s", self._folder)

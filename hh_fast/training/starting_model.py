@@ -1,4 +1,4 @@
-"""What training starts from instead of the recipe's CNN: a Keras model of the user's, or a pretrained network."""
+"""Models that training starts from instead of the built-in CNN: a user's Keras model or a pretrained network."""
 
 import dataclasses
 import hashlib
@@ -31,8 +31,8 @@ from hh_fast.unknown import without_unknown
 class StartingModel:
     """`model` maps images (batch, height, width, 3), values 0 to 255, to probabilities, or to features; `name` is for messages.
 
-    `sha256` is that of the file, or of an object's config and weights. `class_names` are those of the run that it is of, and
-    `backbone` the pretrained network that it came from, as far as is known.
+    `sha256` is that of the file, or of an object's config and weights. `class_names` are those of the run that trained it, and
+    `backbone` is the pretrained network that it was made from, if known.
     """
 
     model: keras.Model
@@ -46,10 +46,10 @@ class StartingModel:
         return image_size_of(self.model)
 
     def whole(self, config: TrainConfig, seed: int) -> keras.Model:
-        """A model in float32 that training may change, with the layers unfrozen that `config` asks for.
+        """A float32 model for training to change, with the layers unfrozen that `config.unfreeze` asks for.
 
         Raises:
-            DataError: a classifier of which nothing can be trained.
+            DataError: a classifier without trainable weights.
         """
         whole = self.model
         if config.backbone is None:
@@ -58,24 +58,24 @@ class StartingModel:
             unfreeze(whole, config.unfreeze)
         if config.backbone is None and not whole.trainable_variables:
             raise DataError(
-                f"all layers of {self.name} are frozen, so nothing can be trained: set trainable of some to True, or give"
+                f"all layers of {self.name} are frozen, so nothing can be trained: set layer.trainable = True for some, or give"
                 " --unfreeze"
             )
         return whole
 
     def require_classes(self, class_names: Sequence[str]) -> None:
-        """Raises `DataError` where the outputs are not those of these classes."""
+        """Raises `DataError` if the outputs do not match these classes."""
         count, found = max(self.model.outputs[0].shape[1], 2), listed(class_names)
         if count != len(class_names):
             raise DataError(
-                f"{self.name} tells {count} classes apart, and the images are of {len(class_names)}, {found}: give it an"
-                " output layer for these"
+                f"{self.name} has {count} classes, but the images have {len(class_names)}, {found}: give it a matching output"
+                " layer"
             )
         own = self.class_names
         if own is not None and own != tuple(class_names) and sorted(own) == sorted(class_names):
             raise DataError(
-                f"{self.name} has its classes in the order {listed(own)}, and the images theirs as {found}: train on images"
-                " with the classes in its order"
+                f"{self.name} has its classes in the order {listed(own)}, but the images in the order {found}: name the class"
+                " folders so that they sort in the model's order"
             )
 
 
@@ -85,27 +85,27 @@ def _check(model: keras.Model, name: str, head: str) -> None:
         units = model.outputs[0].shape[1]
         activation = "sigmoid" if units == 1 else "softmax"
         raise DataError(
-            f"{name} ends with `{output_layer(model).name}`, whose outputs are no probabilities: end it with"
+            f"the outputs of {name}, of its layer `{output_layer(model).name}`, are not probabilities: end it with"
             f' keras.layers.Activation("{activation}")'
         )
     require(head in ("auto", own), f"`head` must be the model's own, {own}, or left out", head)
     if not can_trace(model):
         raise DataError(
-            f"{name} has a layer whose name TensorFlow does not take in a graph, so it cannot be trained: name its layers with"
+            f"{name} has a layer name that is invalid in a TensorFlow graph, so it cannot be trained: name its layers with"
             " letters, digits and underscores"
         )
 
 
 def model_file(path: Path) -> Path:
-    """The `.keras` file that --model names, itself or by the run folder that it is in."""
+    """The `.keras` file at `path`, or in the run folder at `path`."""
     return path / BEST_MODEL if (path / BEST_MODEL).is_file() else path
 
 
 def read_starting_model(path: Path, head: str) -> StartingModel:
-    """The model of a `.keras` file; `head` is `auto`, or what it must end with.
+    """The model in a `.keras` file; `head` is the output that it must have, or `auto`.
 
     Raises:
-        DataError: a file that cannot be read or that brings code of its own, or a model that cannot be trained as it is.
+        DataError: a file that cannot be read or contains code, or a model that cannot be trained.
         UsageError: another head.
     """
     model = without_unknown(load_model(path))
@@ -117,7 +117,7 @@ def read_starting_model(path: Path, head: str) -> StartingModel:
 
 
 def take_starting_model(model: keras.Model, head: str) -> StartingModel:
-    """The same of a model in memory, which stays as it is."""
+    """The same for a model in memory, which is not changed."""
     name = f"the model {model.name}"
     require_classifier(model, name)
     model = without_unknown(model)
@@ -126,7 +126,7 @@ def take_starting_model(model: keras.Model, head: str) -> StartingModel:
 
 
 def read_backbone(config: TrainConfig, image_size: tuple[int, int]) -> StartingModel:
-    """The network that `config.backbone` names, without its classifier; raises as `build` does."""
+    """The network named by `config.backbone`, without its classifier; raises as `build`."""
     name = str(config.backbone)
     path = Path(config.backbone_weights).expanduser() if config.backbone_weights else find_weights(name)
     model = build(name, path, image_size)

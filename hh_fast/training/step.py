@@ -1,12 +1,12 @@
-"""One step: forward, loss, gradients, their sum over the replicas, update.
+"""One training step: forward, loss, gradients, their sum over the replicas, update.
 
-The model keeps Keras' stock layers. Here convolution blocks as the recipe's run as Conv, MaxPool, ReLU: a bias is constant over a
-pooling window and ReLU is monotone, so both commute with max pooling, and both then touch a quarter of the values. In
-float32 the bias moves behind the pooling too; in bfloat16 it was measured faster before it (benchmarks/README.md).
+The model keeps Keras' stock layers, but the step runs convolution blocks like the built-in CNN's as Conv, MaxPool, ReLU: ReLU is
+monotone and a bias is constant over a pooling window, so both commute with max pooling and then process a quarter of the values.
+In float32 the bias is also added after pooling; in bfloat16 adding it before was measured to be faster (benchmarks/README.md).
 
-Keras' `fit` cannot train on several machines (Keras 3.15), so `tf.distribute` runs the step and the optimizer is applied in
-each replica, which sums the gradients. The loss is the mean over the global batch, so that this sum is the gradient of a
-single device. One device is the default strategy's one replica.
+Keras' `fit` cannot train on several machines (Keras 3.15), so `tf.distribute` runs the step, and the optimizer, applied in each
+replica, sums the gradients. The loss is the mean over the global batch, so this sum is the gradient of a single device. A single
+device is the one replica of the default strategy.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ SUM = tf.distribute.ReduceOp.SUM
 
 
 def _is_block(layers: Sequence[keras.layers.Layer]) -> bool:
-    """Whether it is a 3 x 3 convolution with ReLU, stride 1, without padding, and a 2 x 2 pooling."""
+    """Whether `layers` are a 3 x 3 convolution with ReLU, stride 1 and no padding, and 2 x 2 pooling."""
     if [type(layer) for layer in layers] != [keras.layers.Conv2D, keras.layers.MaxPooling2D]:
         return False
     conv, pool = layers
@@ -53,7 +53,7 @@ def _conv_block(x: tf.Tensor, conv: keras.layers.Conv2D) -> tf.Tensor:
 
 
 def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tensor:
-    """`model(images, training=training)`, to the bit in float32, and faster where a sequential model has such blocks.
+    """`model(images, training=training)`, bit-identical in float32, and faster for a sequential model with such blocks.
 
     Args:
         images: (batch, height, width, 3), uint8 or float, values 0 to 255.
@@ -72,7 +72,7 @@ def forward(model: keras.Model, images: tf.Tensor, *, training: bool) -> tf.Tens
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """`peak`, after a linear rise over `warmup_steps`; with `num_steps` then half a cosine, down to 0 at that step of the run."""
+    """Rises linearly to `peak` over `warmup_steps`; with `num_steps` then decays along half a cosine to 0 at that step."""
 
     def __init__(self, peak: float, warmup_steps: int, num_steps: int | None) -> None:
         self.peak = peak
@@ -90,12 +90,12 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(config: TrainConfig, precision: str, num_steps: int | None = None) -> keras.optimizers.Optimizer:
-    """The optimizer that `config` names, under dynamic loss scaling where gradients are float16.
+    """The optimizer that `config` names, with dynamic loss scaling if gradients are float16.
 
-    `num_steps` of the whole run are what a cosine schedule needs.
+    `num_steps`: of the whole run, for the cosine schedule.
 
     Raises:
-        UsageError: the learning rate would rise for all of them.
+        UsageError: warmup would last for all of them.
     """
     kinds = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
     if num_steps is not None:
@@ -109,13 +109,13 @@ def make_optimizer(config: TrainConfig, precision: str, num_steps: int | None = 
 
 
 def balanced_weights(counts: np.ndarray) -> tuple[float, ...]:
-    """The weight of each class by its number of images: all classes weigh alike, and an image 1 in the mean."""
+    """Class weights inversely proportional to the number of images of each class; their mean over the images is 1."""
     return tuple((counts.sum() / (len(counts) * np.maximum(counts, 1))).tolist())
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Means over the images seen: `loss` (nats an image) and `accuracy` (0 to 1)."""
+    """Means over images: `loss` (nats per image) and `accuracy` (0 to 1)."""
 
     loss: float
     accuracy: float
@@ -126,13 +126,13 @@ def _all_finite(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 class Trainer:
-    """A model with its optimizer, its running metrics, and the compiled functions that use them.
+    """A model with its optimizer, running metrics, and the compiled functions that use them.
 
-    All replicas take each step together, each on its part of the batch. Model and optimizer are made in the scope of
-    `replicas.strategy`; the default is one device. `class_weights` weigh an image's training loss by its class.
+    All replicas take each step together, each on its part of the batch. Model and optimizer were created in the scope of
+    `replicas.strategy`; the default is one device. `class_weights` weigh each image's training loss by its class.
 
-    A batch is rows (n, *row.shape) of the model's input with labels int32 (n,); by default images, uint8 (n, height, width, 3) with
-    values 0 to 255.
+    A batch is the model's input, (n, *row.shape), by default images, uint8 (n, height, width, 3), values 0 to 255; and labels,
+    int32 (n,).
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Trainer:
         self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         with replicas.strategy.scope():
             optimizer.build(model.trainable_variables)
-            # Of the steps since the last reset: their number, and the sums of their losses and accuracies.
+            # Number of steps since the last reset, and the sums of their losses and accuracies.
             self._running = keras.Variable(np.zeros(3, np.float32), trainable=False, name="running_metrics")
         self._gradients: Callable[..., Any] = self._loss_and_gradients
         if jit_compile:
@@ -181,12 +181,12 @@ class Trainer:
         targets = labels[:, tf.newaxis]
         with tf.GradientTape() as tape:
             probabilities = forward(self.model, images, training=True)
-            # Summed here: Keras' own mean is divided by the number of replicas, or not, by the place it is called from.
+            # Summed here, since Keras' mean is divided by the number of replicas or not, depending on where it is called.
             losses = self._losses(targets, probabilities)
             if self._class_weights:
                 losses *= tf.gather(tf.constant(self._class_weights, tf.float32), labels)
             loss = tf.reduce_sum(losses) / self._batch_size
-            if penalties := self.model.losses:  # of regularizers; each replica has them all
+            if penalties := self.model.losses:  # of regularizers; every replica computes all of them
                 loss += tf.add_n([tf.cast(penalty, tf.float32) for penalty in penalties]) / self.replicas.num_replicas
             scaled = self.optimizer.scale_loss(loss)
         weights = [variable.value for variable in self.model.trainable_variables]
@@ -223,19 +223,19 @@ class Trainer:
         return tf.concat([totals[:1], totals[3:]], 0)
 
     def start_step(self, images: Any, labels: Any, pending_signals: Sequence[int] = ()) -> tf.Tensor:
-        """Starts the update of the weights on one batch, and returns what `finish_step` takes, without waiting for the device.
+        """Starts a training step on one batch without waiting for the device; returns the argument of `finish_step`.
 
-        `pending_signals` are the signals that this process has got.
+        `pending_signals` are the signals received by this process.
         """
         return self._step(images, labels, tf.constant([float(number in pending_signals) for number in signals.STOPS]))
 
     def finish_step(self, started: tf.Tensor) -> tuple[float, int]:
-        """Waits for a step: the batch's loss before the update, and the signal that any worker has got, or 0."""
+        """Waits for a step; returns the batch's loss before the update, and a signal that any worker received, or 0."""
         loss, *counts = started.numpy().tolist()
         return loss, next((number for number, count in zip(signals.STOPS, counts, strict=True) if count), 0)
 
     def train_step(self, images: Any, labels: Any) -> float:
-        """Takes a whole step, and returns its loss."""
+        """Takes a step and returns its loss."""
         return self.finish_step(self.start_step(images, labels))[0]
 
     @property
@@ -244,7 +244,7 @@ class Trainer:
         return int(self._running.numpy()[0])
 
     def train_result(self) -> Result:
-        """Of the training steps since the last reset."""
+        """The mean loss and accuracy of the training steps since the last reset."""
         number, loss, accuracy = self._running.numpy().tolist()
         return Result(loss / number, accuracy / number)
 
@@ -264,10 +264,10 @@ class Trainer:
     def evaluate(
         self, rounds: EvaluationRounds, pending_signals: Sequence[int] = ()
     ) -> tuple[Result, np.ndarray] | None:
-        """The result over all images of `rounds` and their probabilities, float32 (n, 1) or (n, num_classes), in their order.
+        """The result over all images of `rounds`, and their probabilities, float32 (n, 1) or (n, num_classes), in order.
 
-        Each replica predicts its own part of every round, and every worker gets them all. None once any worker has a signal
-        pending: the run then stops, and validates again when it goes on.
+        Each replica predicts its part of every round, and every worker gets all probabilities. Returns None if any worker has a
+        pending signal: the run then stops, and validates again when resumed.
         """
         parts = []
         for images, _ in rounds:
@@ -281,11 +281,11 @@ class Trainer:
         return Result(*(float(np.mean(values, dtype=np.float64)) for values in (losses, hits))), probabilities
 
     def variables(self) -> list[keras.Variable]:
-        """All that a training step reads and changes: weights, optimizer, running metrics."""
+        """All variables of a training step: weights, optimizer state, running metrics."""
         return [*self.model.variables, *self.optimizer.variables, self._running]
 
     def describe_step(self) -> str:
-        """What the compiled training step really holds: the dtype of its convolutions, and whether XLA compiles them."""
+        """The dtype of the convolutions in the compiled training step, and whether XLA compiles them."""
         graph = self._step.graph.as_graph_def()
         functions = graph.library.function
         nodes = [*graph.node, *(node for function in functions for node in function.node_def)]

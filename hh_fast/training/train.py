@@ -1,4 +1,4 @@
-"""Training, from top to bottom: settings, devices, model, images, step, run folder, loop, and what is left of it."""
+"""Training from top to bottom: settings, devices, model, images, step, run folder, loop, results."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ from hh_fast.model import add_head, build_model, choose_head
 from hh_fast.training import checkpoint, report
 from hh_fast.training import run as run_files
 from hh_fast.training.checkpoint import Progress
-from hh_fast.training.foreign import with_unknown
+from hh_fast.training.fit_unknown import with_unknown
 from hh_fast.training.hardware import choose, use_devices
 from hh_fast.training.loop import CollectSignals, Loop, no_signals
 from hh_fast.training.run import Run, RunConfig, RunResult
@@ -48,22 +48,22 @@ MODEL_EVERY_S = 60
 
 
 def train(**settings: Any) -> Run:
-    """Trains a model, and returns the finished run; the same call goes on where an interrupted one stopped.
+    """Trains a model and returns the finished run; repeating the call resumes an interrupted run.
 
         >>> run = hh_fast.train(train_dir="pictures", image_size=(150, 150), epochs=2, run_dir="runs/mine")
         >>> accuracy = run.history[-1]["val_accuracy"]
 
     Args:
         settings: The flags of bin/train by name (bin/train --help): `train_dir`, `image_size`, `epochs`, `batch_size`,
-            `cache`, `seed` ..., with the same defaults. `model` may be a keras.Model, which stays as it is:
-            of keras.Input, one input (height, width, 3) that takes values 0 to 255, and one sigmoid or n softmax outputs.
-            To go on with its run, give it with the same weights.
+            `cache`, `seed` ..., with the same defaults. `model` may also be a keras.Model, which is not changed. It is
+            built from keras.Input, has one input (height, width, 3) for values 0 to 255, and one sigmoid or n softmax
+            outputs. To resume its run, pass it with the same weights.
 
     Raises:
-        UsageError: an unknown setting, or a value that cannot be used.
-        DataError: folders, images or a run folder that cannot be used.
-        DivergedError: the loss is no finite number. The last checkpoint stays.
-        StoppedError: a KeyboardInterrupt, with the state saved.
+        UsageError: an unknown setting or an invalid value.
+        DataError: unusable folders, images or run folder.
+        DivergedError: the loss is NaN or infinite. The last checkpoint is kept.
+        StoppedError: a KeyboardInterrupt, after the state was saved.
     """
     model = settings.get("model")
     if isinstance(model, keras.Model):
@@ -86,12 +86,12 @@ def train_run(
     *,
     model: keras.Model | None = None,
 ) -> Run:
-    """`train`, of configs. In a cluster every worker calls this; the chief alone writes the run.
+    """`train` with configs. In a cluster every worker calls this, and only the chief writes the run.
 
-    `collect_signals` as of `Loop`. `model`: what to train, where `config.model` names no file.
+    `collect_signals`: see `Loop`. `model`: the model object to train, if `config.model` is not a file.
 
     Raises:
-        as `train`, and ClusterError: another worker is missing, failed, or was started otherwise.
+        As `train`; and ClusterError: another worker is missing, failed, or was started with other settings.
     """
     require_keras_defaults()
     data_config = data_config.absolute()
@@ -101,13 +101,13 @@ def train_run(
         logger.info("Augmentation, on the host: %s", augmentation)
     run = Run(Path(config.run_dir or Path("runs") / source_name(data_config)).expanduser())
 
-    # Devices: those of this machine, and the other workers, where there are any.
+    # Devices: those of this machine, and any other workers.
     use_devices(config)
     with contextlib.ExitStack() as stack:
         replicas = stack.enter_context(start(config, data_config))
         is_chief = replicas.cluster.is_chief
 
-        # The model to start from, and the run that the folder holds already.
+        # The model to start from, and the run that is already in the folder.
         old, finished = None, False
         with replicas.together():
             starting = None
@@ -117,7 +117,7 @@ def train_run(
                 path = model_file(Path(config.model).expanduser())
                 if path.resolve().parent == run.run_dir.resolve():
                     raise UsageError(
-                        f"`run_dir` must not be the folder of --model, which it writes to. Received: {run.run_dir}"
+                        f"`run_dir` must not be the folder of --model, which would be overwritten. Received: {run.run_dir}"
                     )
                 starting = read_starting_model(path, config.head)
             elif config.backbone is not None:
@@ -134,22 +134,24 @@ def train_run(
                 if old is not None:
                     old.require_settings(run.run_dir, data_config, config, sha256)
                     result = run.read_result()
-                    finished = result is not None and result.answers(old.train, config)
+                    finished = result is not None and result.satisfies(old.train, config)
         replicas.require_same({"the starting model (SHA-256)": sha256})
         if any(replicas.gather(finished)):
             logger.info(
-                "The run in %s is finished, nothing to do; more --epochs (or another --early_stopping_patience) go on with it,"
-                " --overwrite trains anew",
+                "The run in %s is finished, nothing to do; more --epochs (or another --early_stopping_patience) continue it,"
+                " --overwrite starts over",
                 run.run_dir,
             )
             return run
 
-        # The images, and what follows from them. What is frozen of the model is computed once for each image.
+        # The images, and the settings derived from them. Frozen layers are computed once for each image.
         hardware = choose(config, starting.model if starting else None)
         seed = data_config.seed
         with replicas.together():
             whole = starting.whole(config, seed) if starting else None
-            on_gpu = bool(tf.config.get_visible_devices("GPU"))  # where the step runs them, and tf.data cannot
+            on_gpu = bool(
+                tf.config.get_visible_devices("GPU")
+            )  # there the step runs the frozen layers, since tf.data cannot
             parts = split(whole) if whole and not (augmentation and on_gpu) else None
             front = Front(parts[0], data_config.cache_root) if parts else None
             shard = (replicas.cluster.worker, replicas.cluster.num_workers) if config.shard_data else None
@@ -169,8 +171,8 @@ def train_run(
                 starting.require_classes(data.class_names)
             config.require("head", config.head != "sigmoid" or num_classes == 2, f"softmax for {num_classes} classes")
             if config.unknown and whole is not None:
-                feature_model(whole)  # which refuses what it cannot be added to
-                rule = "left out if no images are held out, for these tell what is known"
+                feature_model(whole)  # raises if the output cannot be added to it
+                rule = "left out if no images are held out, on which its threshold is set"
                 config.require("unknown", data.validation is not None, rule)
                 config.require("unknown", UNKNOWN not in data.class_names, f"left out if a class is named {UNKNOWN}")
         precision, jit_compile = hardware.precision, hardware.jit_compile
@@ -179,7 +181,7 @@ def train_run(
         sized = config.for_images(num_images, replicas.num_replicas)
         if config.batch_size == 0 and sized.batch_size < config.largest_default_batch:
             logger.info(
-                "Batches of %d images, not %d, as there are only %d to train on (--batch_size, --epochs)",
+                "Batch size %d instead of %d, as there are only %d training images (--batch_size, --epochs)",
                 *(sized.batch_size, config.largest_default_batch, num_images),
             )
         config = sized
@@ -214,7 +216,7 @@ def train_run(
                 old.require_facts(run.run_dir, record)
                 if old.num_replicas != record.num_replicas:
                     logger.info(
-                        "Going on with %d replicas, before %s: the same images in each step, summed in another order",
+                        "Resuming with %d replicas instead of %s: each step has the same images, summed in another order",
                         *(record.num_replicas, old.num_replicas),
                     )
 
@@ -248,13 +250,13 @@ def train_run(
             logger.info("%s", report.TRY_BACKBONE)
         if front is not None and whole is not None and rest is not None:
             logger.info(
-                "Frozen layers: %d of %d weights, computed %s by %s; %s numbers of each image go on from there",
+                "Frozen layers: %d of %d weights, computed %s by %s; their output has %s values per image",
                 *(whole.count_params() - rest.count_params(), whole.count_params()),
                 "for each augmented image" if augmentation else "once for each image",
                 *(front.engine, " x ".join(map(str, front.shape))),
             )
-        validation = f"{record.num_validation} to validate on" if record.num_validation else "no validation"
-        logger.info("Images: %d to train on, %s; classes %s", len(data.train), validation, listed(data.class_names))
+        validation = f"{record.num_validation} for validation" if record.num_validation else "no validation"
+        logger.info("Images: %d for training, %s; classes %s", len(data.train), validation, listed(data.class_names))
         logger.info(
             "Device: %s. Precision %s (%s); XLA %s (%s)",
             " and ".join(hardware.devices),
@@ -264,11 +266,11 @@ def train_run(
             hardware.jit_compile_reason,
         )
         built = trainer.describe_step()
-        logger.info("The step as built: %s; %d images a step, %d steps an epoch", built, config.batch_size, num_steps)
+        logger.info("Compiled step: %s; %d images per step, %d steps per epoch", built, config.batch_size, num_steps)
         if num_steps < STEPS_PER_EPOCH and config.steps_per_epoch is None:
             logger.info("Few steps per epoch: the model may underfit; try a smaller --batch_size, or more --epochs")
 
-        # The run folder: where the run stands, and from here on its files.
+        # The run folder: the progress so far; from here on its files are written.
         progress, board, checkpoints = Progress(), None, run.run_dir / run_files.CHECKPOINTS
         with replicas.together():
             if is_chief:
@@ -284,23 +286,24 @@ def train_run(
                     place = (
                         f"step {progress.step + 1} of {num_steps}" if progress.step < num_steps else "its validation"
                     )
-                    logger.info("Going on in %s at epoch %d, %s", run.run_dir, progress.epoch + 1, place)
+                    logger.info("Resuming %s at epoch %d, %s", run.run_dir, progress.epoch + 1, place)
                     if run.read_result() and progress.has_waited(config.early_stopping_patience):
-                        # It ended early, and more epochs are asked for: they get the same patience. Saved before the end is forgotten.
+                        # It was stopped early, and more epochs were asked for: they get the same patience again, which is saved
+                        # before the result is removed.
                         progress.patience_from = progress.epoch
                         checkpoint.save(checkpoints, trainer.variables(), progress)
                 (run.run_dir / run_files.RESULT).unlink(missing_ok=True)
                 write_json(run.run_dir / run_files.CONFIG, to_json(record))
                 if data.bad:
                     write_bad_images(run.run_dir / run_files.BAD_IMAGES, data.bad)
-                    logger.info("All images that are skipped are listed in %s", run.run_dir / run_files.BAD_IMAGES)
+                    logger.info("All skipped images are listed in %s", run.run_dir / run_files.BAD_IMAGES)
                 board = TensorBoard(run.run_dir / run_files.TENSORBOARD, progress.history)
         replicas.share_variables(trainer.variables())
         progress = checkpoint.from_text(replicas.gather(checkpoint.to_text(progress))[0])
 
         def save_model(name: str) -> None:
             if rest is not None:
-                copy_state(trained, rest)  # whose layers are those of the whole model
+                copy_state(trained, rest)  # shares its layers with the whole model
             save_portable(trained if whole is None else whole, run.run_dir / name)
 
         model_written = time.monotonic()
@@ -308,7 +311,7 @@ def train_run(
         def save(now: Progress) -> None:
             nonlocal model_written
             is_end_of_epoch = bool(now.history) and now.step == 0
-            # An epoch of the rest takes less time than writing the whole model does: so once a minute, and at the end.
+            # An epoch on features takes less time than writing the whole model, so that is done once a minute and at the end.
             is_due = front is None or time.monotonic() > model_written + MODEL_EVERY_S
             if is_end_of_epoch and now.epoch == now.best_epoch and is_due:
                 save_model(run_files.BEST_MODEL)
@@ -338,7 +341,7 @@ def train_run(
             profiler.stop()
         seconds = time.perf_counter() - started
 
-        # What it came to.
+        # Results.
         with replicas.together():
             if is_chief and board is not None:
                 board.close()
@@ -357,11 +360,13 @@ def train_run(
                         max_image_pixels=data_config.max_image_pixels,
                     )
                     save_portable(best, run.run_dir / run_files.BEST_MODEL)
-                chances, confusion = None, None
+                probabilities, confusion = None, None
                 if data.validation is not None:
-                    chances = report.saved_probabilities(run.run_dir / run_files.BEST_MODEL, data.validation, front)
+                    probabilities = report.saved_probabilities(
+                        run.run_dir / run_files.BEST_MODEL, data.validation, front
+                    )
                     names = (*data.class_names, UNKNOWN) if unknown else data.class_names
-                    confusion = Confusion(data.validation.labels, chances.argmax(axis=1), names)
+                    confusion = Confusion(data.validation.labels, probabilities.argmax(axis=1), names)
                 decoded = [split.rows.num_bytes for split in (data.train, data.validation) if split]
                 ended = RunResult(
                     best_epoch=progress.best_epoch,
@@ -375,11 +380,11 @@ def train_run(
                     unknown=unknown,
                 )
                 try:
-                    report.write_report(run.run_dir, record, data, progress.history, ended, chances, confusion)
-                except Exception as e:  # whatever fails in pictures and words, the run has its result
+                    report.write_report(run.run_dir, record, data, progress.history, ended, probabilities, confusion)
+                except Exception as e:  # a failed report must not fail the run
                     reason = f"{type(e).__name__}: {' '.join(str(e).split())}"
-                    logger.warning("The report in %s is not complete (%s)", run.run_dir, reason)
+                    logger.warning("The report in %s is incomplete (%s)", run.run_dir, reason)
                 checkpoint.keep_last(checkpoints, best_epoch=progress.best_epoch if front else 0)  # for more epochs
-                write_json(run.run_dir / run_files.RESULT, to_json(ended))  # the last: it says that the run is finished
+                write_json(run.run_dir / run_files.RESULT, to_json(ended))  # last, since it marks the run as finished
                 report.log_result(run.run_dir, record, ended, confusion)
     return run

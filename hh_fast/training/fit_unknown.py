@@ -1,4 +1,4 @@
-"""What `--unknown` adds to a trained model: fitted on the features of its images, and measured on those held out."""
+"""`--unknown`: fits the output for unknown pictures on features of the training images, and measures it on held-out ones."""
 
 import logging
 from pathlib import Path
@@ -17,17 +17,17 @@ from hh_fast.errors import DataError
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.training.report import outputs_of
 from hh_fast.training.run import UnknownFit
-from hh_fast.unknown import add_unknown, feature_model, find_bend, find_centres, largest_similarity, margins
+from hh_fast.unknown import add_unknown, feature_model, find_centres, find_threshold, largest_similarity, margins
 
 logger = logging.getLogger(__name__)
 
 BATCH = 64
-# Of the pictures of --other_dir this part helps to find the bend, and the rest measures what is let through.
-PART = 2
+# Every second picture of --other_dir helps to set the threshold; the others measure what share is let through.
+STRIDE = 2
 
 
 def read_pictures(folder: Path, image_size: tuple[int, int], max_image_pixels: int = NO_LIMIT) -> np.ndarray:
-    """The pictures in `folder` and below that can be read, uint8 (n, height, width, 3).
+    """All readable pictures in `folder` and its sub-folders, uint8 (n, height, width, 3).
 
     Raises:
         DataError: there are none.
@@ -38,13 +38,13 @@ def read_pictures(folder: Path, image_size: tuple[int, int], max_image_pixels: i
         try:
             return read_pixels(path, form, max_image_pixels=max_image_pixels).copy()
         except (DataError, OSError) as e:
-            logger.warning("Left out of the pictures of other things: %s", e)
+            logger.warning("Left out of --other_dir: %s", e)
             return None
 
     paths = walk(folder).images if folder.is_dir() else []
     pictures = [image for image in in_threads(read, paths) if image is not None]
     if not pictures:
-        raise DataError(f"no picture in {folder}: --other_dir is a folder of pictures that are none of the classes")
+        raise DataError(f"no picture in {folder}: --other_dir must be a folder of pictures that belong to no class")
     return np.stack(pictures)
 
 
@@ -58,10 +58,10 @@ def with_unknown(
     seed: int,
     max_image_pixels: int,
 ) -> tuple[keras.Model, UnknownFit]:
-    """`model` with the output `unknown`, and what it does to the images held out.
+    """`model` with the output `unknown`, and how that performs on the held-out images.
 
-    Its features of the training images make the centres; those of the images held out, and of a part of the pictures of other
-    things, the bend.
+    The centres are those of the training images' features. The threshold is set on the held-out images and on half of the
+    pictures of other things.
 
     Raises:
         UsageError: as `feature_model`.
@@ -72,24 +72,24 @@ def with_unknown(
     both = keras.Model(model.inputs[0], keras.layers.Concatenate()([network.outputs[0], model.outputs[0]]))
     centres = find_centres(outputs_of(both, train, front)[:, :num_features], train.labels, seed)
 
-    def measured(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        chances = class_probabilities(outputs[:, num_features:])
-        return margins(largest_similarity(outputs[:, :num_features], centres), chances), chances
+    def margins_of(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities = class_probabilities(outputs[:, num_features:])
+        return margins(largest_similarity(outputs[:, :num_features], centres), probabilities), probabilities
 
-    held, chances = measured(outputs_of(both, validation, front))
+    held, probabilities = margins_of(outputs_of(both, validation, front))
     other = np.empty(0)
     if config.other_dir is not None:
         folder = Path(config.other_dir).expanduser()
         pictures = read_pictures(folder, image_size_of(model), max_image_pixels)
-        other, _ = measured(both.predict(pictures.astype(np.float32), batch_size=BATCH, verbose=0))
-    bend = find_bend(held, config.unknown_keep, other[::PART])
-    left = np.delete(other, np.s_[::PART])
+        other, _ = margins_of(both.predict(pictures.astype(np.float32), batch_size=BATCH, verbose=0))
+    threshold = find_threshold(held, config.unknown_keep, other[::STRIDE])
+    left = np.delete(other, np.s_[::STRIDE])
     fit = UnknownFit(
-        kept=float((held > bend).mean()),
-        accuracy_without=float((chances.argmax(axis=1) == validation.labels).mean()),
+        kept=float((held > threshold).mean()),
+        accuracy_without=float((probabilities.argmax(axis=1) == validation.labels).mean()),
         num_centres=len(centres),
-        bend=bend,
+        threshold=threshold,
         num_other=len(left),
-        let_through=float((left > bend).mean()) if len(left) else None,
+        let_through=float((left > threshold).mean()) if len(left) else None,
     )
-    return add_unknown(model, network, centres, bend), fit
+    return add_unknown(model, network, centres, threshold), fit
