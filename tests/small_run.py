@@ -51,7 +51,7 @@ class Run:
 def short_measurements() -> Iterator[None]:
     """Latencies that no test looks at need few runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hh_fast.export.latency.SECONDS_A_FILE", 0.02)
+        patch.setattr("hh_fast.export.latency.SECONDS_PER_FILE", 0.02)
         yield
 
 

@@ -99,7 +99,7 @@ def test_card_states_what_was_measured(bundle: Path) -> None:
     assert f"names the right class of {right} of 24 validation images" in body
     for name in FORMATS[1:]:
         assert f"| `model_{name}.tflite` " in body
-    assert "int16x8` runs on reference kernels" in body
+    assert "On CPUs, `int16x8` runs on LiteRT's reference kernels" in body
     assert "bin/serve --export_dir=FOLDER" in body
     assert "The Kotlin and Swift code was not compiled here." in body
 
@@ -149,17 +149,17 @@ def test_a_file_that_fails_is_left_out(run: Run, tmp_path: Path, monkeypatch: py
 def test_a_format_that_cannot_be_made_is_left_out(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hh_fast.export import tflite
 
-    def convert(converter: object, number_format: str, *images: object) -> bytes:
-        if number_format == "float16":
-            raise CheckError("the model has no float16 form of built-in operators: X")
-        return real(converter, number_format, *images)
+    def convert(converter: object, variant: str, *images: object) -> bytes:
+        if variant == "float16":
+            raise CheckError("the model cannot be converted to float16 with built-in operators: X")
+        return real(converter, variant, *images)
 
     real = tflite.convert
     monkeypatch.setattr(tflite, "convert", convert)
     with pytest.raises(CheckError) as caught:
         export(run, tmp_path / "bundle")
     assert str(caught.value) == (
-        f"left out of {tmp_path / 'bundle'}: the model has no float16 form of built-in operators: X"
+        f"left out of {tmp_path / 'bundle'}: the model cannot be converted to float16 with built-in operators: X"
     )
     assert "model_float16.tflite" not in names_in(tmp_path / "bundle")
 
@@ -180,7 +180,7 @@ def test_a_signature_that_refuses_every_image_fails(
         export(run, tmp_path / "bundle", formats=("saved_model", "float32"))
     assert "float32:" not in str(caught.value)
     assert names_in(tmp_path / "bundle") & {"saved_model", "model_float32.tflite"} == {"model_float32.tflite"}
-    assert "The SavedModel refuses 24 of 24 images that it should decode" in caplog.messages
+    assert "The SavedModel fails to decode 24 of 24 images" in caplog.messages
 
 
 def test_if_all_fail_the_older_bundle_stays(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_formats_of_an_older_bundle_are_not_lost(run: Run, tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         export(run, target, formats=("float16",))
     assert str(caught.value) == (
-        f"`formats` must include those that {target} holds, or they would be lost: add float32, or give another"
+        f"`formats` must include those in {target}, which would be lost: add float32, or give another"
         " --export_dir. Received: float16"
     )
     assert (target / "SHA256SUMS").read_text() == before
@@ -263,7 +263,7 @@ def test_too_few_calibration_images(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         export(run, tmp_path / "bundle", formats=("int8",), calibration_images=65)
     assert str(caught.value) == (
-        f"64 training images in {run.train_dir}, fewer than --calibration_images=65: add images, or give"
+        f"{run.train_dir} has 64 training images, fewer than --calibration_images=65: add images, or give"
         " --calibration_images=64"
     )
     assert names_in(tmp_path) == set()
@@ -297,8 +297,8 @@ def test_data_of_other_classes_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_trained_model(ExportConfig(run_dir=str(run.run_dir)), given)
     assert str(caught.value) == (
-        f"the model of {run.run_dir} knows the classes horses, humans, but its data in {tmp_path / 'train'} has horses,"
-        " mules: give the run's own data by --train_dir"
+        f"the model of {run.run_dir} has the classes horses, humans, but its data in {tmp_path / 'train'} has horses,"
+        " mules: give the run's own data with --train_dir"
     )
 
 
@@ -321,7 +321,10 @@ def test_the_card_is_of_the_images_held_out(run: Run, tmp_path: Path) -> None:
     assert made["files"]["float32"]["check"]["num_images"] == 23
     card = (target / "README.md").read_text()
     assert "of 23 validation images" in card
-    assert "the images that training held out, by content. 1 more that it held out were not there any more" in card
+    assert (
+        "the images that training held out, identified by content. 1 other held-out images no longer existed at export"
+        in card
+    )
     shutil.rmtree(validation)
     shutil.copytree(run.train_dir, validation)
     with pytest.raises(DataError) as caught:
@@ -344,7 +347,7 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
     with pytest.raises(DataError) as caught:
         load_trained_model(asked, {})
     assert str(caught.value) == (
-        f"{run_dir} held no images out for validation, so nothing could be checked: give --validation_dir, a folder of images"
+        f"{run_dir} held out no images for validation, so nothing can be checked: give --validation_dir, a folder of images"
         " that it was not trained on"
     )
     trained = load_trained_model(asked, {"validation_dir": str(run.validation_dir)})
@@ -352,8 +355,7 @@ def test_a_run_that_held_nothing_out_is_checked_on_images_given(run: Run, tmp_pa
     with pytest.raises(UsageError) as refused:
         load_trained_model(asked, {"validation_split": 0.2})
     assert str(refused.value) == (
-        "`validation_split` must be left out if --run_dir is given, for the run knows which images it held out."
-        " Received: 0.2"
+        "`validation_split` must be left out if --run_dir is given, as the run has its own split. Received: 0.2"
     )
 
 

@@ -94,7 +94,7 @@ def test_an_unfinished_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     )
     assert last_line(capsys) == (
         f"export: {run_dir} is not a finished run, it has no result.json: let `{command}` finish it, or"
-        f" export its best model so far by --model={run_dir / 'model.keras'}"
+        f" export its best model so far with --model={run_dir / 'model.keras'}"
     )
     run_dir = without(run, tmp_path / "other", "model.keras")
     assert main([f"--run_dir={run_dir}"]) == 2
@@ -106,10 +106,10 @@ def test_an_unfinished_run(run: Run, tmp_path: Path, capsys: Out) -> None:
 def test_a_bundle_is_no_run(bundle: Path, tmp_path: Path, capsys: Out) -> None:
     assert main([f"--run_dir={bundle}"]) == 2
     assert last_line(capsys) == (
-        f"export: {bundle} is a bundle, what bin/export made of a run: give --run_dir the run's own folder"
+        f"export: {bundle} is a bundle written by bin/export: give --run_dir the folder of the run"
     )
     assert main([f"--run_dir={tmp_path}"]) == 2
-    assert last_line(capsys) == f"export: {tmp_path} is no run folder, it has no config.json: check the path"
+    assert last_line(capsys) == f"export: {tmp_path} is not a run folder, it has no config.json: check the path"
 
 
 def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
@@ -136,7 +136,7 @@ MISTAKES = [
     (
         ["--run_dir=/absent"],
         2,
-        "export: no run folder /absent: check the path, or make one by bin/train --run_dir=/absent",
+        "export: no run folder /absent: check the path, or create it with bin/train --run_dir=/absent",
     ),
     (["--model=/absent.keras"], 2, "export: no model /absent.keras: check the path"),
     (
@@ -194,7 +194,7 @@ def test_a_model_that_does_not_fit_the_data(run: Run, tmp_path: Path, capsys: Ou
     path = save_keras(tmp_path / "three.keras", 8, keras.layers.Dense(3, activation="softmax"))
     assert main([f"--model={path}", *data_flags(run)]) == 2
     assert last_line(capsys) == (
-        f"export: {path} tells 3 classes apart, but {run.train_dir} has 2, horses, humans: give the images that it was"
+        f"export: {path} has 3 classes, but {run.train_dir} has 2, horses, humans: give the images that it was"
         " trained on"
     )
     path = save_keras(tmp_path / "linear.keras", 8, keras.layers.Dense(1))
@@ -212,7 +212,7 @@ def test_no_validation_images(run: Run, capsys: Out) -> None:
     flags = [f"--model={run.model}", f"--train_dir={run.train_dir}", "--validation_split=0"]
     assert main(flags) == 2
     assert last_line(capsys) == (
-        f"export: no validation images beside {run.train_dir}, so nothing could be checked: give --validation_dir instead of"
+        f"export: no validation images for {run.train_dir}, so nothing can be checked: give --validation_dir instead of"
         " --validation_split=0"
     )
 

@@ -108,7 +108,7 @@ def test_labels_that_are_no_positions(
     folder = make_images("other", {"horses": 5, "humans": 5})
     options = {"image_size": (24, 24), "label_mode": "int", "cache_dir": str(tmp_path / "cache"), "verbose": False}
     other = hh_fast.image_dataset_from_directory(folder, labels=labels, **options)
-    with pytest.raises(UsageError, match="`train` must be labelled by the classes' positions, 0 to 1. Received: 0"):
+    with pytest.raises(UsageError, match="`train` must be labelled with class numbers, 0 to 1. Received: 0"):
         hh_fast.export_model(small_model(), tmp_path / "bundle", train=other, validation=other, formats=("float32",))
 
 

@@ -146,13 +146,13 @@ def open_at(values: np.ndarray, bundle: Path) -> np.ndarray:
 def test_class_names_where_the_model_has_none(bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = with_metadata(bundle, tmp_path / "m.tflite", name="bare")
     assert load_classifier(str(path)).class_names == ("class_0", "class_1")
-    assert caplog.messages == [f"{path} names no classes: calling them class_0 to class_1"]
+    assert caplog.messages == [f"{path} has no class names: using class_0 to class_1"]
     (tmp_path / "labels.txt").write_text("cats\ndogs\n\n")
     assert load_classifier(str(path)).class_names == ("cats", "dogs")
     (tmp_path / "labels.txt").write_text("cats\n")
     with pytest.raises(DataError) as caught:
         load_classifier(str(path))
-    assert str(caught.value) == f"{path} gives 2 scores, but 1 class names come with it: cats"
+    assert str(caught.value) == f"{path} gives 2 scores, but there are 1 class names for it: cats"
 
 
 def test_damaged_names_beside(tmp_path: Path) -> None:
@@ -200,13 +200,13 @@ def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
     ("kind", "text"),
     [
         ("absent", "no model {path}: check the path"),
-        ("text", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
-        ("empty", "{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again"),
+        ("text", "{path} is not a .tflite, .keras or SavedModel, or it is truncated: export or copy it again"),
+        ("empty", "{path} is not a .tflite, .keras or SavedModel, or it is truncated: export or copy it again"),
         ("a zip", "{path} is no .keras file, or it is cut off: give the Keras model, or copy it again"),
         ("cut .keras", "Keras cannot load {path}: "),
         (
             "cut .tflite",
-            "{path} is cut off or damaged (",
+            "{path} is truncated or damaged (",
         ),
         ("cut SavedModel", "TensorFlow cannot load {path}: Cannot parse file "),
         ("SavedModel without variables", "TensorFlow cannot load {path}: "),
@@ -225,7 +225,7 @@ def test_what_is_no_model_is_one_clear_line(kind: str, text: str, tmp_path: Path
 
 
 def test_a_bundle_is_not_a_model(bundle: Path) -> None:
-    with pytest.raises(DataError, match="name one of the files in it: model_dynamic.tflite, model_float16.tflite, "):
+    with pytest.raises(DataError, match="give one of the files in it: model_dynamic.tflite, model_float16.tflite, "):
         load_classifier(str(bundle))
 
 
@@ -259,7 +259,7 @@ def test_pixels_that_nothing_scales_are_warned_of(tmp_path: Path, caplog: pytest
 
     path = save_keras(tmp_path, keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid"))
     assert load_classifier(str(path)).image_size == (8, 8)
-    assert f"{path} has no layer that scales pixels: it is given values 0 to 255 as they are" in caplog.messages
+    assert f"{path} has no layer that scales pixels: its input is unscaled, 0 to 255" in caplog.messages
 
 
 def test_a_keras_model_of_something_else(tmp_path: Path) -> None:
@@ -317,6 +317,6 @@ sys.exit(main(["--model={run.run_dir}", "x.png"]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "predict: `model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the"
-        f" model. Received: {run.run_dir}"
+        "predict: `model` must be a .tflite if TensorFlow is not installed: install tensorflow, or export the model with"
+        f" bin/export. Received: {run.run_dir}"
     )

@@ -91,7 +91,7 @@ def test_a_format_that_the_bundle_does_not_have(bundle: Path, tmp_path: Path, ca
     shutil.copy(bundle / "model_float32.tflite", tmp_path)
     path = tmp_path / "model_int8.tflite"
     assert main([f"--model={path}", "x.png"]) == 2
-    assert capsys.readouterr().err == f"predict: no model {path}: beside it there is model_float32.tflite\n"
+    assert capsys.readouterr().err == f"predict: no model {path}: its folder has model_float32.tflite\n"
 
 
 @pytest.fixture(scope="module")

@@ -81,5 +81,5 @@ def test_a_loop_is_refused_in_words() -> None:
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, L.Dense(2, activation="softmax")(L.SimpleRNN(4)(L.Reshape((8, 24))(image))))
     float32 = tflite.convert(tflite.open_converter(model), "float32")
-    with pytest.raises(CheckError, match="^the model has loops, which are not quantized to int8: use dynamic$"):
+    with pytest.raises(CheckError, match="^the model has loops, which cannot be quantized to int8: use dynamic$"):
         quantize(float32, np.zeros((2, 8, 8, 3), np.uint8))

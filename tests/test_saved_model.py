@@ -87,8 +87,8 @@ def test_outputs_that_are_no_probabilities_are_refused(activation: str) -> None:
     with pytest.raises(DataError) as caught:
         score_per_class_model(model, "m.keras")
     assert str(caught.value) == (
-        "the last layer of m.keras is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
-        " classes: add such a layer, or export a run of bin/train"
+        "the last layer of m.keras is neither one sigmoid unit nor a softmax, so its outputs are not class probabilities:"
+        " add such a layer, or export a run of bin/train"
     )
 
 

@@ -50,7 +50,7 @@ def test_labels_where_sub_folders_are_the_classes(tmp_path: Path, caplog: pytest
     (tmp_path / "mules").mkdir()
     assert {item.label for item in find_images([str(tmp_path)], CLASS_NAMES, (), [])} == {None}
     assert caplog.messages == [
-        f"No accuracy for {tmp_path}: its sub-folders horses, humans, mules are not the model's classes horses, humans"
+        f"No accuracy for {tmp_path}: its sub-folders (horses, humans, mules) do not match the model's classes (horses, humans)"
     ]
 
 
@@ -107,7 +107,7 @@ def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores:
     np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-3)
     assert bad.fault == f"{tmp_path / 'cut.png'}: {CUT_OFF}"
     assert bmp.fault == (
-        f"{tmp_path / 'palette.bmp'}: a SavedModel does not read this kind as an image viewer shows it: leave out"
+        f"{tmp_path / 'palette.bmp'}: a SavedModel does not decode this kind of image as image viewers do: leave out"
         " --signature=bytes"
     )
 

@@ -126,7 +126,7 @@ def test_a_cut_off_file_is_one_clear_line(cut: int, embedded: Path) -> None:
     embedded.write_bytes(embedded.read_bytes()[:cut])
     with pytest.raises(DataError) as caught:
         read_metadata(embedded)
-    assert str(caught.value).startswith(f"{embedded} is cut off or damaged (")
+    assert str(caught.value).startswith(f"{embedded} is truncated or damaged (")
     assert str(caught.value).endswith("): export or copy it again")
 
 
@@ -136,5 +136,5 @@ def test_labels_missing_from_the_zip(embedded: Path) -> None:
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("other.txt", "x")
     embedded.write_bytes(content[: content.rindex(b"PK\x03\x04")] + other.getvalue())
-    with pytest.raises(DataError, match="is cut off or damaged .*labels.txt"):
+    with pytest.raises(DataError, match="is truncated or damaged .*labels.txt"):
         read_metadata(embedded)

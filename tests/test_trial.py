@@ -19,7 +19,7 @@ def test_what_ends_the_child_is_an_error_here(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DataError) as caught:
         trial.trial_run(path)
     assert str(caught.value) == (
-        f"LiteRT cannot run {path}: a process that tried it was ended by signal {int(signal.SIGSEGV)};"
+        f"LiteRT cannot run {path}: a process that tried it was killed by signal {int(signal.SIGSEGV)};"
         " export or copy it again"
     )
 
@@ -40,5 +40,5 @@ def test_what_the_child_says_is_the_error(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<I4s", 1 << 30, b"TFL3") + bytes(400))
     with pytest.raises(DataError, match="export or copy it again$") as caught:
         trial.trial_run(path)
-    assert str(caught.value).startswith(f"{path} is cut off or damaged (")
+    assert str(caught.value).startswith(f"{path} is truncated or damaged (")
     assert "a process that tried it" not in str(caught.value)

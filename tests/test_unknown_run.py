@@ -56,7 +56,7 @@ def test_it_is_trained_resumed_exported_and_told(
     result = json.loads((run.run_dir / "result.json").read_text())["unknown"]
     assert 0.9 <= result["kept"] <= 1
     assert (result["num_other"], result["let_through"]) == (10, 0)
-    assert "Its output `unknown`: " in (run.run_dir / "README.md").read_text()
+    assert "Output `unknown`: " in (run.run_dir / "README.md").read_text()
     first = load_model(run.run_dir / "model.keras")
     assert has_unknown(first) and not has_unknown(load_model(run.run_dir / "last.keras"))
 
@@ -71,9 +71,9 @@ def test_it_is_trained_resumed_exported_and_told(
     assert metadata["unknown_class"] == "unknown"
     for name in ("float32", "int8"):
         check = metadata["files"][name]["check"]["unknown"]
-        assert check["num_foreign"] == 20
+        assert check["num_other"] == 20
         assert abs(check["known"] - check["model_known"]) <= 0.1
-        assert check["foreign"] == check["model_foreign"] == 0
+        assert check["other"] == check["model_other"] == 0
     assert "| pictures of other things |" in (bundle.export_dir / "README.md").read_text()
 
     for model in (run.run_dir, bundle.files["int8"]):
@@ -82,7 +82,7 @@ def test_it_is_trained_resumed_exported_and_told(
         assert out.count(": unknown ") == 20
         assert "unknown: 20 of 20 images" in err
     assert predict([f"--model={bundle.files['int8']}", str(folders[0])]) == 0
-    assert "where unknown is never the answer" in capsys.readouterr().err
+    assert "without the answer unknown" in capsys.readouterr().err
 
     # The model of a run is trained further as if it had no such output, and gets it again where that is asked for.
     tuned = hh_fast.train(

@@ -61,15 +61,15 @@ def serving(files: Mapping[str, bytes]) -> Iterator[str]:
         yield f"http://localhost:{server.port}/"
 
 
-def files_of(export_dir: Path, number_format: str) -> dict[str, bytes]:
+def files_of(export_dir: Path, variant: str) -> dict[str, bytes]:
     runtime = read_runtime(None, Path(default_cache_dir()) / "serve")
-    return site.build(site.read_bundle(export_dir, (number_format,)), runtime)
+    return site.build(site.read_bundle(export_dir, (variant,)), runtime)
 
 
-def measure(export_dir: Path, number_format: str, runs: int) -> Row:
+def measure(export_dir: Path, variant: str, runs: int) -> Row:
     """Bytes loaded, milliseconds until the page is ready, and medians of `runs` frames: to pixels, and through the model."""
-    model = export_dir / f"model_{number_format}.tflite"
-    with serving(files_of(export_dir, number_format)) as address, tempfile.TemporaryDirectory() as profile:
+    model = export_dir / f"model_{variant}.tflite"
+    with serving(files_of(export_dir, variant)) as address, tempfile.TemporaryDirectory() as profile:
         chromium = Chromium(Path(profile))
         try:
             page = chromium.new_page()
@@ -81,7 +81,7 @@ def measure(export_dir: Path, number_format: str, runs: int) -> Row:
             pixels_ms, model_ms = page.run(code)
         finally:
             chromium.close()
-    desktop_ms = measure_latency({number_format: model})[number_format][0].median_ms
+    desktop_ms = measure_latency({variant: model})[variant][0].median_ms
     page_figures = {"loaded_bytes": num_bytes, "start_ms": start_ms, "pixels_ms": pixels_ms, "model_ms": model_ms}
     return {**page_figures, "desktop_model_ms": desktop_ms}
 

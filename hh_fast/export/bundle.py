@@ -1,4 +1,4 @@
-"""The bundle: all files built in a folder beside, checked, described, and put in place at once."""
+"""The bundle: all files are built in a temporary folder, checked, described, and moved into place at once."""
 
 import functools
 import logging
@@ -34,12 +34,14 @@ logger = logging.getLogger(__name__)
 
 LABELS = "labels.txt"
 BATCH = 32
-FOREIGN_SHARE, MOST_FOREIGN = 4, 200  # one in so many calibration images is shown scrambled too; pictures of the check
-BYTES_DIFFERENCE = 5e-2  # of scores, by pixels 1 of 255 off: 9e-3 was seen behind a pretrained network
+SCRAMBLED_STRIDE = 4  # every so many calibration images, a scrambled one is added
+MAX_OTHER_PICTURES = 200  # of other things, in the check
+# Of scores: TensorFlow's decoder and resizing change pixels by up to 1 of 255, and a pretrained network's scores by up to 0.009.
+BYTES_DIFFERENCE = 5e-2
 
 
 def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
-    """The bundle's folder; raises `UsageError` where it holds what is not ours, or what the new bundle would not have."""
+    """The bundle's folder; raises `UsageError` if it holds other files, or formats that the new bundle would not have."""
     target = Path(config.export_dir).expanduser() if config.export_dir else Path("exports") / name
     names = (*map(file_name, FORMATS), LABELS, METADATA, model_card.README, model_card.EXAMPLES, SUMS)
     folder = OutputFolder(target, "export_dir", "bundle", names)
@@ -47,44 +49,46 @@ def _output_folder(config: ExportConfig, name: str) -> OutputFolder:
     dropped = [name for name in FORMATS if name not in config.formats and (target / file_name(name)).exists()]
     if dropped:
         raise UsageError(
-            f"`formats` must include those that {target} holds, or they would be lost: add {','.join(dropped)}, or give another"
+            f"`formats` must include those in {target}, which would be lost: add {','.join(dropped)}, or give another"
             f" --export_dir. Received: {','.join(config.formats)}"
         )
     return folder
 
 
 def _calibration_images(config: ExportConfig, trained: TrainedModel) -> np.ndarray:
-    """uint8 (n, height, width, 3); none where no format needs them."""
+    """The calibration images, uint8 (n, height, width, 3); empty if no format needs them."""
     if not set(config.formats) & set(tflite.CALIBRATED):
         return tflite.NO_IMAGES
     train = trained.train
     count = config.num_calibration(len(train))
     if len(train) < count:
         raise DataError(
-            f"{len(train)} training images in {train.images.directory}, fewer than"
-            f" --calibration_images={count}: add images, or give --calibration_images={len(train)}"
+            f"{train.images.directory} has {len(train)} training images, fewer than --calibration_images={count}: add images, or"
+            f" give --calibration_images={len(train)}"
         )
     if count < CALIBRATION_IMAGES and config.calibration_images is None:
-        logger.info("Calibrating on all %d training images, not %d (--calibration_images)", count, CALIBRATION_IMAGES)
+        logger.info(
+            "Calibrating on all %d training images instead of %d (--calibration_images)", count, CALIBRATION_IMAGES
+        )
     images = images_at(train, balanced(train.labels, count, trained.run.data.seed if trained.run else 0))
-    if trained.has_unknown:  # the ranges of what tells pictures of other things
-        images = np.concatenate([images, scrambled(images[::FOREIGN_SHARE])])
+    if trained.has_unknown:  # so that the ranges include those of other pictures
+        images = np.concatenate([images, scrambled(images[::SCRAMBLED_STRIDE])])
     return images
 
 
-def _foreign_pictures(trained: TrainedModel) -> np.ndarray:
-    """Pictures that are none of the classes: the run's own, or where there are none images held out, scrambled."""
+def _other_pictures(trained: TrainedModel) -> np.ndarray:
+    """Pictures that belong to no class: those of the run's --other_dir, else scrambled validation images."""
     other_dir = trained.run.train.other_dir if trained.run else None
     if other_dir is not None and Path(other_dir).expanduser().is_dir():
-        return read_pictures(Path(other_dir).expanduser(), trained.image_size)[:MOST_FOREIGN]
-    return scrambled(images_at(trained.validation, balanced(trained.validation.labels, MOST_FOREIGN, seed=0)))
+        return read_pictures(Path(other_dir).expanduser(), trained.image_size)[:MAX_OTHER_PICTURES]
+    return scrambled(images_at(trained.validation, balanced(trained.validation.labels, MAX_OTHER_PICTURES, seed=0)))
 
 
-def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format: str) -> Metadata:
+def _tflite_metadata(config: ExportConfig, trained: TrainedModel, variant: str) -> Metadata:
     return Metadata(
         name=trained.name,
         description=(
-            f"Classifies an image as {' or '.join(trained.class_names)}. {number_format} form, made by hh_fast"
+            f"Classifies an image as {' or '.join(trained.class_names)}. {variant} variant, exported by hh_fast"
             f" {hh_fast.__version__} from a Keras model (SHA-256 {trained.sha256}) trained on {trained.num_train} images"
             f" of {trained.data_name} (fingerprint {trained.fingerprint})."
         ),
@@ -100,7 +104,7 @@ def _tflite_metadata(config: ExportConfig, trained: TrainedModel, number_format:
 
 
 def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) -> dict[str, str]:
-    """Writes each format's file, not yet checked; returns what could not be converted, and why, by format."""
+    """Writes the file of each format, unchecked; returns the reason for each format that could not be converted."""
     model = trained.exported()
     calibration = _calibration_images(config, trained)
     if SAVED_MODEL in config.formats:
@@ -121,12 +125,12 @@ def _write_formats(folder: Path, config: ExportConfig, trained: TrainedModel) ->
         path, wanted = folder / file_name(name), _tflite_metadata(config, trained, name)
         path.write_bytes(embed(content, wanted, image_size_of(model)))
         if read_metadata(path) != wanted:
-            raise CheckError(f"the metadata read back from {path.name} is not what was written")
+            raise CheckError(f"the metadata read back from {path.name} differs from what was written")
     return faults
 
 
 def _score_files(score_bytes: Callable[[Sequence[bytes]], np.ndarray], files: Sequence[bytes]) -> list[Any]:
-    """The scores of each file as it is, NaN of one that the SavedModel refuses."""
+    """The scores of each encoded file; NaN if the SavedModel fails to decode it."""
     try:
         return list(score_bytes(files))
     except tf.errors.OpError:
@@ -135,13 +139,13 @@ def _score_files(score_bytes: Callable[[Sequence[bytes]], np.ndarray], files: Se
         return [row for part in parts for row in _score_files(score_bytes, part)] if middle else [np.nan]
 
 
-def _farther(
+def _worse_scores(
     score_bytes: Callable[[Sequence[bytes]], np.ndarray], images: Images, scores: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
-    """Of the scores of pixels and those of the files as they are, each time the one that is farther from the reference.
+    """For each image, the scores of the pixels or those of the encoded file, whichever differ more from the reference.
 
-    TensorFlow resizes to within 1 of 255 of training's pixels, which is not held against the artifact. Files that its decoder
-    cannot be expected to show right keep the former.
+    Differences up to `BYTES_DIFFERENCE` are allowed for the encoded files. Files of kinds that TensorFlow does not decode correctly
+    keep the scores of their pixels.
     """
     encoded = scores.copy()
     plain = [i for i, header in enumerate(images.headers) if header.is_upright_and_plain]
@@ -149,13 +153,13 @@ def _farther(
         for i, row in zip(rows, _score_files(score_bytes, [read_bytes(images.paths[i]) for i in rows]), strict=True):
             encoded[i] = row
     if num_refused := int(np.isnan(encoded).any(axis=1).sum()):
-        logger.warning("The SavedModel refuses %d of %d images that it should decode", num_refused, len(images))
+        logger.warning("The SavedModel fails to decode %d of %d images", num_refused, len(images))
     distance = np.nan_to_num(np.abs(encoded - reference), nan=np.inf)
     return np.where(distance > np.maximum(np.abs(scores - reference), BYTES_DIFFERENCE), encoded, scores)
 
 
 def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[dict[str, ParityCheck], np.ndarray]:
-    """The check of each file that was written, and the Keras model's scores on all validation images."""
+    """The check of each exported file, and the Keras model's scores on all validation images."""
     split = trained.validation
     names = [name for name in config.formats if (folder / file_name(name)).exists()]
     logger.info("Checking %s on up to %d validation images", ", ".join(names), len(split))
@@ -168,17 +172,17 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
         positions | {"": np.arange(len(split))},
     )
     reference = scores.pop("")
-    foreign: dict[str, np.ndarray] = {}
+    other: dict[str, np.ndarray] = {}
     if trained.has_unknown:
-        pictures = _foreign_pictures(trained)
+        pictures = _other_pictures(trained)
         batches = [(pictures[i : i + BATCH], None) for i in range(0, len(pictures), BATCH)]
         every = {name: np.arange(len(pictures)) for name in ("", *names)}
-        foreign = score_all(classifiers | {"": trained.reference()}, batches, every)
+        other = score_all(classifiers | {"": trained.reference()}, batches, every)
     checks = {}
     for name, rows in positions.items():
         images = split.images.select(rows)
         if score_bytes := classifiers[name].score_bytes:  # both signatures of the SavedModel must pass
-            scores[name] = _farther(score_bytes, images, scores[name], reference[rows])
+            scores[name] = _worse_scores(score_bytes, images, scores[name], reference[rows])
         checks[name] = check_parity(
             name,
             scores[name],
@@ -188,7 +192,7 @@ def _check(folder: Path, config: ExportConfig, trained: TrainedModel) -> tuple[d
             trained.class_names,
             config,
             rounding=rounding(trained.model),
-            foreign=(foreign[name], foreign[""]) if foreign else None,
+            other=(other[name], other[""]) if other else None,
         )
     return checks, reference
 
@@ -201,13 +205,13 @@ def _remove(path: Path) -> None:
 
 
 def _fill(folder: Path, config: ExportConfig, trained: TrainedModel) -> list[str]:
-    """Writes the whole bundle into `folder`; returns what was left out, and why."""
+    """Writes the whole bundle into `folder`; returns a message for each format that was left out."""
     reasons = _write_formats(folder, config, trained)
     messages = list(reasons.values())
     checks, reference = _check(folder, config, trained)
     for name, check in checks.items():
         if not check.passed:
-            # What stands in the bundle names no images, which are of this machine.
+            # The bundle itself does not name images, whose paths are private.
             reasons[name] = " and ".join(check.failures)
             messages.append(describe_failure(name, check))
             _remove(folder / file_name(name))
@@ -223,13 +227,13 @@ def _fill(folder: Path, config: ExportConfig, trained: TrainedModel) -> list[str
 
 
 def export(config: ExportConfig, trained: TrainedModel) -> Path:
-    """Writes the bundle that `config` asks for, of `trained`, and returns its folder.
+    """Writes the bundle of `trained` that `config` asks for, and returns its folder.
 
     Raises:
-        CheckError: a format did not pass, or could not be converted; the bundle of the others is in place.
-        DataError: too few calibration images; a model that gives no probabilities.
-        UsageError: a target that must not be replaced.
-        OSError: the target cannot be written; what stood there before still does.
+        CheckError: a format failed its check or could not be converted; the bundle has the others.
+        DataError: too few calibration images, or a model whose outputs are not probabilities.
+        UsageError: an existing folder that must not be replaced.
+        OSError: the folder cannot be written; an older bundle is kept.
     """
     target = _output_folder(config, trained.name)
     with target.replaced(METADATA) as folder:

@@ -1,4 +1,4 @@
-"""What a bundle holds, as data: each file's size, tensors, cost and check; metadata.json and SHA256SUMS."""
+"""metadata.json and SHA256SUMS: the size, tensors, latency, memory and check of each file."""
 
 import concurrent.futures
 import dataclasses
@@ -27,7 +27,7 @@ SAVED_MODEL, SUMS = "saved_model", "SHA256SUMS"
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """One format of the bundle, as metadata.json has it. Only a `.tflite` has the last four."""
+    """One format of the bundle, as in metadata.json. Only a `.tflite` file has the last four fields."""
 
     file: str
     bytes: int
@@ -38,8 +38,8 @@ class ExportedFile:
     peak_memory_bytes: int | None = None
 
 
-def file_name(number_format: str) -> str:
-    return SAVED_MODEL if number_format == SAVED_MODEL else f"model_{number_format}.tflite"
+def file_name(variant: str) -> str:
+    return SAVED_MODEL if variant == SAVED_MODEL else f"model_{variant}.tflite"
 
 
 def _num_bytes(path: Path) -> int:
@@ -47,13 +47,13 @@ def _num_bytes(path: Path) -> int:
 
 
 def _without_folders(check: ParityCheck) -> ParityCheck:
-    """Images named by class and file alone: their folders are this machine's."""
+    """The check with images named by class and file only, since their folders are private."""
     worst = [dataclasses.replace(image, path="/".join(Path(image.path).parts[-2:])) for image in check.worst]
     return dataclasses.replace(check, worst=worst)
 
 
 def describe_files(folder: Path, checks: Mapping[str, ParityCheck]) -> dict[str, ExportedFile]:
-    """What `folder` holds of each format that has a check, measured here."""
+    """Describes the file in `folder` of each format in `checks`, with measured latency and memory."""
     logger.info("Measuring latency and memory")
     paths = {name: folder / file_name(name) for name in checks if name != SAVED_MODEL}
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
@@ -87,7 +87,7 @@ def metadata_json(
         "author": config.author,
         "license": config.license,
         "class_names": list(trained.class_names),
-        # Of them the one for pictures that are none of the others; null where there is none.
+        # The class for pictures that belong to no other class; null if there is none.
         "unknown_class": UNKNOWN if trained.has_unknown else None,
         "input": {
             "name": IMAGE,
@@ -95,7 +95,7 @@ def metadata_json(
             "width": width,
             "channels": "RGB",
             "range": [0, 255],
-            # How an image of another aspect becomes height x width: stretch, crop (its middle) or pad (with black).
+            # How an image of another aspect ratio is fitted: stretch, crop (centre) or pad (black).
             "resize": {
                 "aspect": "stretch",
                 "interpolation": "bilinear",
@@ -121,7 +121,7 @@ def metadata_json(
 
 
 def write_sums(folder: Path) -> None:
-    """`sha256sum --check SHA256SUMS` in the folder verifies every other file."""
+    """Writes SHA256SUMS, with which `sha256sum --check SHA256SUMS` verifies all other files."""
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in sorted(folder.rglob("*"))

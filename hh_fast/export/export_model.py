@@ -1,4 +1,4 @@
-"""`export_model`: bin/export as a function, of a run or of anyone's model."""
+"""`export_model`: bin/export as a function, for a run or any Keras model."""
 
 import dataclasses
 import os
@@ -17,13 +17,13 @@ from hh_fast.training.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """The folder that an export wrote: model files, labels.txt, metadata.json and a model card, README.md."""
+    """An exported folder: model files, labels.txt, metadata.json and a model card, README.md."""
 
     export_dir: Path
 
     @property
     def files(self) -> dict[str, Path]:
-        """The path of each format's file (of `saved_model` a folder), by its name: float32, float16, dynamic, int8 ..."""
+        """The path of the file of each format by name: float32, float16, dynamic, int8 ...; a folder for `saved_model`."""
         paths = {name: self.export_dir / file_name(name) for name in FORMATS}
         return {name: path for name, path in paths.items() if path.exists()}
 
@@ -36,7 +36,7 @@ def export_model(
     validation: Any = None,
     **settings: Any,
 ) -> Bundle:
-    """Exports a trained model as SavedModel and TFLite files, each checked against it on the validation images.
+    """Exports a trained model as SavedModel and TFLite files, each checked against the model on the validation images.
 
         >>> train, validation = hh_fast.image_dataset_from_directory(
         ...     "pictures", label_mode="binary", image_size=(96, 96), validation_split=0.2, subset="both", seed=1)
@@ -48,23 +48,23 @@ def export_model(
         [Classification(class_name='humans', score=0.5...)]
 
     Args:
-        run_or_model: A finished run of `hh_fast.train`, or its folder. Or a Keras model of images (batch, height, width, 3) to
-            one sigmoid or n softmax probabilities; it stays as it is.
-        export_dir: Folder that the bundle becomes, in place of an older one.
-        train: Of a model: the data set of `image_dataset_from_directory` that it was trained on, for quantization's ranges.
-            Exported files, and all that runs them here, stretch an image to the model's size: one that was trained on cropped
-            or padded images is checked, with a warning, on stretched ones.
-        validation: Of a model: another such data set, that it is checked on.
-        settings: The flags of bin/export by name: `formats`, `calibration_images`, `author` ..., with the same defaults. Of a
-            run also those for data that moved (`train_dir` ...); of a model that takes values 0 to 1 `input_max=1`.
+        run_or_model: A finished run of `hh_fast.train`, or its folder. Or a Keras model that maps images (batch, height, width,
+            3) to one sigmoid or n softmax probabilities; it is not changed.
+        export_dir: Folder for the bundle; an older bundle is replaced.
+        train: For a model: the data set of `image_dataset_from_directory` on which it was trained, for calibration.
+            Exported files take images stretched to the model's size: a model that was trained on cropped or padded images is
+            checked on stretched ones, with a warning.
+        validation: For a model: another such data set, on which the files are checked.
+        settings: The flags of bin/export by name: `formats`, `calibration_images`, `author` ..., with the same defaults. For a
+            run also those for data that moved (`train_dir` ...); for a model that takes values 0 to 1, `input_max=1`.
 
     Returns:
-        The bundle, in place; what stood there before is kept where this raises another error than `CheckError`.
+        The bundle. On any error but `CheckError` an older bundle is kept.
 
     Raises:
-        CheckError: a format did not pass, or could not be converted. The bundle of the others is in place.
-        DataError: no finished run, data that cannot be used, or a model that is no classifier of these images.
-        UsageError: a setting that cannot be used, or a folder that holds other things.
+        CheckError: a format failed its check or could not be converted. The bundle has the others.
+        DataError: not a finished run, unusable data, or a model that is not a classifier of these images.
+        UsageError: an invalid setting, or a folder with other files.
     """
     data_names, names = ({field.name for field in dataclasses.fields(kind)} for kind in (DataConfig, ExportConfig))
     unknown = sorted(
@@ -80,9 +80,7 @@ def export_model(
         trained = take_trained_model(run_or_model, train, validation, input_max=config.input_max)
         return Bundle(export(config, trained))
     if train is not None or validation is not None:
-        raise UsageError(
-            "`train` and `validation` must be left out for a run, which knows its own. Received: data sets"
-        )
+        raise UsageError("`train` and `validation` must be left out for a run, which has its own. Received: data sets")
     run_dir = run_or_model.run_dir if isinstance(run_or_model, Run) else run_or_model
     given = {name: value for name, value in settings.items() if name in data_names}
     config = ExportConfig(run_dir=os.fspath(run_dir), **options)

@@ -1,4 +1,4 @@
-"""How long `.tflite` files take for one image, timed in turn."""
+"""The latency of `.tflite` files."""
 
 import dataclasses
 import random
@@ -14,13 +14,13 @@ from hh_fast.predict.tflite import new_interpreter
 WARM_UPS = 2
 MAX_RUNS = 50
 MIN_RUNS = 5
-# Of the fast files, which have their median by then; one as slow as int16x8 gets MIN_RUNS.
-SECONDS_A_FILE = 0.2
+# Enough for a stable median of the fast files; slow ones such as int16x8 get MIN_RUNS.
+SECONDS_PER_FILE = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """One image through the interpreter, decoding and resizing not counted; milliseconds over `num_runs` runs."""
+    """Milliseconds for one image in the interpreter, without decoding and resizing, over `num_runs` runs."""
 
     num_threads: int
     median_ms: float
@@ -29,7 +29,7 @@ class Latency:
 
 
 def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
-    """Latency of each file by name, on one thread and on all cores; the files take turns, so that noise hits all alike."""
+    """The latency of each file by name, on one thread and on all cores; timed in turn, so that noise affects all alike."""
     invoke: dict[tuple[str, int], Callable[[], None]] = {}
     for name, path in paths.items():
         for num_threads in sorted({1, num_cores()}):
@@ -41,10 +41,10 @@ def measure_latency(paths: Mapping[str, Path]) -> dict[str, list[Latency]]:
             invoke[name, num_threads] = interpreter.invoke
 
     def wants_more(taken: list[float]) -> bool:
-        return len(taken) < MIN_RUNS or (len(taken) < MAX_RUNS and sum(taken) < SECONDS_A_FILE)
+        return len(taken) < MIN_RUNS or (len(taken) < MAX_RUNS and sum(taken) < SECONDS_PER_FILE)
 
     seconds: dict[tuple[str, int], list[float]] = {case: [] for case in invoke}
-    # In an order drawn anew each time: the idle threads of one file spin for a while at the cost of the next.
+    # In random order each time, as the idle threads of one file spin for a while and slow down the next.
     order = random.Random(0)
     while waiting := [case for case, taken in seconds.items() if wants_more(taken)]:
         for case in order.sample(waiting, len(waiting)):

@@ -1,4 +1,4 @@
-"""The model card: README.md in the layout of the Hugging Face hub, and the picture of example predictions."""
+"""The model card: README.md in the format of the Hugging Face hub, and a picture of example predictions."""
 
 import json
 import string
@@ -21,16 +21,16 @@ from hh_fast.io.text import listed
 
 README, EXAMPLES = "README.md", "examples.png"
 CARD = Path(__file__).parent / "card"
-# What suits a phone or a page best comes first.
+# The most suitable format for phones and pages first.
 PHONE_ORDER = ("int8", "dynamic", "float16", "float32", "int16x8")
 PYTHON_ORDER = ("float32", "float16", "dynamic", "int16x8", "int8")
 NUM_EXAMPLES = 12
 PURPOSES = {
     "saved_model": "servers: TensorFlow, TensorFlow Serving",
     "float32": "reference; desktop and server without TensorFlow",
-    "float16": "GPUs of phones; half the size at almost the same scores",
-    "dynamic": "CPUs; float in and out, quarter of the size",
-    "int8": "CPUs and accelerators of phones; pixels go in as they are",
+    "float16": "phone GPUs; half the size with almost the same scores",
+    "dynamic": "CPUs; a quarter of the size, float input and output",
+    "int8": "phone CPUs and accelerators; takes raw pixels",
     "int16x8": "accelerators with 16-bit activations",
 }
 
@@ -61,8 +61,8 @@ def _formats_table(files: Mapping[str, ExportedFile]) -> str:
 
 def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str]) -> str:
     lines = [
-        f"`{name}` runs on reference kernels on CPUs (LiteRT has no fast ones there), so it is far slower than the others, and"
-        f" was checked on {files[name].check.num_images} validation images.\n\n"
+        f"On CPUs, `{name}` runs on LiteRT's reference kernels and is far slower than the others, so it was checked on only"
+        f" {files[name].check.num_images} validation images.\n\n"
         for name in SLOW_FORMATS
         if name in files
     ]
@@ -73,32 +73,28 @@ def _formats_notes(files: Mapping[str, ExportedFile], left_out: Mapping[str, str
 def _which_images(trained: TrainedModel) -> str:
     if trained.run is None or not trained.run.num_validation:
         return ""
-    gone = (
-        f" {trained.num_missing} more that it held out were not there any more at export."
-        if trained.num_missing
-        else ""
-    )
+    gone = f" {trained.num_missing} other held-out images no longer existed at export." if trained.num_missing else ""
     return (
-        f" They are the images that training held out, by content.{gone} The weights kept are those of the epoch that was best"
-        " on these same images, so new images may do a little worse."
+        f" These are the images that training held out, identified by content.{gone} The best epoch was chosen on these same"
+        " images, so expect slightly less on new images."
     )
 
 
 def _training(trained: TrainedModel) -> str:
     pairs = zip(trained.train.images.counts(), trained.train.images.class_names, strict=True)
     classes = listed([f"{count} {name}" for count, name in pairs])
-    unchanged = trained.fingerprint == trained.found
+    unchanged = trained.fingerprint == trained.current_fingerprint
     lines = [
-        f"{trained.num_train} images of `{trained.data_name}`{f': {classes}' if unchanged else ''}. Fingerprint of the data:"
+        f"{trained.num_train} images of `{trained.data_name}`{f': {classes}' if unchanged else ''}. Data fingerprint:"
         f" `{trained.fingerprint}`."
     ]
     if trained.data_name == "sample":
         lines.append(
-            "They are drawn by hh_fast, not photographs: the model knows drawings of horses and humans, nothing else."
+            "These are drawings made by hh_fast, not photos: the model works only on such drawings of horses and humans."
         )
     if trained.run and (backbone := trained.run.backbone):
         lines.append(
-            f"It starts from {backbone.name}, trained on ImageNet: weights `{backbone.weights}` (SHA-256 `{backbone.sha256}`) of"
+            f"It starts from {backbone.name}, pretrained on ImageNet: weights `{backbone.weights}` (SHA-256 `{backbone.sha256}`) from"
             f" {backbone.source}, license {backbone.license}."
         )
     if run := trained.run:
@@ -109,38 +105,38 @@ def _training(trained: TrainedModel) -> str:
     return " ".join(lines)
 
 
-def _none_of_these(trained: TrainedModel, reference: np.ndarray, files: Mapping[str, ExportedFile]) -> str:
-    """What the output `unknown` does, in each file; nothing for a model without it."""
+def _unknown_table(trained: TrainedModel, reference: np.ndarray, files: Mapping[str, ExportedFile]) -> str:
+    """The performance of the output `unknown` in each file; empty for a model without it."""
     if not trained.has_unknown:
         return ""
     labels = trained.validation.labels
     without = (reference[:, :-1].argmax(axis=1) == labels).mean()
-    rows, header = [], ["file", "images held out", "pictures of other things"]
+    rows, header = [], ["file", "held-out images", "pictures of other things"]
     for file in files.values():
         if check := file.check.unknown:
-            rows.append([f"`{file.file}`", f"{check.known:.1%}", f"{check.foreign:.1%}"])
-            model, number = (f"{check.model_known:.1%}", f"{check.model_foreign:.1%}"), check.num_foreign
+            rows.append([f"`{file.file}`", f"{check.known:.1%}", f"{check.other:.1%}"])
+            model, number = (f"{check.model_known:.1%}", f"{check.model_other:.1%}"), check.num_other
     other_dir = trained.run.train.other_dir if trained.run else None
-    pictures = f"of `{Path(other_dir).name}`" if other_dir else "images held out, cut into tiles that change places"
+    pictures = f"of `{Path(other_dir).name}`" if other_dir else "held-out images with shuffled tiles"
     return (
-        f"`{UNKNOWN}` is what it answers to a picture that resembles no training image. Accuracy without that answer: {without:.4f}. The"
-        f" share that is taken for a class (of other things: {number} {pictures}):\n\n"
+        f"`{UNKNOWN}` is its answer for a picture that resembles no training image. Accuracy without that answer: {without:.4f}."
+        f" Fractions that are taken for a class (pictures of other things: {number} {pictures}):\n\n"
         f"{markdown_table(header, [['the Keras model', *model], *rows])}\n\n"
     )
 
 
-def _whatever_it_shows(classes: Sequence[str], *, has_unknown: bool) -> str:
+def _limit_of_classes(classes: Sequence[str], *, has_unknown: bool) -> str:
     if has_unknown:
         return (
-            "What an image shows beside its subject counts too: a picture of the same surroundings, without any of"
-            f" {listed(classes)}, may be taken for one of them."
+            "The background of an image counts too: a picture of the same surroundings without any of"
+            f" {listed(classes)} may be taken for one of them."
         )
     named = " or ".join(classes) if len(classes) <= 10 else f"one of {listed(classes)}"
-    return f"Every image is named {named}, whatever it shows; a score near {1 / len(classes):.2f} means that the model cannot tell."
+    return f"Every image is classified as {named}, whatever it shows; a score near {1 / len(classes):.2f} means that the model is undecided."
 
 
 def _how_to_use(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) -> str:
-    """Code for each platform that the bundle has a file for."""
+    """Example code for each platform for which the bundle has a file."""
     height, width = image_size
     parts = []
     if "int8" in files:
@@ -164,7 +160,7 @@ def _how_to_use(files: Mapping[str, ExportedFile], image_size: tuple[int, int]) 
 
 
 def _filled(name: str, values: Mapping[str, object]) -> str:
-    """A template of card/, whose `$name`s are `values`."""
+    """The template card/`name`.md with `values` substituted."""
     return string.Template((CARD / f"{name}.md").read_text(encoding="utf-8")).substitute(values)
 
 
@@ -193,7 +189,7 @@ def write(
     card = _filled(
         "card",
         {
-            # YAML, of which JSON's strings are a part.
+            # JSON strings are valid YAML.
             "quoted_license": json.dumps(config.license),
             "quoted_name": json.dumps(trained.name),
             "quoted_data": json.dumps(trained.data_name),
@@ -219,8 +215,8 @@ def write(
             "high": f"{high:.4f}",
             "which_images": _which_images(trained),
             "confusion": confusion.to_markdown(),
-            "none_of_these": _none_of_these(trained, reference, files),
-            "whatever_it_shows": _whatever_it_shows(classes, has_unknown=trained.has_unknown),
+            "unknown_table": _unknown_table(trained, reference, files),
+            "limit_of_classes": _limit_of_classes(classes, has_unknown=trained.has_unknown),
         },
     )
     write_text(folder / README, card)

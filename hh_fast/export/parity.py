@@ -1,4 +1,4 @@
-"""The parity check: every file classifies validation images beside the Keras model, and must stay close to it."""
+"""The parity check: the scores of each file on validation images must be close to those of the Keras model."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from hh_fast.predict.classifier import Classifier
 NUM_WORST = 5
 MAX_UNKNOWN_DIFFERENCE = 0.02
 MAX_DIFFERENCE = {"saved_model": 1e-4, "float32": 1e-4, "float16": 5e-3}
-# 130 ms an image on a desktop core, where the other formats take about 1.
+# 130 ms per image on a desktop core; the other formats take about 1 ms.
 SLOW_FORMATS = ("int16x8",)
 SLOW_CHECK_IMAGES = 128
 ADVICE = {
@@ -22,16 +22,16 @@ ADVICE = {
     "float32": "try another TensorFlow version",
     "float16": "use float32, or train with smaller weights",
     "dynamic": "use float16",
-    "int8": "train longer or on more images, since scores that are nearly equal change places by rounding, or use dynamic",
+    "int8": "train longer or on more images, as rounding swaps classes with nearly equal scores; or use dynamic",
     "int16x8": "train longer or on more images, or use float16",
 }
-# Of a score that comes out. Rounding may move each of two scores by one step.
+# The step of an output score. Rounding may change each of two scores by one step.
 SCORE_STEP = {"int8": 1 / 256}
 
 
 @dataclasses.dataclass(frozen=True)
 class WorstImage:
-    """An image on which a file strays from the model: the score of the model's class, from the model and from the file."""
+    """An image on which a file differs most: the score of the model's class, by the model and by the file."""
 
     path: str
     class_name: str
@@ -41,35 +41,35 @@ class WorstImage:
 
 @dataclasses.dataclass(frozen=True)
 class UnknownCheck:
-    """Shares of pictures that are not taken for `unknown`, by the file and by the model: of the images of the check, `known`, and of
-    `num_foreign` pictures that are none of the classes, `foreign`."""
+    """Fractions of pictures taken for a class, not for `unknown`, by the file and by the model: of the checked images, `known`,
+    and of `num_other` pictures that belong to no class, `other`."""
 
     known: float
     model_known: float
-    num_foreign: int
-    foreign: float
-    model_foreign: float
+    num_other: int
+    other: float
+    model_other: float
 
     def failures(self, num_images: int) -> list[str]:
         return [
             f"it takes {found:.1%} of {what} for a class, the model {expected:.1%}"
             for what, found, expected, number in (
                 ("the images", self.known, self.model_known, num_images),
-                ("pictures of other things", self.foreign, self.model_foreign, self.num_foreign),
+                ("pictures of other things", self.other, self.model_other, self.num_other),
             )
-            # Two standard errors more, for few images tell the shares no better.
+            # Plus two standard errors, for small numbers of images.
             if abs(found - expected) > MAX_UNKNOWN_DIFFERENCE + 2 * math.sqrt(MAX_UNKNOWN_DIFFERENCE / number)
         ]
 
 
 @dataclasses.dataclass(frozen=True)
 class ParityCheck:
-    """How a file compares with the Keras model on `num_images` validation images.
+    """Comparison of a file with the Keras model on `num_images` validation images.
 
-    `agreement` is the share of images given the model's class, accuracies are shares too, 0 to 1; differences are of single
-    scores. `num_ties` counts the images that get another class only because the model's scores of the two are closer than the
-    file can tell them apart; the gates let them pass. `failures` says by how much the file misses its gates; it passes if there
-    are none. `confusion` has (true class, class that the file gives, images) of each pair that occurs.
+    `agreement` is the fraction of images with the model's class; it and the accuracies are 0 to 1; differences are of single
+    scores. `num_ties` counts images that get another class because the model's two scores are closer than the file's step; the
+    gates allow these. `failures` describes by how much the file misses its gates; it passes if empty. `confusion` has (true
+    class, predicted class, images) for each pair that occurs.
     """
 
     num_images: int
@@ -87,19 +87,19 @@ class ParityCheck:
 
 
 def balanced(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Positions in order, int64 (min(count, n),): drawn by `seed`, each class as often as the others, as far as it goes."""
+    """Sorted positions, int64 (min(count, n),), drawn by `seed`, with equal numbers of each class as far as possible."""
     groups = [
         np.random.default_rng([seed, int(label)]).permutation(np.flatnonzero(labels == label))
         for label in np.unique(labels)
     ]
-    # Every class' first, then every class' second, and so on: cut anywhere, it is balanced.
+    # The first of every class, then the second of every class, and so on: any prefix is balanced.
     rank = np.concatenate([np.arange(len(group)) for group in groups])
     drawn = np.concatenate(groups)[np.argsort(rank, kind="stable")]
     return np.sort(drawn[:count])
 
 
 def positions_to_check(name: str, labels: np.ndarray, check_images: int | None) -> np.ndarray:
-    """Which validation images the file of format `name` is checked on; see `ExportConfig.check_images`."""
+    """Positions of the validation images on which format `name` is checked; see `ExportConfig.check_images`."""
     default = SLOW_CHECK_IMAGES if name in SLOW_FORMATS else len(labels)
     return balanced(labels, default if check_images is None else check_images, seed=0)
 
@@ -109,7 +109,7 @@ def score_all(
     batches: Iterable[tuple[np.ndarray, Any]],
     positions: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Scores float32 (k, num_classes) of each classifier, by name, on its own k `positions` of an ordered stream of batches."""
+    """Scores, float32 (k, num_classes), of each classifier by name, for its k `positions` in an ordered stream of batches."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
     start = 0
     for images, *_ in batches:
@@ -125,7 +125,7 @@ def score_all(
 def _class_failures(config: ExportConfig, accuracy_drop: float, is_same: np.ndarray) -> list[str]:
     agreement = float(is_same.mean())
     found, (max_drop, min_agreement) = [], config.gates(len(is_same), int((~is_same).sum()))
-    # Both are multiples of 1/n: they must not miss a limit by their rounding.
+    # Both are multiples of 1/n: rounding must not make them miss a limit.
     if not accuracy_drop <= max_drop + 1e-9:
         found.append(
             f"accuracy falls by {accuracy_drop:.4f}, more than --max_accuracy_drop={max_drop:.3g}"
@@ -149,12 +149,12 @@ def check_parity(
     config: ExportConfig,
     *,
     rounding: float = 0,
-    foreign: tuple[np.ndarray, np.ndarray] | None = None,
+    other: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ParityCheck:
-    """The check of one file. All arrays are of the same images: scores (n, num_classes), labels (n,), paths n.
+    """The check of one file, from scores and reference (n, num_classes), labels (n,) and n paths of the same images.
 
-    `rounding`: what the model's own precision takes from its scores. `foreign`: of a model whose last output is `unknown`, scores
-    of pictures that are none of the classes, of the file and of the model.
+    `rounding`: the error of the model's own precision, in its scores. `other`: for a model with the output `unknown`, the scores
+    of pictures that belong to no class, by the file and by the model.
     """
     rows = np.arange(len(labels))
     predicted, expected = scores.argmax(axis=1), reference.argmax(axis=1)
@@ -172,13 +172,13 @@ def check_parity(
         drop = model_accuracy - float((np.where(is_tie, expected, predicted) == labels).mean())
         failures = _class_failures(config, drop, is_same | is_tie)
     unknown = None
-    if foreign is not None:
+    if other is not None:
         last = len(class_names) - 1
         known, model_known = (float((found != last).mean()) for found in (predicted, expected))
-        shares = (float((found.argmax(axis=1) != last).mean()) for found in foreign)
-        unknown = UnknownCheck(known, model_known, len(foreign[0]), *shares)
+        shares = (float((found.argmax(axis=1) != last).mean()) for found in other)
+        unknown = UnknownCheck(known, model_known, len(other[0]), *shares)
         failures += unknown.failures(len(labels))
-    # Images given another class first, then by their largest difference of a score.
+    # Images with another class first, then by their largest score difference.
     by_size = np.lexsort((-np.nan_to_num(difference.max(axis=1), nan=np.inf), is_same | is_tie))
     worst = [
         WorstImage(paths[i], class_names[expected[i]], float(reference[i, expected[i]]), float(scores[i, expected[i]]))
@@ -201,7 +201,7 @@ def check_parity(
 
 
 def describe_failure(name: str, check: ParityCheck) -> str:
-    """What failed, by how much, on which images, and what to try."""
+    """The failures of a check, the worst images, and advice."""
     images = ", ".join(
         f"{image.path} ({image.class_name} {image.model_score:.3f} -> {image.score:.3f})" for image in check.worst[:3]
     )

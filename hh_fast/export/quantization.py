@@ -1,7 +1,7 @@
-"""From a float32 `.tflite` file to one that is int8 throughout.
+"""Quantizes a float32 `.tflite` file to int8.
 
-TensorFlow's own calibration lets operators write into their inputs, whose ranges it then reads off what was written there, and it
-rounds each weight by itself. Of EfficientNet-Lite0 on photos, that costs twice the error in the scores (BUILD.md).
+TensorFlow's own calibration measures the ranges of some tensors after operators have overwritten them in place, and rounds each
+weight independently. For EfficientNet-Lite0 on photos this doubles the error of the scores (BUILD.md).
 """
 
 import collections
@@ -23,7 +23,7 @@ WEIGHTED = (DEPTHWISE, schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FU
 
 
 class _Weights:
-    """Kernel and bias of an operator, as constants of the model that no other operator has."""
+    """Kernel and bias of an operator, which no other operator uses."""
 
     def __init__(self, model: Any, operator: Any) -> None:
         self._model = model
@@ -39,13 +39,13 @@ class _Weights:
         self._model.buffers.append(schema.BufferT(data=content))
 
     def round(self, mean_input: np.ndarray) -> None:
-        """Rounds the kernel to the steps that int8 has for it, so that the errors cancel out.
+        """Rounds the kernel to its int8 steps so that the errors cancel out.
 
-        Weights that are rounded one by one shift what a window of pixels, which are much alike, adds up to; so the sum over the
-        window is kept. What the errors add on average is taken off the bias (Nagel et al. 2019).
+        Neighbouring pixels are similar, so rounding must not change the sum of the weights over a window. The mean error that
+        remains is subtracted from the bias (Nagel et al. 2019).
 
         Args:
-            mean_input: A value for each input channel.
+            mean_input: The mean of each input channel, float (channels,).
         """
         kernel = self._read(self._kernel)
         if self.is_depthwise:
@@ -53,13 +53,13 @@ class _Weights:
             mean_input = np.repeat(mean_input, len(kernels) // len(mean_input))[:, np.newaxis]
         else:
             kernels = kernel.reshape(len(kernel), -1, kernel.shape[-1]).swapaxes(1, 2)
-        # (output channels, input channels, places in the window)
+        # (output channels, input channels, positions in the window)
         step = np.maximum(np.abs(kernels).max(axis=(1, 2), keepdims=True), 1e-12) / 127
         rounded = np.round(kernels / step)
         error = rounded - kernels / step
         if kernels.shape[2] > 1:
             excess = np.round(error.sum(axis=2, keepdims=True))
-            # Those that were rounded farthest that way, as many as it takes, are rounded the other way.
+            # The weights with the largest errors of that sign are rounded the other way.
             rank = np.argsort(np.argsort(-np.sign(excess) * error, axis=2), axis=2)
             rounded = np.clip(rounded - np.sign(excess) * (rank < np.abs(excess)), -127, 127)
             error = rounded - kernels / step
@@ -70,7 +70,7 @@ class _Weights:
 
 
 def _find_weights(model: Any) -> list[tuple[int, int, _Weights]]:
-    """(input tensor, its channels that one kernel sees, weights) of the operators whose weights can be rounded by themselves."""
+    """(input tensor, input channels per kernel, weights) of the operators whose weights are constants of their own."""
     graph = model.subgraphs[0]
     uses = collections.Counter(int(i) for operator in graph.operators for i in operator.inputs)
     found = []
@@ -87,18 +87,18 @@ def _find_weights(model: Any) -> list[tuple[int, int, _Weights]]:
 
 
 def quantize(float32_content: bytes, calibration_images: np.ndarray) -> bytes:
-    """The file with uint8 pixels, as they are, to uint8 scores in steps of 1/256, and int8 in between.
+    """The file in int8, with raw uint8 pixels as input and uint8 scores in steps of 1/256 as output.
 
     Args:
-        float32_content: A `.tflite` file of `tflite.convert`.
+        float32_content: A `.tflite` file from `tflite.convert`.
         calibration_images: uint8 (n, height, width, 3), values 0 to 255, decoded as in training.
 
     Raises:
-        CheckError: the model has loops, or an operation without an int8 form.
+        CheckError: the model has loops, or an operator without an int8 version.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(float32_content))
     if len(model.subgraphs) > 1:
-        raise CheckError("the model has loops, which are not quantized to int8: use dynamic")
+        raise CheckError("the model has loops, which cannot be quantized to int8: use dynamic")
     graph = model.subgraphs[0]
     pixels = int(graph.inputs[0])
     computed = {int(i) for operator in graph.operators for i in operator.outputs} | {pixels}
@@ -120,12 +120,12 @@ def quantize(float32_content: bytes, calibration_images: np.ndarray) -> bytes:
             ranges[i] = [min(ranges[i][0], float(values.min())), max(ranges[i][1], float(values.max()))]
             if i in sums:
                 sums[i] = sums[i] + values.mean(axis=tuple(range(values.ndim - 1)))
-            del values  # it must not outlive the next run
+            del values  # a view that must be gone before the next run
     for i, (low, high) in {**ranges, pixels: [0.0, 255.0]}.items():
         graph.tensors[i].quantization = schema.QuantizationParametersT(min=[low], max=[high])
     for i, num_channels, of_operator in weights:
         mean = np.asarray(sums[i]) / len(calibration_images)
-        if len(mean) == num_channels or of_operator.is_depthwise:  # no convolution by groups
+        if len(mean) == num_channels or of_operator.is_depthwise:  # not a grouped convolution
             of_operator.round(mean)
     builder = flatbuffers.Builder(len(float32_content))
     builder.Finish(model.Pack(builder), b"TFL3")

@@ -1,4 +1,4 @@
-"""From the trained model to a graph with one score a class, and to a SavedModel that serves pixels and encoded images."""
+"""The trained model with one score per class, and its SavedModel, which takes pixels or encoded images."""
 
 import errno
 import os
@@ -17,20 +17,19 @@ IMAGE, IMAGE_BYTES, SCORES, CLASSES = "image", "image_bytes", "scores", "classes
 
 
 def score_per_class_model(model: keras.Model, source: str) -> keras.Model:
-    """The same function with one score a class: images float32 (batch, height, width, 3) to scores (batch, num_classes).
+    """The model with one score per class: images float32 (batch, height, width, 3) to scores (batch, num_classes).
 
-    A sigmoid head's p becomes [1 - p, p] without a further operation: 1 - sigmoid(z) is sigmoid(-z), so the last layer
-    gets a second unit with the opposite weights. (Subtracting instead would give an int8 file scores of a range that
-    calibration guesses; a sigmoid's range is known.)
+    A sigmoid's p becomes [1 - p, p] without another operation: 1 - sigmoid(z) = sigmoid(-z), so the last layer gets a second
+    unit with negated weights. (A subtraction would get its int8 range from calibration; a sigmoid's range is known.)
 
     Raises:
-        DataError: the last layer gives no probabilities.
+        DataError: the outputs are not probabilities.
     """
     head = head_of(model)
     if head is None:
         raise DataError(
-            f"the last layer of {source} is neither one sigmoid unit nor a softmax, so its outputs are no probabilities of"
-            " classes: add such a layer, or export a run of bin/train"
+            f"the last layer of {source} is neither one sigmoid unit nor a softmax, so its outputs are not class probabilities:"
+            " add such a layer, or export a run of bin/train"
         )
     if head == "softmax":
         return model
@@ -47,7 +46,7 @@ def score_per_class_model(model: keras.Model, source: str) -> keras.Model:
 
 
 def of_pixels(model: keras.Model, input_max: float) -> keras.Model:
-    """The model for images with values 0 to 255, where it was trained on values 0 to `input_max`."""
+    """The model for values 0 to 255, if it was trained on values 0 to `input_max`."""
     if input_max == 255:
         return model
     image = keras.Input((*image_size_of(model), 3), name=IMAGE)
@@ -55,25 +54,25 @@ def of_pixels(model: keras.Model, input_max: float) -> keras.Model:
 
 
 def decode(encoded: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """One PNG or JPEG, decoded and resized by TensorFlow's own operators: uint8 (height, width, 3), values 0 to 255.
+    """Decodes and resizes a PNG or JPEG with TensorFlow operators, to uint8 (height, width, 3), values 0 to 255.
 
-    The pixels of `data/pixels.py`, but for the orientation, which TensorFlow does not know of, and for CMYK.
+    The same pixels as `data/pixels.py`, except for EXIF orientation and CMYK, which TensorFlow does not support.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes do not decode.
+        tf.errors.InvalidArgumentError: the bytes fail to decode.
     """
     start = tf.strings.substr(encoded, 0, 3)
     is_read = tf.logical_or(tf.equal(start, b"\x89PN"), tf.equal(start, b"\xff\xd8\xff"))
     with tf.control_dependencies([tf.debugging.Assert(is_read, ["only PNG and JPEG are decoded here"])]):
-        # The operator for JPEG reads PNG too. Accurately, as browsers, phones and Pillow do; its default is up to 20 levels off.
+        # decode_jpeg also reads PNG. INTEGER_ACCURATE as in browsers, phones and Pillow; the default is up to 20 levels off.
         image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.saturate_cast(tf.round(tf.image.resize(image, image_size)), tf.uint8)
 
 
 def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> None:
-    """Writes the SavedModel that users get: signatures `serving_default` (pixels) and `serving_bytes` (encoded images).
+    """Writes a SavedModel with the signatures `serving_default` (pixels) and `serving_bytes` (encoded images).
 
-    Each gives `scores` and, in the same order, `classes`, both (batch, num_classes). `tf.saved_model.load` needs no Keras.
+    Each returns `scores` and `classes`, in the same order, both (batch, num_classes). `tf.saved_model.load` needs no Keras.
     """
 
     pixels_spec = tf.TensorSpec((None, *image_size_of(model), 3), tf.float32, name=IMAGE)
@@ -84,7 +83,7 @@ def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> Non
         names = tf.broadcast_to(tf.constant([list(class_names)]), tf.shape(scores))
         return {SCORES: scores, CLASSES: names}
 
-    # TensorFlow Serving takes base64 for inputs whose names end with _bytes.
+    # TensorFlow Serving accepts base64 for inputs with names ending in _bytes.
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)])
     def serve_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.map_fn(lambda file: decode(file, image_size_of(model)), image_bytes, fn_output_signature=tf.uint8)
@@ -95,6 +94,6 @@ def save(model: keras.Model, class_names: Sequence[str], directory: Path) -> Non
     signatures = {PIXELS_SIGNATURE: serve_pixels, BYTES_SIGNATURE: serve_bytes}
     try:
         tf.saved_model.save(module, str(directory), signatures=signatures)
-    except tf.errors.OpError as e:  # what TensorFlow makes of a write that failed, a full disk say
+    except tf.errors.OpError as e:  # a failed write, such as on a full disk
         number = next((code for code in WRITE_ERRORS if os.strerror(code) in e.message), errno.EIO)
         raise OSError(number, os.strerror(number), str(directory)) from e

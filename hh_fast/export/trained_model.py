@@ -1,4 +1,4 @@
-"""What is exported: a finished run's model with the run's data, or a `.keras` file from elsewhere with data of the user's."""
+"""The model to export and its data: those of a finished run, or any Keras model with the user's data."""
 
 import dataclasses
 import hashlib
@@ -38,12 +38,11 @@ METADATA = "metadata.json"
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A Keras model, images that it was trained on, and the images that it is checked on.
+    """A Keras model, its training images, and the images on which it is checked.
 
-    `model` maps images float32 (batch, height, width, 3) with values 0 to `input_max` to its own outputs; messages call it
-    `source`. `sha256`, as hex, is that of its file, or of its config and weights. `found` is the fingerprint of the data as it is
-    now. `run` is None for a model from elsewhere; `num_missing` counts the images that the run held out and that are not there
-    any more.
+    `model` maps images float32 (batch, height, width, 3) with values 0 to `input_max` to its own outputs; `source` is its name in
+    messages. `sha256`, in hex, is that of its file, or of its config and weights. `current_fingerprint` is that of the data now.
+    `run` is None for a model that no run trained; `num_missing` counts held-out images of the run that no longer exist.
     """
 
     model: keras.Model
@@ -54,7 +53,7 @@ class TrainedModel:
     train: Examples
     validation: Examples
     data_name: str
-    found: str
+    current_fingerprint: str
     run: RunConfig | None = None
     num_missing: int = 0
 
@@ -63,23 +62,23 @@ class TrainedModel:
         names = self.train.images.class_names
         if self.run is not None and self.run.class_names != names:
             raise DataError(
-                f"the model of {self.source} knows the classes {', '.join(self.run.class_names)}, but its data in {where} has"
-                f" {', '.join(names)}: give the run's own data by --train_dir"
+                f"the model of {self.source} has the classes {', '.join(self.run.class_names)}, but its data in {where} has"
+                f" {', '.join(names)}: give the run's own data with --train_dir"
             )
         if num_classes != len(names):
             raise DataError(
-                f"{self.source} tells {num_classes} classes apart, but {where} has {len(names)},"
+                f"{self.source} has {num_classes} classes, but {where} has {len(names)},"
                 f" {', '.join(names)}: give the images that it was trained on"
             )
 
     @property
     def has_unknown(self) -> bool:
-        """Whether its last output is for pictures that are none of the classes."""
+        """Whether its last output is for pictures that belong to no class."""
         return has_unknown(self.model)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """A name for each score of the exported files, `unknown` the last of them where the model has it."""
+        """The name of each score of the exported files, ending with `unknown` if the model has it."""
         return (*self.train.images.class_names, *([UNKNOWN] if self.has_unknown else []))
 
     @property
@@ -89,24 +88,24 @@ class TrainedModel:
 
     @property
     def num_train(self) -> int:
-        """Images trained on, as far as is known; their folder may have changed since."""
+        """Number of training images, from the run if there is one, as their folder may have changed since."""
         return self.run.num_train if self.run else len(self.train)
 
     @property
     def fingerprint(self) -> str:
-        return self.run.fingerprint if self.run else self.found
+        return self.run.fingerprint if self.run else self.current_fingerprint
 
     def reference(self) -> Classifier:
-        """The Keras model as it is, against which every exported file is checked."""
+        """The Keras model itself, against which every exported file is checked."""
         return keras_model.classifier(
             self.model, Path(self.source), self.train.images.class_names, input_max=self.input_max
         )
 
     def exported(self) -> keras.Model:
-        """What is exported, in float32: pixels, float32 with values 0 to 255, to one score a class.
+        """The model to convert, in float32, from pixels, float32 with values 0 to 255, to one score per class.
 
         Raises:
-            DataError: the model gives no probabilities, or cannot be made again from its config.
+            DataError: the outputs are not probabilities, or the model cannot be rebuilt from its config.
         """
         fits = is_float32(self.model) and can_save(self.model)
         model = self.model if fits else with_policy(self.model, "float32", rename=True)
@@ -115,15 +114,17 @@ class TrainedModel:
 
 def _read_run(run_dir: Path) -> RunConfig:
     if not run_dir.is_dir():
-        raise DataError(f"no run folder {run_dir}: check the path, or make one by bin/train --run_dir={run_dir}")
+        raise DataError(f"no run folder {run_dir}: check the path, or create it with bin/train --run_dir={run_dir}")
     if (run_dir / METADATA).is_file():
-        raise DataError(f"{run_dir} is a bundle, what bin/export made of a run: give --run_dir the run's own folder")
+        raise DataError(f"{run_dir} is a bundle written by bin/export: give --run_dir the folder of the run")
     config = Run(run_dir).read_config()
     if config is None:
-        raise DataError(f"{run_dir} is no run folder, it has no {RUN_CONFIG}: check the path")
+        raise DataError(f"{run_dir} is not a run folder, it has no {RUN_CONFIG}: check the path")
     missing = [name for name in (HELD_OUT, RUN_MODEL, RUN_RESULT) if not (run_dir / name).is_file()]
     if missing:
-        best = f", or export its best model so far by --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else ""
+        best = (
+            f", or export its best model so far with --model={run_dir / RUN_MODEL}" if missing == [RUN_RESULT] else ""
+        )
         raise DataError(
             f"{run_dir} is not a finished run, it has no {missing[0]}: let `{training_command(config)}` finish it{best}"
         )
@@ -131,22 +132,22 @@ def _read_run(run_dir: Path) -> RunConfig:
 
 
 def _data_config(run_data: DataConfig, given: dict[str, Any]) -> DataConfig:
-    """The run's data settings, with those that are given (data that moved since) in their place."""
+    """The run's data settings, with those in `given` (for data that moved) replaced."""
     changed = dict(given)
     if "dataset" in given and "train_dir" not in given:
         changed |= {"train_dir": None, "validation_dir": None, "validation_split": None}
     elif "train_dir" in given and "dataset" not in given:
-        changed["dataset"] = "sample"  # not used then
+        changed["dataset"] = "sample"  # unused
     if "validation_dir" in given:
         changed["validation_split"] = None
     return dataclasses.replace(run_data, **changed)
 
 
 def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedModel:
-    """The model that `config` names, and its data: the run's, or those of the `given` fields of `DataConfig`.
+    """The model named by `config`, and its data: that of the run, with the `given` fields of `DataConfig` replaced.
 
     Raises:
-        DataError: an unfinished run, a missing or foreign model, data that cannot be used or that does not fit the model.
+        DataError: an unfinished run, an unusable model, or data that is unusable or does not match the model.
         UsageError: data settings that contradict the run.
     """
     run, held_out = None, None
@@ -156,12 +157,12 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     else:
         run_dir = Path(config.run_dir).expanduser()
         path, name, run = run_dir / RUN_MODEL, run_dir.resolve().name, _read_run(run_dir)
-        rule = "left out if --run_dir is given, for the run knows which images it held out"
+        rule = "left out if --run_dir is given, as the run has its own split"
         require("validation_split" not in given, f"`validation_split` must be {rule}", given.get("validation_split"))
         held_out, data_config = Run(run_dir).held_out, _data_config(run.data, given)
         if not held_out and data_config.validation_dir is None:
             raise DataError(
-                f"{run_dir} held no images out for validation, so nothing could be checked: give --validation_dir, a folder of"
+                f"{run_dir} held out no images for validation, so nothing can be checked: give --validation_dir, a folder of"
                 " images that it was not trained on"
             )
     model = load_model(path)
@@ -171,13 +172,13 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
     data = load_data(dataclasses.replace(data_config, image_size=image_size), recorded=held_out or None)
     if data.validation is None:
         raise DataError(
-            f"no validation images beside {data.source.train_dir}, so nothing could be checked: give --validation_dir"
-            " instead of --validation_split=0"
+            f"no validation images for {data.source.train_dir}, so nothing can be checked: give --validation_dir instead of"
+            " --validation_split=0"
         )
     num_missing = len(held_out) - len(data.validation) if held_out else 0
     if num_missing:
         logger.warning(
-            "%d of the %d images that the run held out are not there any more: checking on the others",
+            "%d of the %d images that the run held out no longer exist: checking on the others",
             *(num_missing, num_missing + len(data.validation)),
         )
     return TrainedModel(
@@ -189,18 +190,18 @@ def load_trained_model(config: ExportConfig, given: dict[str, Any]) -> TrainedMo
         train=data.train,
         validation=data.validation,
         data_name=data.source.name,
-        found=data.fingerprint,
+        current_fingerprint=data.fingerprint,
         run=run,
         num_missing=num_missing,
     )
 
 
 def take_trained_model(model: keras.Model, train: Any, validation: Any, *, input_max: float) -> TrainedModel:
-    """A model in memory, and the data sets of `image_dataset_from_directory` that it was trained and is checked on.
+    """A model in memory, with its training and validation data sets from `image_dataset_from_directory`.
 
     Raises:
-        DataError: a model that is no classifier of these images.
-        UsageError: other data sets.
+        DataError: a model that is not a classifier of these images.
+        UsageError: unsuitable data sets.
     """
     source = f"the model {model.name}"
     require_classifier(model, source)
@@ -211,7 +212,7 @@ def take_trained_model(model: keras.Model, train: Any, validation: Any, *, input
         if not isinstance(images, Images) or not dataset.class_names:
             raise UsageError(f"`{name}` must be {rule}. Received: {type(dataset).__name__}")
         labels, count = set(images.labels.tolist()), len(images.class_names)
-        rule = f"labelled by the classes' positions, 0 to {count - 1}"
+        rule = f"labelled with class numbers, 0 to {count - 1}"
         require(labels <= set(range(count)), f"`{name}` must be {rule}", ",".join(map(str, sorted(labels))))
         sides.append(Examples(images, DecodedRows(images.paths, form)))
     names, others = (side.images.class_names for side in sides)
@@ -219,7 +220,7 @@ def take_trained_model(model: keras.Model, train: Any, validation: Any, *, input
     require(names == others, rule, ", ".join(others))
     if train.form != form:
         logger.warning(
-            "Exported files take images stretched to %d x %d, bilinear, in RGB: they are checked on such, and `train` has others",
+            "Exported files take RGB images stretched to %d x %d, bilinear: they are checked on such images, unlike those of `train`",
             *form.image_size,
         )
     directory = sides[0].images.directory
@@ -232,5 +233,5 @@ def take_trained_model(model: keras.Model, train: Any, validation: Any, *, input
         train=sides[0],
         validation=sides[1],
         data_name=source_name(DataConfig(train_dir=str(directory))),
-        found=hashlib.sha256(" ".join(side.images.fingerprint() for side in sides).encode()).hexdigest(),
+        current_fingerprint=hashlib.sha256(" ".join(side.images.fingerprint() for side in sides).encode()).hexdigest(),
     )

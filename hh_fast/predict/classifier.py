@@ -1,4 +1,4 @@
-"""`Classifier`: an artifact that scores batches of uint8 images, whatever kind of file it came from."""
+"""`Classifier`: a model of any file format that scores batches of uint8 images."""
 
 import dataclasses
 import itertools
@@ -22,7 +22,7 @@ BATCH = 32
 
 
 class Classification(NamedTuple):
-    """What an image shows: the class with the highest score, and that score, 0 to 1."""
+    """The class with the highest score, and that score, 0 to 1."""
 
     class_name: str
     score: float
@@ -30,10 +30,10 @@ class Classification(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """An artifact, opened.
+    """An opened model.
 
-    `score` maps images, uint8 (n, height, width, 3) with values 0 to 255, to one score a class, float32
-    (n, num_classes) with values 0 to 1. `score_bytes`, where the artifact decodes images itself, takes encoded files.
+    `score` maps images, uint8 (n, height, width, 3) with values 0 to 255, to one score per class, float32 (n, num_classes)
+    with values 0 to 1. `score_bytes` takes encoded images; None if the model does not decode images itself.
     """
 
     path: str
@@ -50,12 +50,11 @@ class Classifier:
             ...     print(f"{name} {score:.3f}")
 
         Args:
-            images: Paths, Pillow images, or arrays, uint8 (height, width, 3) with values 0 to 255, each of any size; or one
-                of these.
+            images: One or more paths, Pillow images, or arrays, uint8 (height, width, 3) with values 0 to 255, of any size.
 
         Raises:
-            UsageError: one that is something else.
-            DataError: a file that does not decode.
+            UsageError: an image of another type.
+            DataError: a file that fails to decode.
             OSError: a file that cannot be read.
         """
         if isinstance(images, (str, os.PathLike, Image.Image)) or getattr(images, "ndim", 4) == 3:
@@ -70,14 +69,14 @@ class Classifier:
 
 
 def _to_input(image: Any, image_size: tuple[int, int]) -> np.ndarray:
-    """uint8 (height, width, 3), values 0 to 255: upright, and resized as training does.
+    """The image as uint8 (height, width, 3), values 0 to 255, upright, and resized as in training.
 
     Args:
         image: A path, a Pillow image of any mode, or an array, uint8 (any, any, 3).
 
     Raises:
-        UsageError: something else.
-        DataError: a file that does not decode.
+        UsageError: an image of another type.
+        DataError: a file that fails to decode.
         OSError: a file that cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
@@ -92,7 +91,7 @@ def _to_input(image: Any, image_size: tuple[int, int]) -> np.ndarray:
 
 
 def read_labels(text: str) -> tuple[str, ...]:
-    """The class names of a labels.txt, one a line."""
+    """The class names in the text of a labels.txt, one per line."""
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -107,17 +106,17 @@ def _names_beside(path: Path) -> tuple[str, ...]:
 
 
 def name_classes(path: Path, num_outputs: int, own_names: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names that the artifact has itself, else those of the config.json or labels.txt beside it, else class_0 and so on.
+    """The class names: `own_names` of the model, else those in the config.json or labels.txt beside it, else class_0, class_1 ...
 
     Raises:
-        DataError: another number of names than classes (one output tells two apart), or names that cannot be read.
+        DataError: the number of names differs from that of classes (one output has two), or the names cannot be read.
     """
     names, num_classes = tuple(own_names) or _names_beside(path), max(num_outputs, 2)
     if not names:
-        logger.warning("%s names no classes: calling them class_0 to class_%d", path, num_classes - 1)
+        logger.warning("%s has no class names: using class_0 to class_%d", path, num_classes - 1)
         return tuple(f"class_{i}" for i in range(num_classes))
     if len(names) != num_classes:
         raise DataError(
-            f"{path} gives {num_classes} scores, but {len(names)} class names come with it: {', '.join(names)}"
+            f"{path} gives {num_classes} scores, but there are {len(names)} class names for it: {', '.join(names)}"
         )
     return names

@@ -1,4 +1,4 @@
-"""From command line arguments to image paths, one at a time: files, folders, globs, and standard input."""
+"""Command line arguments to image paths, one at a time: files, folders, globs, and standard input."""
 
 import dataclasses
 import glob
@@ -15,9 +15,9 @@ STDIN = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """One image file, or a folder that cannot be read, with the reason as its `fault`.
+    """An image file, or an unreadable folder with the reason as its `fault`.
 
-    `label` is its class, where the folder that it was found in has the classes as sub-folders.
+    `label` is its class, if it was found in a folder whose sub-folders are the classes.
     """
 
     path: str
@@ -30,7 +30,7 @@ def _in_folder(folder: str, class_names: Sequence[str], left_out: list[str]) -> 
     labelled = bool(names) and set(names) <= set(class_names)
     if names and not labelled:
         logger.info(
-            "No accuracy for %s: its sub-folders %s are not the model's classes %s",
+            "No accuracy for %s: its sub-folders (%s) do not match the model's classes (%s)",
             folder,
             ", ".join(names),
             ", ".join(class_names),
@@ -46,10 +46,10 @@ def _in_folder(folder: str, class_names: Sequence[str], left_out: list[str]) -> 
 def find_images(
     arguments: Iterable[str], class_names: Sequence[str], stdin: Iterable[bytes], left_out: list[str]
 ) -> Iterator[Found]:
-    """The image files that `arguments` name, in order: the files of a folder and of its sub-folders by name.
+    """The image files named by `arguments`, in order; those of a folder and its sub-folders are sorted by name.
 
-    An argument is a file, a folder, a glob pattern, or `-` for paths on `stdin`, one a line. One that names nothing is
-    passed on as it is, so that reading it says so. `left_out` gets the other files of folders.
+    An argument is a file, a folder, a glob pattern, or `-` for paths on `stdin`, one per line. A path that does not exist is
+    passed on, so that reading it reports the error. The other files in folders are appended to `left_out`.
     """
     for argument in arguments:
         if argument == STDIN:

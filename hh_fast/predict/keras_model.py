@@ -25,13 +25,13 @@ def _scales_pixels(layers: Sequence[keras.Layer]) -> bool:
 def classifier(
     model: keras.Model, path: Path, class_names: Sequence[str] = (), *, input_max: float = 255
 ) -> Classifier:
-    """The model itself as a classifier; it is fed the pixels as float32, 0 to `input_max`.
+    """The model as a classifier; its input is pixels as float32, 0 to `input_max`.
 
     Raises:
-        DataError: as many class names (without `unknown`) as the model has no scores for.
+        DataError: the number of class names (without `unknown`) differs from that of the model's classes.
     """
     if not _scales_pixels(model.layers):
-        logger.warning("%s has no layer that scales pixels: it is given values 0 to 255 as they are", path)
+        logger.warning("%s has no layer that scales pixels: its input is unscaled, 0 to 255", path)
     height, width = model.inputs[0].shape[1:3]
 
     def forward(images: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Which kind of artifact a path holds, and the `Classifier` that it becomes."""
+"""Opens any trained or exported model as a `Classifier`."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ MODEL_IDENTIFIER = b"TFL3"
 
 
 def kind_of(path: Path) -> str:
-    """`tflite`, `keras`, `run` or `saved_model`, by content rather than by name.
+    """`tflite`, `keras`, `run` or `saved_model`, by content, not by name.
 
     Raises:
-        DataError: nothing there, or something else.
+        DataError: the path does not exist, or is none of these.
     """
     if not path.exists():
         beside = sorted(entry.name for entry in path.parent.glob("*") if entry.name.endswith(".tflite"))
-        hint = f"beside it there is {', '.join(beside)}" if beside else "check the path"
+        hint = f"its folder has {', '.join(beside)}" if beside else "check the path"
         raise DataError(f"no model {path}: {hint}")
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
@@ -32,7 +32,7 @@ def kind_of(path: Path) -> str:
         if (path / RUN_MODEL).is_file():
             return "run"
         inside = sorted(entry.name for entry in path.glob("*.tflite"))
-        hint = f"name one of the files in it: {', '.join(inside)}" if inside else "give a model file, or such a folder"
+        hint = f"give one of the files in it: {', '.join(inside)}" if inside else "give a model file, or such a folder"
         raise DataError(f"{path} is neither a run folder with a model.keras nor a SavedModel: {hint}")
     if not path.is_file():
         raise DataError(f"{path} is not a regular file: give a model file")
@@ -41,24 +41,24 @@ def kind_of(path: Path) -> str:
             return "tflite"
     if zipfile.is_zipfile(path):
         return "keras"
-    raise DataError(f"{path} is no .tflite, no .keras and no SavedModel, or it is cut off: export or copy it again")
+    raise DataError(f"{path} is not a .tflite, .keras or SavedModel, or it is truncated: export or copy it again")
 
 
 def load_classifier(model: str | os.PathLike[str], *, num_threads: int | None = None) -> Classifier:
-    """Opens the artifact at `model`; TensorFlow loads only for a `.keras` file, a run folder or a SavedModel.
+    """Opens the model at a path; TensorFlow is only loaded for a `.keras` file, a run folder or a SavedModel.
 
         >>> hh_fast.load_classifier("exports/mine/model_int8.tflite").classify(["photo.jpg"])
         [Classification(class_name='humans', score=0.98...)]
 
-    A SavedModel is a program that runs with the user's rights: open only one that you trust.
+    A SavedModel can run any code with the user's rights: open only one that you trust.
 
     Args:
         model: Path of a `.tflite` or `.keras` file, a run folder, or a SavedModel folder.
-        num_threads: Cores to share among the images of a batch (`.tflite` only). Default: all.
+        num_threads: Number of cores for the images of a batch (`.tflite` only). Default: all.
 
     Raises:
-        DataError: a path that holds no model of these kinds, or one that does not fit, or brings code of its own.
-        UsageError: TensorFlow is needed and not installed.
+        DataError: no such model at that path, or one that is not an image classifier or contains code.
+        UsageError: TensorFlow is needed but not installed.
     """
     path = Path(model).expanduser()
     kind = kind_of(path)
@@ -69,12 +69,12 @@ def load_classifier(model: str | os.PathLike[str], *, num_threads: int | None = 
         trial_run(path)
         return open_tflite(path, num_threads=num_threads)
     if "tensorflow" not in sys.modules:
-        logger.info("%s needs TensorFlow: loading it (a .tflite would not)", path)
+        logger.info("%s needs TensorFlow: loading it (a .tflite file does not need it)", path)
     try:
         import_tensorflow()
     except ImportError as e:
         raise UsageError(
-            "`model` must be a .tflite where TensorFlow is not installed: install tensorflow, or bin/export the model."
+            "`model` must be a .tflite if TensorFlow is not installed: install tensorflow, or export the model with bin/export."
             f" Received: {path}"
         ) from e
     from hh_fast.any_model import load_model

@@ -1,4 +1,4 @@
-"""What a command prints of predictions: one line a file, and a summary of them all."""
+"""The output of bin/predict: one line per image, and a summary."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ from hh_fast.predict.stream import Prediction
 
 
 def _best(prediction: Prediction, class_names: Sequence[str], top: int) -> list[tuple[str, float]]:
-    """The best classes with their scores, best first; none for a file that could not be read."""
+    """The `top` classes with their scores, best first; empty for an unreadable file."""
     if prediction.scores is None:
         return []
     return [(class_names[i], round(float(prediction.scores[i]), 6)) for i in prediction.ranked()[:top]]
 
 
 def text_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
-    """`path: humans 0.983`, with the next classes after a comma."""
+    """`path: humans 0.983`, with further classes separated by commas."""
     best = _best(prediction, class_names, top)
     return f"{prediction.path}: {', '.join(f'{name} {score:.3f}' for name, score in best)}"
 
@@ -30,7 +30,7 @@ def _label(prediction: Prediction, class_names: Sequence[str]) -> str | None:
 
 
 def json_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
-    """The same keys for every file; null where there is nothing to say."""
+    """A JSON object with the same keys for every file; null for missing values."""
     best = _best(prediction, class_names, top)
     name, score = best[0] if best else (None, None)
     return json.dumps(
@@ -57,7 +57,7 @@ def csv_header(top: int) -> str:
 
 
 def csv_line(prediction: Prediction, class_names: Sequence[str], top: int) -> str:
-    """As many cells for every file; empty where there is nothing to say. `top`: at most the number of classes."""
+    """A CSV row with the same cells for every file; empty for missing values. `top`: at most the number of classes."""
     cells = [cell for name, score in _best(prediction, class_names, top) for cell in (name, f"{score:.6f}")]
     cells += [""] * (2 * top - len(cells))
     return _csv([prediction.path, _label(prediction, class_names), *cells, prediction.fault])
@@ -67,7 +67,7 @@ Line = Callable[[Prediction, Sequence[str], int], str]
 
 
 class Summary:
-    """Counts predictions as they go by."""
+    """Counts predictions for the summary."""
 
     def __init__(self, class_names: Sequence[str]):
         self.class_names = class_names
@@ -92,7 +92,7 @@ class Summary:
             self._predicted_known.append(next(i for i in ranked if self.class_names[i] != UNKNOWN))
 
     def to_text(self) -> str:
-        """How many images are `unknown`, where that is a class; accuracy and the confusion matrix where the images' classes are known."""
+        """The number of `unknown` images, if that is a class; accuracy and confusion matrix, if the true classes are known."""
         lines = []
         if self._has_unknown:
             lines.append(f"{UNKNOWN}: {self._num_unknown} of {self.num_images - self.num_unreadable} images")
@@ -101,6 +101,6 @@ class Summary:
             confusion = Confusion(labels, np.asarray(self._predicted), self.class_names)
             accuracy = f"accuracy {confusion.accuracy:.4f} ({confusion.num_right} of {confusion.num_images})"
             if self._has_unknown:
-                accuracy += f"; {(labels == self._predicted_known).mean():.4f} where {UNKNOWN} is never the answer"
+                accuracy += f"; {(labels == self._predicted_known).mean():.4f} without the answer {UNKNOWN}"
             lines += [accuracy, confusion.to_markdown()]
         return "\n".join(lines)

@@ -1,6 +1,6 @@
 """A SavedModel folder as a `Classifier`.
 
-A SavedModel is a program: what its graph says is run with the rights of the user, file access included.
+A SavedModel is a program: its graph runs with the user's rights and can access files.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,10 +45,10 @@ def _pixels_input(signature: Any, path: Path) -> tuple[str, tf.TensorSpec]:
 
 
 def open_saved_model(path: Path) -> Classifier:
-    """The signature `serving_default` of a SavedModel; `score_bytes` is its `serving_bytes`, where it has one.
+    """The signature `serving_default` of a SavedModel as a classifier; `score_bytes` is its `serving_bytes`, if it has one.
 
     Raises:
-        DataError: it cannot be loaded, or is no image classifier.
+        DataError: it cannot be loaded, or is not an image classifier.
     """
     loaded = _load(path)
     signatures = loaded.signatures

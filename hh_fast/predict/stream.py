@@ -1,4 +1,4 @@
-"""A stream of image files through a classifier: read on all cores, scored in batches, a few batches in memory."""
+"""Classifies a stream of image files: reads them on all cores, scores them in batches, keeps a few batches in memory."""
 
 import collections
 import concurrent.futures
@@ -20,7 +20,7 @@ BATCHES_AHEAD = 2
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One image file: scores, float32 (num_classes,), or why there are none."""
+    """The scores of an image file, float32 (num_classes,), or its `fault`."""
 
     path: str
     label: int | None
@@ -28,7 +28,7 @@ class Prediction:
     fault: str | None
 
     def ranked(self) -> list[int]:
-        """Class numbers, best first; of equal scores the lower number."""
+        """Class numbers, best first; for equal scores, lower numbers first."""
         return [] if self.scores is None else np.argsort(-self.scores, kind="stable").tolist()
 
 
@@ -46,7 +46,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """A `Prediction` for each file, in order; files are read two batches ahead.
 
-    `read`: from a path to pixels, uint8 (height, width, 3); raises `DataError` or `OSError`.
+    `read` maps a path to pixels, uint8 (height, width, 3), or raises `DataError` or `OSError`.
     """
     stream = iter(found)
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
@@ -70,10 +70,10 @@ def predict(
 
 
 def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_pixels: int) -> Iterator[Prediction]:
-    """As `predict`, through the artifact's own decoder, one file at a time, so that one bad file spoils no other.
+    """Like `predict`, but with the model's own decoder, one file at a time, so that a bad file does not affect others.
 
     Raises:
-        DataError: the artifact takes no encoded images.
+        DataError: the model takes no encoded images.
     """
     score_bytes = classifier.score_bytes
     if score_bytes is None:
@@ -87,11 +87,11 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
             raise DataError(f"{path}: {header.fault}")
         if not header.is_upright_and_plain:
             raise DataError(
-                f"{path}: a SavedModel does not read this kind as an image viewer shows it: leave out --signature=bytes"
+                f"{path}: a SavedModel does not decode this kind of image as image viewers do: leave out --signature=bytes"
             )
         try:
             return score_bytes([data])[0]
         except OpError as e:
-            raise DataError(f"{path}: it does not decode") from e
+            raise DataError(f"{path}: fails to decode") from e
 
     return predict(dataclasses.replace(classifier, score=np.asarray), found, score, batch_size=1)

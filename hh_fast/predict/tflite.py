@@ -27,7 +27,7 @@ class Quantization:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """How an input or output holds its numbers; `shape` has None where the batch is free."""
+    """The shape and number format of an input or output; `shape` begins with None if the batch size is free."""
 
     shape: tuple[int | None, ...]
     dtype: str
@@ -48,7 +48,7 @@ class Tensor:
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:
-    """From what LiteRT says of it."""
+    """A `Tensor` from LiteRT's tensor details."""
     scale, zero_point = details["quantization"]
     batch, *rest = map(int, details["shape"])
     free_batch = len(details["shape_signature"]) and details["shape_signature"][0] == -1
@@ -60,10 +60,10 @@ def _tensor(details: dict[str, Any]) -> Tensor:
 
 
 def new_interpreter(path: Path, num_threads: int) -> Any:
-    """A LiteRT interpreter of the file, its tensors allocated.
+    """A LiteRT interpreter for the file, with allocated tensors.
 
     Raises:
-        DataError: the file is cut off, is no model, or needs operators that LiteRT does not have built in.
+        DataError: the file is truncated, is not a model, or needs operators that are not built into LiteRT.
     """
     try:
         with native_stderr_logged():
@@ -75,10 +75,10 @@ def new_interpreter(path: Path, num_threads: int) -> Any:
 
 
 def input_and_output(interpreter: Any, path: Path) -> tuple[Tensor, Tensor]:
-    """The image and the scores of an image classifier.
+    """The input (image) and output (scores) of an image classifier.
 
     Raises:
-        DataError: more or other tensors than one image and one row of scores.
+        DataError: the tensors are not one image and one row of scores.
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     shapes = [tuple(map(int, details["shape"])) for details in (*inputs, *outputs)]
@@ -93,7 +93,7 @@ def input_and_output(interpreter: Any, path: Path) -> tuple[Tensor, Tensor]:
 
 
 class _Runner:
-    """Scores images one by one, or as one batch where the file allows it, on one interpreter of one thread."""
+    """Scores images one by one, or as one batch if the file allows it, with a single-threaded interpreter."""
 
     def __init__(self, path: Path, metadata: Metadata):
         self.interpreter = new_interpreter(path, num_threads=1)
@@ -125,13 +125,13 @@ class _Runner:
 
 
 def open_tflite(path: Path, *, num_threads: int | None = None) -> Classifier:
-    """The file as a classifier that shares a batch's images among `num_threads` (default: all) cores.
+    """The file as a classifier that distributes a batch's images over `num_threads` (default: all) cores.
 
-    The input gets (pixel - mean) / std by the file's own metadata, quantized where the input is. Without metadata it
-    gets the pixels, 0 to 255; a uint8 input gets them as they are, whatever its scale.
+    The input is (pixel - mean) / std by the file's metadata, quantized if the input is. Without metadata it is the pixels, 0 to
+    255; a uint8 input is always the raw pixels, whatever its scale.
 
     Raises:
-        DataError: as `new_interpreter`, `input_and_output` and `read_metadata` say.
+        DataError: as `new_interpreter`, `input_and_output` and `read_metadata`.
     """
     metadata = read_metadata(path)
     cores = num_threads or num_cores()

@@ -1,8 +1,8 @@
-"""What a `.tflite` file of an image classifier says of itself, read and written.
+"""Reads and writes the metadata in the `.tflite` file of an image classifier.
 
-It is a record inside the model, which the Android, iOS and web libraries for classifiers read, and the labels in a zip
-behind it. The record is a FlatBuffer, "TFLite Model Metadata". No kept package that is light enough for `bin/predict`
-ships its schema, so SCHEMA states what is used of it. Loads no TensorFlow.
+It is a record inside the model, read by the Android, iOS and web classifier libraries, plus the labels in a zip appended to the
+file. The record is a FlatBuffer, "TFLite Model Metadata". No maintained package that is light enough for `bin/predict` ships its
+schema, so SCHEMA defines the parts used here. Loads no TensorFlow.
 """
 
 import dataclasses
@@ -26,16 +26,16 @@ SIGNATURE = "serving_default"
 RECORD_NAME, RECORD_IDENTIFIER, MODEL_IDENTIFIER = "TFLITE_METADATA", b"M001", b"TFL3"
 MIN_PARSER_VERSION = "1.0.0"
 LABELS_FILE = "labels.txt"
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is made
-# LiteRT and XNNPACK read weights in place and want them aligned; the generated Python code does not see to it.
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # for reproducible bytes
+# LiteRT and XNNPACK read weights in place and need them aligned, which the generated Python code does not do.
 BUFFER_ALIGNMENT = 16
 STATED = ("name", "description", "version", "author", "license")
 # AssociatedFileType, ProcessUnitOptions, ContentProperties and ColorSpaceType
 AXIS_LABELS, NORMALIZATION, IMAGE_PROPERTIES, RGB = 2, 1, 2, 1
 
 SCALARS = {"byte": number_types.Uint8Flags, "uint": number_types.Uint32Flags}
-# The tables and their fields, a dash for each that is not used here. A field is a text, bytes, floats, a byte, a uint, a
-# table, or, in brackets, a vector of tables. The first three are from the public schema.fbs, the others from
+# The tables and their fields, with a dash for each unused field. A field is text, bytes, floats, a byte, a uint, a table, or,
+# in brackets, a vector of tables. The first three tables are from the public schema.fbs, the others from
 # metadata_schema.fbs.
 SCHEMA = """
 Model: - - - - buffers:[Buffer] - metadata:[Metadata]
@@ -55,7 +55,7 @@ AssociatedFile: name:text description:text type:byte
 
 
 def _fields(names_and_types: str) -> dict[str, tuple[int, str]]:
-    """Each field's slot and type by its name."""
+    """The slot and type of each field, by name."""
     fields = [field.partition(":") for field in names_and_types.split()]
     return {name: (slot, kind) for slot, (name, _, kind) in enumerate(fields) if kind}
 
@@ -65,7 +65,7 @@ TABLES = {line.partition(": ")[0]: _fields(line.partition(": ")[2]) for line in 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What is stated; empty where the file does not say. The input wants (pixel - mean) / std, from `input_min` to `input_max`."""
+    """The metadata; missing values are empty. The input is (pixel - mean) / std, from `input_min` to `input_max`."""
 
     name: str = ""
     description: str = ""
@@ -80,7 +80,7 @@ class Metadata:
 
 
 class _Table:
-    """One table of a FlatBuffer; its fields by name. A field that is not there is empty, zero or None."""
+    """A table of a FlatBuffer with its fields by name. A missing field is empty, zero or None."""
 
     def __init__(self, kind: str, buffer: Any, position: int | None = None):
         self.fields = TABLES[kind]
@@ -105,7 +105,7 @@ class _Table:
 
 
 def _write(builder: flatbuffers.Builder, kind: str, value: Any) -> int:
-    """Writes a text, floats, a table (a dict) or a vector of tables; returns its offset."""
+    """Writes text, floats, a table (a dict) or a vector of tables; returns its offset."""
     if kind == "text":
         return int(builder.CreateString(value))
     if kind == "floats":
@@ -145,7 +145,7 @@ def _record(metadata: Metadata, image_size: tuple[int, int]) -> bytes:
     labels = {"name": LABELS_FILE, "description": "Class names, in the order of the scores.", "type": AXIS_LABELS}
     scores = {
         "name": "scores",
-        "description": "One score for each class, 0 to 1; together they are 1.",
+        "description": "One score per class, 0 to 1, with a sum of 1.",
         "stats": {"max": [1.0], "min": [0.0]},
         "files": [labels],
     }
@@ -183,12 +183,12 @@ def _with_record(model_bytes: bytes, record: bytes) -> bytes:
 
 
 def embed(model_bytes: bytes, metadata: Metadata, image_size: tuple[int, int]) -> bytes:
-    """The `.tflite` file with `metadata` inside and its labels in a zip behind; it stays a model and becomes a zip too.
+    """The `.tflite` file with `metadata` inside and the labels in an appended zip, so that it is both a model and a zip.
 
-    Its tensors are called `image` and `scores`, and so are they in its one signature, `serving_default`.
+    Its tensors are named `image` and `scores`, also in its only signature, `serving_default`.
 
     Args:
-        model_bytes: A `.tflite` file of one image input and one output.
+        model_bytes: A `.tflite` file with one image input and one output.
         metadata: What to write.
         image_size: (height, width) in pixels.
     """
@@ -226,17 +226,17 @@ def _parse(path: Path, content: Any) -> Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """The metadata inside a `.tflite` file; an empty `Metadata` where it has none.
+    """The metadata in a `.tflite` file; an empty `Metadata` if it has none.
 
     Raises:
-        DataError: the file's tables or its zip point outside of it.
+        DataError: the file is truncated or damaged.
     """
     try:
-        # Mapped, not read: of the weights nothing is needed.
+        # Memory-mapped, so that the weights are not read.
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _parse(path, content)
     except OSError:
         raise
     except Exception as e:  # damage makes FlatBuffers, struct and zipfile raise nearly anything
         reason = " ".join(str(e).split()) or type(e).__name__
-        raise DataError(f"{path} is cut off or damaged ({reason}): export or copy it again") from e
+        raise DataError(f"{path} is truncated or damaged ({reason}): export or copy it again") from e

@@ -1,7 +1,7 @@
-"""A `.tflite` file run once in a process of its own, before this one runs it.
+"""Runs a `.tflite` file once in a child process before it is run in this one.
 
-LiteRT believes what a file says of itself: one changed byte can make it read outside of its memory or take all of the
-machine's. What ends the child that way is an error here, in one line. Costs a tenth of a second of CPU.
+LiteRT does not validate files: one changed byte can make it read outside of its memory or allocate all of the machine's. A
+child process that fails or crashes this way becomes a one-line error. It costs a tenth of a second of CPU time.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ MAX_SECONDS = 120
 
 
 def trial_run(path: Path) -> int:
-    """Opens the file and scores one black image, elsewhere; returns by how many bytes that process grew at its peak.
+    """Scores one black image in a child process; returns the bytes by which its peak memory grew.
 
     Raises:
-        DataError: that ended in an error or a crash, took more than 8 GiB, or took longer than two minutes.
+        DataError: the child failed, crashed, took more than 8 GiB of memory or longer than two minutes.
     """
-    # The same import path as here: by itself, Python would look into the working folder first.
+    # With this process's import path: by default, Python looks into the working folder first.
     code = f"import sys; sys.path[:] = {sys.path!r}; from hh_fast.predict.trial import main; sys.exit(main())"
     command = [sys.executable, "-c", code, str(path)]
     try:
@@ -38,7 +38,7 @@ def trial_run(path: Path) -> int:
         return int(ended.stdout)
     if ended.returncode == DataError.exit_code:
         raise DataError(ended.stdout.decode("utf-8", "surrogateescape"))
-    how = f"was ended by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
+    how = f"was killed by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
     raise DataError(f"LiteRT cannot run {path}: a process that tried it {how}; export or copy it again")
 
 
@@ -51,9 +51,9 @@ def _score_once(path: Path) -> None:
 
 
 def main() -> int:
-    """The child: its exit code says how it went, and its standard output how much memory it took, or what went wrong."""
+    """The child process: prints the memory that it took, or the error message, and returns the exit code."""
     for limit, amount in ((resource.RLIMIT_AS, MAX_MEMORY_BYTES), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):  # a lower limit is set already, or the system has none
+        with contextlib.suppress(ValueError, OSError):  # a lower limit is already set, or the system has no such limit
             resource.setrlimit(limit, (amount, amount))
     before = peak_memory()
     try:
