@@ -89,6 +89,19 @@ def test_training_from_features_gives_what_keras_gives(settings: dict[str, Any],
     assert (run.run_dir / "worst.png").is_file()
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_features_that_are_larger_than_the_pixels_are_said(
+    pooled: bool, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    image = keras.Input((*SIZE, 3))
+    maps = L.Conv2D(4, 3, padding="same")(image)
+    front = Front(keras.Model(image, L.GlobalAveragePooling2D()(maps) if pooled else maps), Path(settings["cache_dir"]))
+    config = DataConfig(train_dir=settings["train_dir"], cache_dir=settings["cache_dir"], image_size=SIZE)
+    data = load_data(config, front=front)
+    assert data.cache == "disk"
+    assert ("8 x 10 x 4 numbers an image, 5.3 times the bytes of its pixels" in caplog.text) != pooled
+
+
 class Interrupt(Exception):
     pass
 

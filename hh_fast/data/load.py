@@ -287,6 +287,12 @@ def load_data(
         config.cache, num_bytes, config.cache_root, num_sharing, features=kept_front is not None
     )
     logger.info("Cache: %s (%s)", cache, reason)
+    if kept_front is not None and kept_front.num_bytes > form.num_bytes:
+        logger.warning(
+            "The frozen layers end in %s numbers an image, %.1f times the bytes of its pixels: with pooling as the last of them"
+            " the features become small",
+            *(" x ".join(map(str, kept_front.shape)), kept_front.num_bytes / form.num_bytes),
+        )
     read = functools.partial(
         read_examples,
         form=form,
