@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import endurance, hostile, kills, storage
+from benchmarks.faults import endurance, features, hostile, kills, storage
 from benchmarks.faults.lab import Ended, Lab
 
 pytestmark = pytest.mark.slow
@@ -16,19 +16,32 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path / "lab")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> kills.Whole:
+    return kills.undisturbed(tmp_path_factory.mktemp("whole"))
+
+
 def all_survived(lab: Lab, at_least: int) -> None:
     assert lab.lost == []
     assert lab.tried >= at_least
 
 
-def test_interrupted_trainings_end_as_undisturbed_ones(lab: Lab) -> None:
-    kills.killed_trainings(lab, 1, numbers=(signal.SIGKILL, signal.SIGTERM), first_seed=1)
-    all_survived(lab, 2)
+def test_an_interrupted_training_ends_as_an_undisturbed_one(lab: Lab, whole: kills.Whole) -> None:
+    kills.killed_trainings(lab, whole, 1, numbers=(signal.SIGTERM,), first_seed=1)
+    all_survived(lab, 1)
 
 
-def test_damaged_caches_and_checkpoints_are_noticed(lab: Lab) -> None:
-    kills.damaged_files(lab, 3)
-    all_survived(lab, 3)
+def test_damaged_caches_and_checkpoints_are_noticed(lab: Lab, whole: kills.Whole) -> None:
+    kills.damaged_files(lab, whole, 1, num_files=3)
+    all_survived(lab, 1)
+
+
+def test_features_survive_a_kill_and_none_that_are_stale_are_used(lab: Lab) -> None:
+    front = features.write_front(lab.work / "front.keras", 0)
+    whole = kills.undisturbed(lab.work, (f"--model={front}",), per_class=100)
+    features.killed_passes(lab, whole, 1)
+    features.stale_features(lab, whole, front, 1)
+    all_survived(lab, 4)
 
 
 def test_a_file_size_limit_is_one_line(lab: Lab) -> None:
@@ -37,8 +50,8 @@ def test_a_file_size_limit_is_one_line(lab: Lab) -> None:
 
 
 def test_other_peoples_files_stay(lab: Lab) -> None:
-    storage.foreign_folders(lab)
-    all_survived(lab, 9)
+    storage.foreign_folders(lab, 1)
+    all_survived(lab, 7)
 
 
 def test_mutants_of_images_are_read_or_refused(lab: Lab) -> None:

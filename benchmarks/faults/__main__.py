@@ -13,10 +13,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.faults import endurance, hostile, kills, storage
+from benchmarks.faults import endurance, features, hostile, kills, storage
 from benchmarks.faults.lab import Lab
 from benchmarks.harness import RESULTS_DIR, describe_machine, make_results
 from benchmarks.process import in_process
@@ -24,27 +24,46 @@ from hh_fast.io.files import write_json
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BACKBONE = ("--backbone=efficientnet_lite0",)
+# The network's own file takes 14 MB of the cache, the features of the images 0.2 MB, a run 30 MB.
+FEATURE_DISKS_MB = (0.05, 5, 13.7, 14.0, 20, 40)
 
 
 def _of(most: int, scale: float) -> int:
     return max(1, round(most * scale))
 
 
+def _trainings(lab: Lab, scale: float, most: int, more: Sequence[str] = ()) -> None:
+    kills.killed_trainings(lab, kills.undisturbed(lab.work, more), _of(most, scale), numbers=SIGNALS)
+
+
+def _damages(lab: Lab, scale: float, most: int, more: Sequence[str] = ()) -> None:
+    kills.damaged_files(lab, kills.undisturbed(lab.work, more), _of(most, scale))
+
+
+def _passes(lab: Lab, scale: float) -> None:
+    features.killed_passes(lab, kills.undisturbed(lab.work, BACKBONE, per_class=300), _of(20, scale))
+
+
+def _stale(lab: Lab, _: float) -> None:
+    front = features.write_front(lab.work / "front.keras", 0)
+    features.stale_features(lab, kills.undisturbed(lab.work, (f"--model={front}",)), front)
+
+
 # By name; each takes the share of the full counts.
 FAULTS: dict[str, Callable[[Lab, float], None]] = {
-    "trainings killed or stopped": lambda lab, scale: kills.killed_trainings(lab, _of(50, scale), numbers=SIGNALS),
-    "trainings on features killed or stopped": lambda lab, scale: kills.killed_trainings(
-        lab, _of(10, scale), numbers=SIGNALS, more=BACKBONE
-    ),
-    "caches and checkpoints damaged": lambda lab, scale: kills.damaged_files(lab, _of(20, scale)),
-    "features damaged": lambda lab, scale: kills.damaged_files(lab, _of(10, scale), more=BACKBONE),
+    "trainings killed or stopped": lambda lab, scale: _trainings(lab, scale, 50),
+    "trainings on features killed or stopped": lambda lab, scale: _trainings(lab, scale, 10, BACKBONE),
+    "feature passes killed": _passes,
+    "caches and checkpoints damaged": lambda lab, scale: _damages(lab, scale, 20),
+    "features and checkpoints damaged": lambda lab, scale: _damages(lab, scale, 10, BACKBONE),
+    "features stale or damaged, weights changed": _stale,
     "export and explore killed": lambda lab, scale: kills.killed_products(lab, _of(50, scale)),
     "one cold cache": lambda lab, _: kills.one_cache(lab),
     "one cold cache, filler killed": lambda lab, _: kills.one_cache(lab, kill_filler=True),
     "the same features wanted twice": lambda lab, _: kills.one_cache(lab, more=BACKBONE),
     "one run folder": lambda lab, _: kills.one_run_folder(lab),
     "full disk": lambda lab, _: storage.full_disk(lab),
-    "full disk, features": lambda lab, _: storage.full_disk(lab, more=BACKBONE),
+    "full disk, features": lambda lab, _: storage.full_disk(lab, FEATURE_DISKS_MB, more=BACKBONE),
     "file size limit": lambda lab, _: storage.size_limit(lab),
     "read-only and misplaced": lambda lab, _: storage.unwritable(lab),
     "cache removed": lambda lab, _: storage.removed_cache(lab),

@@ -25,6 +25,7 @@ from hh_fast.io.output_folder import MARKER
 MEASURED = ("images_per_second", "input_wait", "seconds")
 MAX_STOP_S = 5.0
 IMAGES = 32
+DAMAGES = ("a flipped bit", "cut off", "zeros")
 
 
 def _weights(path: Path) -> dict[str, bytes]:
@@ -65,12 +66,13 @@ def outcome(place: Path) -> dict[str, Any]:
 
 
 class Whole(NamedTuple):
-    """An undisturbed training on `data` with the flags `more`: its outcome, seconds, and changes of files."""
+    """An undisturbed training on `data` with the flags `more`: where it is, its outcome, and its changes of files."""
 
     data: Path
     more: tuple[str, ...]
+    place: Path
     outcome: dict[str, Any]
-    seconds: float
+    ended: Ended
     changes: int
 
     def differences(self, place: Path) -> str | None:
@@ -81,14 +83,15 @@ class Whole(NamedTuple):
         return f"{', '.join(different)} differ from the undisturbed run's; files: {files}" if different else None
 
 
-def undisturbed(lab: Lab, more: Sequence[str] = ()) -> Whole:
-    data, place = make_images(lab.work / "data", IMAGES), lab.work / "whole"
+def flags_of(data: Path, place: Path, more: Sequence[str]) -> list[str]:
+    return training_flags(data, place, "--cache=disk", "--checkpoint_every_steps=1", *more)
+
+
+def undisturbed(work: Path, more: Sequence[str] = (), *, per_class: int = IMAGES) -> Whole:
+    data, place, changes = make_images(work / "data", per_class), work / "whole", work / "changes"
     place.mkdir()
-    flags = training_flags(data, place, "--cache=disk", "--checkpoint_every_steps=1", *more)
-    began = time.monotonic()
-    run_well("train", flags, VICTIM_ROOT=place, VICTIM_COUNT=lab.work / "changes")
-    seconds = time.monotonic() - began
-    return Whole(data, tuple(more), outcome(place), seconds, int((lab.work / "changes").read_text()))
+    ended = run_well("train", flags_of(data, place, more), VICTIM_ROOT=place, VICTIM_COUNT=changes)
+    return Whole(data, tuple(more), place, outcome(place), ended, int(changes.read_text()))
 
 
 def _badly_stopped(number: int, ended: Ended, place: Path) -> str | None:
@@ -117,7 +120,7 @@ def _trial(lab: Lab, whole: Whole, number: int, seed: int) -> tuple[str, str | N
             finish(start("train", flags, VICTIM_ROOT=place, VICTIM_AT=at, VICTIM_SIGNAL=int(number)))
             reason = None
         else:
-            seconds = draw.uniform(0.05, whole.seconds)
+            seconds = draw.uniform(0.05, whole.ended.seconds)
             when = f"{seconds:.2f} s"
             process = start("train", flags)
             time.sleep(seconds)
@@ -135,42 +138,45 @@ def _trial(lab: Lab, whole: Whole, number: int, seed: int) -> tuple[str, str | N
 
 
 def killed_trainings(
-    lab: Lab, count: int, *, numbers: Sequence[int] = (signal.SIGKILL,), more: Sequence[str] = (), first_seed: int = 0
+    lab: Lab, whole: Whole, count: int, *, numbers: Sequence[int] = (signal.SIGKILL,), first_seed: int = 0
 ) -> None:
     """`count` trials of each signal, two at a time."""
-    whole = undisturbed(lab, more)
     trials = [(number, seed) for seed in range(first_seed, first_seed + count) for number in numbers]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for what, reason in pool.map(lambda trial: _trial(lab, whole, *trial), trials):
             lab.check(reason is None, f"{what}: {reason}")
 
 
-def damaged_files(lab: Lab, count: int, *, more: Sequence[str] = ()) -> None:
-    """A killed run's cache and checkpoints are damaged: the same command notices, and ends as an undisturbed one."""
-    whole = undisturbed(lab, more)
-    draw = random.Random(0)
+def damage(path: Path, how: str, draw: random.Random) -> str:
+    """Changes a file from some byte on; says which."""
+    content = bytearray(path.read_bytes())
+    start = draw.randrange(len(content))
+    content[start:] = {
+        "a flipped bit": bytes([content[start] ^ 1 << draw.randrange(8)]) + content[start + 1 :],
+        "cut off": b"",
+        "zeros": bytes(len(content) - start),
+    }[how]
+    path.write_bytes(content)
+    return f"{path.name}, {how} at byte {start}"
+
+
+def damaged_files(lab: Lab, whole: Whole, count: int, *, num_files: int = 1) -> None:
+    """Of a killed run's cache and checkpoints some are damaged: the same command notices, and ends as an undisturbed one."""
+    draw, place, kept = random.Random(0), lab.work / "damaged", lab.work / "killed"
+    place.mkdir()
+    flags = flags_of(whole.data, place, whole.more)
+    at = whole.changes * 2 // 3
+    finish(start("train", flags, VICTIM_ROOT=place, VICTIM_AT=at, VICTIM_SIGNAL=9))
+    place.rename(kept)
     for i in range(count):
-        place = lab.work / f"damaged-{i}"
-        place.mkdir()
-        flags = training_flags(whole.data, place, "--cache=disk", "--checkpoint_every_steps=1", *more)
-        at = whole.changes * 2 // 3
-        finish(start("train", flags, VICTIM_ROOT=place, VICTIM_AT=at, VICTIM_SIGNAL=9))
+        shutil.copytree(kept, place)
         found = [*(place / "cache").rglob("*"), *(place / "run" / "checkpoints").glob("epoch*")]
-        path = draw.choice(sorted(path for path in found if path.is_file() and path.stat().st_size))
-        content = bytearray(path.read_bytes())
-        at_byte = draw.randrange(len(content))
-        kind = ("a flipped bit", "cut off", "zeros")[i % 3]
-        content[at_byte:] = {
-            "a flipped bit": bytes([content[at_byte] ^ 1 << draw.randrange(8)]) + content[at_byte + 1 :],
-            "cut off": b"",
-            "zeros": bytes(len(content) - at_byte),
-        }[kind]
-        path.write_bytes(content)
+        files = sorted(path for path in found if path.is_file() and path.stat().st_size)
+        damages = [damage(path, DAMAGES[(i + k) % 3], draw) for k, path in enumerate(draw.sample(files, num_files))]
         ended = run("train", flags)
         reason = whole.differences(place) if ended.code == 0 else ended.last
-        lab.check(reason is None, f"{path.relative_to(place)}, {kind} at byte {at_byte}: {reason}")
-        if reason is None:
-            shutil.rmtree(place)
+        lab.check(reason is None, f"{'; '.join(damages)}: {reason}")
+        place.rename(lab.work / f"lost-{i}") if reason else shutil.rmtree(place)
 
 
 def _is_whole_bundle(folder: Path) -> bool:
@@ -218,7 +224,7 @@ def _unfinished(cache: Path) -> list[Path]:
     return [*cache.rglob(".*.tmp"), *cache.rglob("*.partial")]
 
 
-def _fills(process: subprocess.Popen[str]) -> bool:
+def is_filling(process: subprocess.Popen[str]) -> bool:
     """Whether the process is writing into the cache now."""
     with contextlib.suppress(psutil.Error):
         return any(".partial/" in file.path for file in psutil.Process(process.pid).open_files())
@@ -234,7 +240,7 @@ def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: 
     running = [start("train", flags) for flags in all_flags]
     killed = None
     while kill_filler and killed is None and any(process.poll() is None for process in running):
-        killed = next((i for i, process in enumerate(running) if _fills(process)), None)
+        killed = next((i for i, process in enumerate(running) if is_filling(process)), None)
         time.sleep(0.005)
     if killed is not None:
         running[killed].kill()
@@ -246,6 +252,8 @@ def one_cache(lab: Lab, processes: int = 3, *, kill_filler: bool = False, more: 
         lab.check(ended[i].code == 0, f"process {i}: {ended[i].last}")
     outcomes = [outcome(places[i]) for i in left if ended[i].code == 0]
     lab.check(all(one == outcomes[0] for one in outcomes), "the trained weights differ")
+    made = sum(one.err.count("Made ") for one in ended)
+    lab.check(made == 1, f"made {made} times")
     lab.check(not _unfinished(cache), f"left in the cache: {_unfinished(cache)}")
 
 

@@ -89,7 +89,7 @@ def make_images(root: Path, per_class: int, *, size: tuple[int, int] = (40, 40))
 
 def training_flags(data: Path, place: Path, *more: str) -> list[str]:
     """bin/train on `data`, small and repeatable to the bit, with its run folder and its cache in `place`."""
-    own_size = any(flag.startswith("--backbone") for flag in more)
+    own_size = any(flag.startswith(("--backbone", "--model")) for flag in more)
     return [
         f"--train_dir={data}",
         f"--run_dir={place / 'run'}",

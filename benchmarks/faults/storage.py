@@ -147,33 +147,46 @@ def changed_images(lab: Lab, *, more: Sequence[str] = ()) -> None:
         lab.check(ended.code == 0 and "Resuming" in ended.err, f"{what}, put back: {ended.last}")
 
 
-def foreign_folders(lab: Lab) -> None:
+def _put_theirs(folder: Path, *names: str) -> dict[Path, str]:
+    """Files of someone's own in `folder`, and what is in them."""
+    theirs = {folder / name: f"mine: {name}" for name in (*names, "thesis.txt", ".git/HEAD", "CNAME")}
+    for path, text in theirs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return theirs
+
+
+def _stay(theirs: dict[Path, str]) -> bool:
+    return all(path.is_file() and path.read_text() == text for path, text in theirs.items())
+
+
+def foreign_folders(lab: Lab, num_names: int = 3) -> None:
     """Every output flag on a folder of someone's own: refused in one line or written beside, and each of their files stays."""
-    data = make_images(lab.work / "data", 12)
-    run_well("train", training_flags(data, lab.work, "--epochs=1"))
-    bundle = lab.work / "bundle"
+    data, bundle = make_images(lab.work / "data", 12), lab.work / "bundle"
+    grid, cache = lab.work / "pictures" / "grid.png", lab.work / "cached"
+    beside = {
+        "train --cache_dir": _put_theirs(cache, "decoded/a", "features"),
+        "explore --grid": _put_theirs(grid.parent),
+    }
+    run_well("train", training_flags(data, lab.work, "--epochs=1", "--cache=disk", f"--cache_dir={cache}"))
+    run_well("explore", [f"--train_dir={data}", f"--cache_dir={cache}", f"--grid={grid}"])
+    for flag, theirs in beside.items():
+        lab.check(_stay(theirs), f"{flag}: {[str(path) for path in theirs if not path.is_file()]}")
+    lab.check(grid.is_file() and any((cache / "decoded").glob("*/rows")), "the grid and the cache are written beside")
     export = [f"--run_dir={lab.work / 'run'}", "--formats=float32,int8", "--calibration_images=8"]
     run_well("export", [*export, f"--export_dir={bundle}"])
-    train = training_flags(data, lab.work / "other", "--epochs=1", "--overwrite")
+    bench = [f"--train_dir={data}", f"--cache_dir={cache}", "--quick", "--overwrite"]
+    train = [*training_flags(data, lab.work / "other", "--epochs=1", "--overwrite")]
     commands = (
         ("train", "run_dir", train, ("README.md", "model.keras", "checkpoints/a")),
         ("export", "export_dir", export, ("SHA256SUMS", "labels.txt", "saved_model/a")),
         ("serve", "site_dir", [f"--export_dir={bundle}"], ("index.html", "sw.js")),
-        ("bench", "output_dir", [*train, "--quick"], ("results.json", "chart.png")),
+        ("bench", "output_dir", bench, ("results.json", "chart.png")),
     )
     for command, flag, flags, names in commands:
-        for name in names:
+        for name in names[:num_names]:
             folder = lab.work / f"{flag}-{name.replace('/', '-')}"
-            theirs = {folder / other: f"mine: {other}" for other in (name, "thesis.txt", ".git/HEAD", "CNAME")}
-            for path, text in theirs.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-            given = [
-                word
-                for word in flags
-                if not word.startswith((f"--{flag}=", "--run_dir=") if command == "bench" else f"--{flag}=")
-            ]
-            ended = run(command, [*given, f"--{flag}={folder}"])
-            kept = all(path.is_file() and path.read_text() == text for path, text in theirs.items())
-            refused = ended.is_one_line_error(command, str(folder), code=1)
+            theirs = _put_theirs(folder, name)
+            ended = run(command, [*flags, f"--{flag}={folder}"])  # a flag given twice counts as the last one says
+            kept, refused = _stay(theirs), ended.is_one_line_error(command, str(folder), code=1)
             lab.check(kept and refused, f"{command} --{flag} beside {name}: kept {kept}, {ended.last}")
