@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -147,9 +148,9 @@ def machine_in_words(machine: dict[str, Any]) -> str:
 
 
 def portable(words: Sequence[str]) -> list[str]:
-    """The flags, without those that only say where files go, and with the last part of each path."""
+    """The arguments, without the flags that only say where files go, and with the last part of each path."""
     kept = [word for word in words if not word.startswith(("--cache_dir", "--output", "--overwrite", "--verbosity"))]
-    return [f"{word.partition('=')[0]}={Path(word.partition('=')[2]).name}" if "/" in word else word for word in kept]
+    return [re.sub(r"(^|=)/?(?:[^=]*/)?([^/=]+)/?$", r"\1\2", word) for word in kept]
 
 
 def make_results(

@@ -12,8 +12,10 @@ import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -120,6 +122,20 @@ def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     if not succeeded:
         raise result
     return result
+
+
+def time_command(words: Sequence[str]) -> tuple[float, str]:
+    """Wall seconds of a command, from its start to its end, and what it printed.
+
+    Raises:
+        MeasurementError: it failed; with the last line of its standard error.
+    """
+    start = time.perf_counter()
+    ended = subprocess.run(words, check=False, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if ended.returncode:
+        raise MeasurementError(f"exit code {ended.returncode}: {(ended.stderr.strip() or '-').splitlines()[-1]}")
+    return seconds, ended.stdout
 
 
 def read_memory() -> tuple[int, int]:

@@ -28,7 +28,8 @@ class Column(NamedTuple):
 
 
 def table(title: str, rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """A line an arm, under `title`."""
+    """A line an arm, under `title`, with the columns that any of them has a figure for."""
+    columns = [column for column in columns if any(values(rows, arm, column.figure) for arm in arms_of(rows))]
     lines = [[arm, *(column.cell(rows, arm) for column in columns)] for arm in arms_of(rows)]
     return markdown_table([title, *(column.header for column in columns)], lines) if lines else ""
 

@@ -61,7 +61,7 @@ def test_ours_is_the_command_with_the_same_settings(workload):
 
 def test_each_repeat_has_a_seed_of_its_own_and_what_is_claimed_is_measured(workload, monkeypatch, tmp_path):
     monkeypatch.setattr(backbone, "in_process", lambda *_: "network.keras")
-    monkeypatch.setattr(backbone, "seconds_of", lambda words: (5.0, json.dumps({"words": words})))
+    monkeypatch.setattr(backbone, "time_command", lambda words: (5.0, json.dumps({"words": words})))
     monkeypatch.setattr(backbone, "train_ours", lambda workload, *_, **__: {"seed": workload.data.seed})
     arms = backbone.backbone_arms(workload, tmp_path)
     assert [arms[OWN_WHOLE](repeat)["seed"] for repeat in range(3)] == [0, 1, 2]

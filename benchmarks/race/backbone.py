@@ -6,7 +6,6 @@ with another learning rate, which finds the features on disk; an augmented epoch
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,23 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Measure, Row, command_words, isolated
-from benchmarks.process import MeasurementError, in_process
+from benchmarks.process import in_process, time_command
 from benchmarks.race import ours, rivals
 from benchmarks.race.names import AGAIN, FEATURES, OWN_WHOLE, RESIDENT_FEATURES, STOCK_WHOLE
 from benchmarks.race.workload import Workload
 
 IMPORT = "from hh_fast.io.quiet import import_tensorflow; import_tensorflow(); import keras"
 AUGMENTED_EPOCHS = 3
-
-
-def seconds_of(words: list[str]) -> tuple[float, str]:
-    """Wall seconds of a process, from the start of Python to its end, and what it printed."""
-    start = time.perf_counter()
-    ended = subprocess.run(words, check=False, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if ended.returncode:
-        raise MeasurementError(f"exit code {ended.returncode}: {(ended.stderr.strip() or '-').splitlines()[-1]}")
-    return seconds, ended.stdout
 
 
 def faster_network(workload: Workload, folder: Path) -> str:
@@ -69,7 +58,7 @@ def train_stock(workload: Workload, network: str, *, augment: bool = False) -> R
         "seed": data.seed,
         "augment": augment,
     }
-    wall_s, printed = seconds_of([sys.executable, "-m", "benchmarks.race.rival_backbone", json.dumps(settings)])
+    wall_s, printed = time_command([sys.executable, "-m", "benchmarks.race.rival_backbone", json.dumps(settings)])
     return {**json.loads(printed.splitlines()[-1]), "wall_s": wall_s, "network": Path(network).stem}
 
 
@@ -93,7 +82,7 @@ def train_ours(workload: Workload, cache_dir: Path | None = None, **changes: Any
             "verbosity": -1,
             **changes,
         }
-        wall_s, _ = seconds_of(command_words("train", *(f"--{name}={value}" for name, value in flags.items())))
+        wall_s, _ = time_command(command_words("train", *(f"--{name}={value}" for name, value in flags.items())))
         with (Path(folder) / "run" / "history.csv").open() as file:
             history = list(csv.DictReader(file))
     accuracies = [float(epoch["val_accuracy"]) for epoch in history]
@@ -102,7 +91,7 @@ def train_ours(workload: Workload, cache_dir: Path | None = None, **changes: Any
 
 def train_again(workload: Workload, cache_dir: Path) -> Row:
     """The same command with another learning rate; `beyond_import_s` leaves importing TensorFlow out."""
-    import_s, _ = seconds_of([sys.executable, "-c", IMPORT])
+    import_s, _ = time_command([sys.executable, "-c", IMPORT])
     row = train_ours(workload, cache_dir, learning_rate=workload.train.learning_rate / 2)
     return {**row, "beyond_import_s": row["wall_s"] - import_s}
 

@@ -81,7 +81,8 @@ def stock_step(workload: Workload) -> Callable[[], None]:
     images, labels = resident_batch(workload)
     dtype = workload.train.precision
     model = ours.build(workload, dtype)
-    rivals.compile_recipe(model, workload.train, dtype=dtype)
+    optimizer, learning_rate = workload.train.optimizer, workload.train.learning_rate
+    rivals.compile_classifier(model, optimizer, learning_rate, dtype=dtype)
     model.make_train_function()
     batches = iter(untuned(tf.data.Dataset.from_tensors((images.astype(np.float32), labels)).repeat()))
 

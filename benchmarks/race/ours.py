@@ -16,14 +16,14 @@ import tensorflow as tf
 from benchmarks.race.workload import Workload
 from hh_fast.backbone.features import Front
 from hh_fast.backbone.pretrained import build as build_backbone
-from hh_fast.config import TrainConfig
+from hh_fast.config import DataConfig, TrainConfig
 from hh_fast.data.images import list_images
-from hh_fast.data.load import load_data
+from hh_fast.data.load import Data, load_data
 from hh_fast.data.pipeline import eval_batches, train_batches
 from hh_fast.data.pixels import ImageForm
 from hh_fast.data.reading import PixelFill
 from hh_fast.data.store import in_memory
-from hh_fast.model import build_model
+from hh_fast.model import add_head, build_model
 from hh_fast.training import checkpoint
 from hh_fast.training.hardware import choose, use_devices
 from hh_fast.training.loop import Loop
@@ -111,7 +111,7 @@ def feature_pass(workload: Workload) -> dict[str, float]:
 def resident_features(workload: Workload) -> dict[str, float]:
     """Images a second of the engine alone, on images in memory; called in a measuring process."""
     front = Front(backbone(workload), workload.data.cache_root)
-    images = np.zeros((256, *workload.data.size, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (256, *workload.data.size, 3), np.uint8)
     front(images[:16])
     start = time.perf_counter()
     front(images)
@@ -142,3 +142,21 @@ def train(workload: Workload, folder: Path, callbacks: Sequence[keras.callbacks.
 
     loop = Loop(trainer, data, workload.train, seed=workload.data.seed, save=save, callbacks=callbacks)
     return [row["input_wait"] for row in loop.run().history]
+
+
+def with_features(data: DataConfig, name: str) -> Data:
+    """The data set, of each image what the pretrained network `name` makes of it."""
+    return load_data(data, front=Front(build_backbone(name, image_size=data.size), data.cache_root))
+
+
+def train_head(data: Data, config: TrainConfig, seed: int) -> checkpoint.Progress:
+    """Trains a classifier on features, as `bin/train --backbone` does."""
+    config = config.for_images(len(data.train))
+    features = keras.Input(data.train.rows.shape)
+    num_classes = len(data.class_names)
+    model = add_head(
+        keras.Model(features, features), num_classes=num_classes, head="auto", dropout=config.dropout, seed=seed
+    )
+    optimizer = make_optimizer(config, "float32")
+    trainer = Trainer(model, optimizer, batch_size=config.batch_size, jit_compile=False, row=data.train.fed)
+    return Loop(trainer, data, config, seed=seed).run()

@@ -1,6 +1,7 @@
 """What hh_fast is measured against, as its users write it: `ImageDataGenerator`, and stock tf.data, under Keras' `fit`.
 
-The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`.
+The only home of `ImageDataGenerator`, which is deprecated and reached through `tf.keras.preprocessing.image`. Imports nothing of
+hh_fast.
 """
 
 import concurrent.futures
@@ -13,8 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-
-from hh_fast.config import TrainConfig
 
 # The original notebook's augmentation, and its ranges as Keras' layers take them: parts of a turn, and of the image.
 AUGMENTATION: dict[str, Any] = {
@@ -98,12 +97,11 @@ def augmentation_layers(seed: int) -> list[keras.layers.Layer]:
     ]
 
 
-def compile_recipe(model: keras.Sequential, train: TrainConfig, *, dtype: str = "float32") -> None:
-    """Keras' own compile with the recipe's loss and metric."""
-    options = {"class_name": train.optimizer, "config": {"learning_rate": train.learning_rate}}
-    optimizer = keras.optimizers.get(options)
+def compile_classifier(model: keras.Model, optimizer: str, learning_rate: float, *, dtype: str = "float32") -> None:
+    """Keras' own compile, with the loss of the model's scores, and accuracy."""
+    stepping = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": learning_rate}})
     if dtype == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        stepping = keras.optimizers.LossScaleOptimizer(stepping)
     binary = model.output_shape[-1] == 1
     loss = "binary_crossentropy" if binary else "sparse_categorical_crossentropy"
-    model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
+    model.compile(loss=loss, optimizer=stepping, metrics=["accuracy"])

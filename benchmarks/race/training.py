@@ -127,7 +127,8 @@ def _fit(make_feed: Callable[[Workload, bool], Feed], arm: Arm, workload: Worklo
     feed = make_feed(workload, arm.augment)
     recipe = ours.build(workload, arm.precision).layers[1:]  # its first layer scales
     model = keras.Sequential([keras.Input((*workload.data.size, 3)), *feed.first_layers, *recipe])
-    rivals.compile_recipe(model, workload.train, dtype=arm.precision)
+    optimizer, learning_rate = workload.train.optimizer, workload.train.learning_rate
+    rivals.compile_classifier(model, optimizer, learning_rate, dtype=arm.precision)
     options = {"epochs": workload.train.epochs, "callbacks": [clock], "verbose": 0, **feed.options}
     model.fit(feed.train, validation_data=feed.validation, **options)
     return {}

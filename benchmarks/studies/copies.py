@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.studies.copies --photos=FOLDER
 
 Takes about 5 minutes on 2 cores. FOLDER holds photos of different things, in class folders (the published figures are of 420 photos of
-tf_flowers). Of each photo, and of each picture of the sample and of another that was drawn from another seed, one copy of a kind
+tf_flowers). Of each photo, and of each picture of the sample and of some that were drawn from another seed, one copy of a kind
 is planted; the kinds of `NEW` were left alone while the thresholds were chosen. The cost is of `--num_photos` files, the photos
 over and over, of which each shows another part of its photo to the finder.
 """
@@ -11,7 +11,7 @@ over and over, of which each shows another part of its photo to the finder.
 import functools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -67,35 +67,24 @@ NEW: dict[str, Change] = {
 }
 
 
-def look_for_copies(name: str, paths: list[str]) -> list[Row]:
-    """A row for each kind of copy, and one for the pictures as they are."""
-    pixels = in_threads(functools.partial(read_pixels, form=None), paths)
-    pixels = [image.copy() for image in pixels]
-    thumbnails = np.stack([thumbnail(image) for image in pixels])
-    alone, n = find_copies(thumbnails), len(paths)
-    groups = np.bincount(alone, minlength=n)
+def look_for_copies(name: str, paths: Sequence[str]) -> list[Row]:
+    """A row for the pictures as they are, and one for each kind of copy: the share of copies that were found, the pictures that
+    were taken for a copy of another one beside them, and the largest group of the former."""
+    pixels = [image.copy() for image in in_threads(functools.partial(read_pixels, form=None), paths)]
+    thumbnails, n = np.stack([thumbnail(image) for image in pixels]), len(pixels)
+    alone = find_copies(thumbnails)
+    about = {"repeat": 0, "set": f"{name}, {n:,} pictures"}
+    largest = int(np.bincount(alone, minlength=n).max())
     rows: list[Row] = [
-        {
-            "arm": f"{name}: as they are",
-            "num_images": n,
-            "others": int((alone != np.arange(n)).sum()),
-            "largest_group": int(groups.max()),
-        }
+        {"arm": "as they are", **about, "others": int((alone != np.arange(n)).sum()), "largest_group": largest}
     ]
     for kind, change in {**KINDS, **NEW}.items():
         copies = np.stack([thumbnail(np.ascontiguousarray(change(image))) for image in pixels])
         leaders = find_copies(np.concatenate([thumbnails, copies]))
-        planted = leaders[:n] == leaders[n:]
+        found = float((leaders[:n] == leaders[n:]).mean())
         joined = (leaders != np.arange(2 * n)) & (leaders % n != np.arange(2 * n) % n)
-        rows.append(
-            {
-                "arm": f"{name}: {kind}",
-                "num_images": n,
-                "found": float(planted.mean()),
-                "others": int(joined.sum()),
-                "kept_aside": kind in NEW,
-            }
-        )
+        aside = " (kept aside)" if kind in NEW else ""
+        rows.append({"arm": f"{kind}{aside}", **about, "found": found, "others": int(joined.sum())})
     return rows
 
 
@@ -112,7 +101,7 @@ def parts_of(pixels: list[np.ndarray], count: int) -> np.ndarray:
     return np.stack(found)
 
 
-def time_them(paths: list[str], count: int) -> Row:
+def time_them(paths: Sequence[str], count: int, repeat: int) -> Row:
     """Seconds to read and decode so many photos, to make their thumbnails, and to find the copies among other parts of them."""
     many = [paths[i % len(paths)] for i in range(count)]
     begun = time.perf_counter()
@@ -128,7 +117,8 @@ def time_them(paths: list[str], count: int) -> Row:
     finding_s = time.perf_counter() - begun
     return {
         "arm": f"{count:,} photos",
-        "num_images": count,
+        "repeat": repeat,
+        "set": "what it costs",
         "reading_s": reading_s,
         "thumbnails_s": making_s,
         "finding_s": finding_s,
@@ -140,18 +130,19 @@ def time_them(paths: list[str], count: int) -> Row:
 def main() -> None:
     parser = study("copies", __doc__ or "", repeats=3)
     parser.add_argument("--photos", required=True, help="folder of class folders of photos")
-    parser.add_argument("--num_photos", type=int, default=10_000)
+    parser.add_argument("--num_photos", type=int, default=10_000, help="files that the cost is of")
+    parser.add_argument("--num_drawn", type=int, default=600, help="pictures of another seed than the sample's")
     arguments = parser.parse_args()
-    photos = list(list_images(arguments.photos)[0].paths)
+    photos = list_images(arguments.photos)[0].paths
     rows = look_for_copies("photos", photos)
     source = find_source(DataConfig())
     folders = [folder for folder in (source.train_dir, source.validation_dir) if folder is not None]
     rows += look_for_copies("the sample", [path for folder in folders for path in list_images(folder)[0].paths])
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:
-        draw_sample(Path(folder), num_train=600, num_validation=2, seed=20)
-        rows += look_for_copies("600 pictures of another seed", list(list_images(Path(folder) / "train")[0].paths))
-    rows += [time_them(photos, arguments.num_photos) for _ in range(arguments.repeats)]
-    finish_study("copies", arguments, rows, {})
+        draw_sample(Path(folder), num_train=arguments.num_drawn, num_validation=2, seed=20)
+        rows += look_for_copies("another seed's", list_images(Path(folder) / "train")[0].paths)
+    rows += [time_them(photos, arguments.num_photos, repeat) for repeat in range(arguments.repeats)]
+    finish_study("copies", arguments, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Takes about 3 minutes on 2 cores, and a minute more where the sample is not drawn yet. FOLDER has JPEG photos in class folders; they
 are copied again and again to 1,600 files, and scaled up to 40 of 12 megapixels. The built-in sample's PNGs are the third set. An arm
-is a process of its own, timed from the call that lists the files to the last batch, with the files in the page cache.
+is a process of its own, timed from the call that lists the files to the last batch, with the files in the page cache and a cache
+folder of its own.
 """
 
 import itertools
@@ -25,7 +26,7 @@ from hh_fast.data.sources import find_source
 from hh_fast.io.cores import num_cores
 
 BATCH = 32
-NUM_PHOTOS, NUM_LARGE, LARGE = 1600, 40, (4000, 3000)
+LARGE = (4000, 3000)
 
 
 def _timed(batches: tf.data.Dataset, start: float) -> Row:
@@ -57,57 +58,59 @@ def by_tensorflow(folder: Path, size: tuple[int, int]) -> Row:
 
 
 def by_hh_fast(folder: Path, size: tuple[int, int]) -> Row:
-    config = DataConfig(train_dir=str(folder), image_size=size, validation_split=0, cache="memory")
-    start = time.perf_counter()
-    return _timed(eval_batches(load_data(config).train, batch_size=BATCH), start)
+    with tempfile.TemporaryDirectory() as cache_dir:
+        config = DataConfig(
+            train_dir=str(folder), image_size=size, validation_split=0, cache="memory", cache_dir=cache_dir
+        )
+        start = time.perf_counter()
+        return _timed(eval_batches(load_data(config).train, batch_size=BATCH), start)
 
 
-ARMS = {"Keras' loader": by_keras, "TensorFlow's decoder alone": by_tensorflow, "hh_fast": by_hh_fast}
+KERAS = "Keras' loader"
+ARMS = {KERAS: by_keras, "TensorFlow's decoder alone": by_tensorflow, "hh_fast": by_hh_fast}
 
 
-def copy_again(photos: list[Path], folder: Path) -> Path:
-    for i, photo in enumerate(itertools.islice(itertools.cycle(photos), NUM_PHOTOS)):
-        place = folder / photo.parent.name / f"{i:06d}.jpg"
-        place.parent.mkdir(parents=True, exist_ok=True)
+def put(photo: Path, number: int, folder: Path, size: tuple[int, int] | None = None) -> None:
+    """Copies a photo into the class folder of its name, under a number; scaled to (width, height), if it is given."""
+    place = folder / photo.parent.name / f"{number:06d}.jpg"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if size is None:
         shutil.copyfile(photo, place)
-    return folder
-
-
-def scale_up(photos: list[Path], folder: Path) -> Path:
-    for i, photo in enumerate(photos[:: max(1, len(photos) // NUM_LARGE)][:NUM_LARGE]):
-        place = folder / photo.parent.name / f"{i:06d}.jpg"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.open(photo).convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(place, quality=90)
-    return folder
+    else:
+        Image.open(photo).convert("RGB").resize(size, Image.Resampling.BICUBIC).save(place, quality=90)
 
 
 def main() -> None:
     parser = study("first_pass", __doc__ or "", repeats=5)
     parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--num_photos", type=int, default=1600)
+    parser.add_argument("--num_large", type=int, default=40)
     arguments = parser.parse_args()
-    photos = sorted(arguments.photos.glob("*/*.jpg")) or sorted(arguments.photos.glob("*/*/*.jpg"))
-    with tempfile.TemporaryDirectory(prefix="first_pass-") as scratch:
-        for name in ("small", "large"):
-            Path(scratch, name).mkdir()
+    photos = [path for path in sorted(arguments.photos.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="hh_fast-first_pass-") as scratch:
+        small, large = Path(scratch, "small"), Path(scratch, "large")
+        for i, photo in enumerate(itertools.islice(itertools.cycle(photos), arguments.num_photos)):
+            put(photo, i, small)
+        spread = photos[:: max(1, len(photos) // arguments.num_large)]
+        for i, photo in enumerate(spread[: arguments.num_large]):
+            put(photo, i, large, LARGE)
         sets = {
-            "photos": (copy_again(photos, Path(scratch, "small")), (224, 224)),
-            "12 megapixels": (scale_up(photos, Path(scratch, "large")), (300, 300)),
-            "sample": (find_source(DataConfig()).train_dir, (300, 300)),
+            "photos, to 224 x 224": (small, (224, 224)),
+            "12 megapixels, to 300 x 300": (large, (300, 300)),
+            "the sample's PNGs, 300 x 300": (Path(find_source(DataConfig()).train_dir), (300, 300)),
         }
-        rows: list[Row] = []
-        failures: dict[str, str] = {}
         for name, (folder, size) in sets.items():
-            arms = {f"{arm}, {name}": isolated(function, folder, size) for arm, function in ARMS.items()}
             for path in folder.glob("*/*"):
                 path.read_bytes()  # into the page cache
+            arms = {arm: isolated(function, folder, size) for arm, function in ARMS.items()}
             found, failed = run_in_turn(arms, repeats=arguments.repeats, set=name)
-            keras = {row["repeat"]: row["first_images_per_s"] for row in found if row["arm"] == next(iter(arms))}
-            rows += [
-                {**row, "of_keras": row["first_images_per_s"] / keras[row["repeat"]]}
-                for row in found
-                if row["repeat"] in keras
-            ]
-            failures |= failed
+            keras = {row["repeat"]: row["first_images_per_s"] for row in found if row["arm"] == KERAS}
+            for row in found:
+                if row["repeat"] in keras:
+                    row["of_keras"] = row["first_images_per_s"] / keras[row["repeat"]]
+            rows, failures = rows + found, failures | failed
     finish_study("first_pass", arguments, rows, failures)
 
 

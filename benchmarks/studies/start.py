@@ -7,14 +7,13 @@ import, with the devices looked for, in a Python of its own. Beside them, what b
 """
 
 import itertools
-import subprocess
 import sys
 import time
 
 import tensorflow as tf
 
 from benchmarks.harness import Row, finish_study, study
-from benchmarks.process import in_process
+from benchmarks.process import in_process, time_command
 from benchmarks.race import ours
 from benchmarks.race.bounds import decode_bound, resident_batch
 from benchmarks.race.workload import Workload, linked
@@ -33,10 +32,6 @@ STAGES = (
 )
 
 
-def import_seconds() -> float:
-    return float(subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True, text=True).stdout)
-
-
 def stage_seconds(workload: Workload) -> list[float]:
     """Seconds of each stage after the import; called in a measuring process."""
     marks = [time.perf_counter(), *(time.perf_counter() for _ in ours.input_stages(workload))]
@@ -52,7 +47,7 @@ def measure(workload: Workload) -> list[Row]:
     """One row a stage."""
     num_images = len(workload.files)
     seconds = [
-        import_seconds(),
+        float(time_command([sys.executable, "-c", IMPORT])[1]),
         *in_process(stage_seconds, workload),
         num_images / in_process(decode_bound, workload.files)["first_images_per_s"],
     ]
