@@ -8,13 +8,14 @@ So every figure there is one that a command left in a file. No TensorFlow.
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.harness import (
     RESULTS_DIR,
     Claim,
     Results,
+    Row,
     machine_in_words,
     median,
     read_results,
@@ -25,7 +26,9 @@ from benchmarks.race import report
 from benchmarks.race.names import (
     GENERATOR,
     OWN,
+    OWN_WHOLE,
     STOCK,
+    STOCK_WHOLE,
     arm_name,
 )
 from benchmarks.tables import Column, joined, source, table
@@ -38,35 +41,46 @@ BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end table -->)", re.DOT
 EPOCHS_TO_LEARN_AUGMENTED = 10
 
 
+def _compared(rows: Sequence[Row], base: str, *others: str, learned: bool = True) -> list[list[str]]:
+    """A line for each arm that was measured, with its speedups over `base`; accuracy where the epochs suffice to tell it."""
+    lines = []
+    for arm in (arm for arm in (base, *others) if values(rows, arm, "wall_s")):
+        line = [arm]
+        for figure in ("steady_epoch_s", "wall_s"):
+            ratio, seconds = take_ratio(rows, Claim("speedup", base, arm, figure)), median(rows, arm, figure) or 0.0
+            line += [f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2f}", f"{ratio.median:.1f}" if ratio else "-"]
+        lines.append([*line, f"{median(rows, arm, 'last_val_accuracy'):.1%}" if learned else "-"])
+    return lines
+
+
+def _work(results: Results) -> str:
+    return f"{report.counted(results['epochs'], 'epoch')} of {report.counted(results['data']['num_train'], 'image')}"
+
+
 def front_page(results: Results) -> str:
-    """What is commonly run, stock tf.data, and hh_fast; with and without augmentation."""
-    rows, precision, epochs = report.of_kind(results, "training"), results["precision"], results["epochs"]
+    """What is commonly run, stock tf.data, and hh_fast; with and without augmentation; and on a frozen network."""
+    rows, precision = report.of_kind(results, "training"), results["precision"]
     lines = []
     for augment in (False, True):
-        base = arm_name(GENERATOR, augment=augment)
-        arms = [base, arm_name(STOCK, precision, augment=augment), arm_name(OWN, precision, augment=augment)]
-        learned = epochs >= EPOCHS_TO_LEARN_AUGMENTED or not augment
-        for arm in (arm for arm in arms if values(rows, arm, "wall_s")):
-            line = [arm]
-            for figure in ("steady_epoch_s", "wall_s"):
-                ratio = take_ratio(rows, Claim("speedup", base, arm, figure))
-                line += [f"{median(rows, arm, figure):.1f}", f"{ratio.median:.1f}" if ratio else "-"]
-            lines.append([*line, f"{median(rows, arm, 'last_val_accuracy'):.1%}" if learned else "-"])
-    header = [
-        f"{report.counted(epochs, 'epoch')} of {report.counted(results['data']['num_train'], 'image')}",
-        "steady-state epoch, s",
-        "speedup",
-        "training time, s",
-        "speedup",
-        "validation accuracy",
-    ]
+        learned = results["epochs"] >= EPOCHS_TO_LEARN_AUGMENTED or not augment
+        arms = (arm_name(method, precision, augment=augment) for method in (STOCK, OWN))
+        lines += _compared(rows, arm_name(GENERATOR, augment=augment), *arms, learned=learned)
+    frozen, path = "", RESULTS_DIR / "backbone.json"
+    if path.exists():
+        raced = read_results(path)
+        lines += _compared(raced["rows"], STOCK_WHOLE, OWN_WHOLE)
+        frozen = (
+            f" The frozen network is {raced['backbone']}, with {_work(raced)} of {raced['data']['name']}; its times are of whole"
+            " processes, imports included."
+        )
     images = "the built-in sample" if results["data"]["name"] == "sample" else "other images"
     text = (
         f"Medians of {results['repeats']} seeds on {images}, {machine_in_words(results['machine'])}, from the same initial weights;"
-        " a speedup is the median of its pairs."
+        f" a speedup is the median of its pairs.{frozen}"
         + ("" if learned else " With so much augmentation accuracy still swings after so few epochs, by every path.")
         + " How, and the rest: [benchmarks/README.md](benchmarks/README.md)."
     )
+    header = [_work(results), "steady-state epoch, s", "speedup", "training time, s", "speedup", "validation accuracy"]
     return joined(report.fair_sentence(results), markdown_table(header, lines), text)
 
 

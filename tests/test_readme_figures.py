@@ -84,3 +84,23 @@ def test_check_exits_with_one_where_a_table_is_stale(results_dir, monkeypatch, t
     assert publish.main() == 0
     monkeypatch.setattr(sys, "argv", ["publish", "--check"])
     assert publish.main() == 0
+
+
+def test_the_front_page_ends_with_the_frozen_network(results_dir):
+    put(results_dir, ARMS)
+    frozen = [
+        {
+            "kind": "backbone",
+            "arm": arm,
+            "repeat": 0,
+            "wall_s": wall_s,
+            "steady_epoch_s": epoch_s,
+            "last_val_accuracy": 0.9,
+        }
+        for arm, wall_s, epoch_s in (("stock tf.data + fit, frozen network", 120, 8), ("hh_fast --backbone", 8, 0.04))
+    ]
+    (results_dir / "backbone.json").write_text(json.dumps(small_results(frozen, backbone="a_network", epochs=15)))
+    text = publish.block("readme")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert rows[-1] == ["hh_fast --backbone", "0.04", "200.0", "8.0", "15.0", "90.0%"]
+    assert "The frozen network is a_network, with 15 epochs of 1,024 images of sample" in text

@@ -5,6 +5,7 @@ with another learning rate, which finds the features on disk; an augmented epoch
 """
 
 import csv
+import functools
 import json
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 from benchmarks.harness import Measure, Row, command_words, isolated
 from benchmarks.process import in_process, time_command
 from benchmarks.race import ours, rivals
-from benchmarks.race.names import AGAIN, FEATURES, OWN_WHOLE, RESIDENT_FEATURES, STOCK_WHOLE
+from benchmarks.race.names import AGAIN, FEATURES, KERAS_FEATURES, OWN_WHOLE, RESIDENT_FEATURES, STOCK_WHOLE
 from benchmarks.race.workload import Workload
 
 IMPORT = "from hh_fast.io.quiet import import_tensorflow; import_tensorflow(); import keras"
@@ -114,4 +115,5 @@ def backbone_arms(workload: Workload, folder: Path) -> dict[str, Measure]:
         f"{OWN_WHOLE}, augmented": seeded(train_ours, **ranges),
         FEATURES: isolated(ours.feature_pass, workload),
         RESIDENT_FEATURES: isolated(ours.resident_features, workload),
+        KERAS_FEATURES: isolated(functools.partial(ours.resident_features, by_keras=True), workload),
     }

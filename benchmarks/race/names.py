@@ -13,6 +13,7 @@ OWN_DATA = "hh_fast's data set + fit"
 STOCK_WHOLE, OWN_WHOLE = "stock tf.data + fit, frozen network", "hh_fast --backbone"
 AGAIN = "hh_fast --backbone, again with another learning rate"
 FEATURES, RESIDENT_FEATURES = "features of the image files", "bound: features of resident images"
+KERAS_FEATURES = "features of resident images by Keras' predict"
 # An epoch that took so many times as long as the shortest of its kind was stalled.
 STALLED = 1.5
 
@@ -20,6 +21,7 @@ BACKBONE_CLAIMS = (
     Claim("speedup, whole process", STOCK_WHOLE, OWN_WHOLE, "wall_s"),
     Claim("speedup, augmented epoch", f"{STOCK_WHOLE}, augmented", f"{OWN_WHOLE}, augmented", "steady_epoch_s"),
     Claim("share of the engine's bound", FEATURES, RESIDENT_FEATURES, "images_per_s", True),
+    Claim("speedup of the engine", RESIDENT_FEATURES, KERAS_FEATURES, "images_per_s"),
 )
 INPUT_CLAIMS = (
     Claim("first epoch's input", READ_OWN, READ_GENERATOR, "first_images_per_s"),
