@@ -189,7 +189,7 @@ def test_a_backbone_finds_photos_in_the_wrong_folder(tmp_path: Path, capsys: pyt
     strays = {str(train_dir / "skies" / "meadows05.png"), str(train_dir / "meadows" / "skies05.png")}
     assert "  wrong folder: 2 (photos to look at: they look like another class, the clearest first)\n" in out
     assert all(f"    {path}: looks like {Path(path).name[:-6]} " in out for path in strays)
-    assert f"Drew what is to be looked at to {findings}\n" in err
+    assert f"Drew what is to be looked at: {findings / 'wrong_folder.png'}\n" in err
     assert {path.name for path in findings.glob("*.png")} >= {"wrong_folder.png", "same_picture.png"}
 
     # The next time, and without pictures, no network is built: TensorFlow is not loaded.

@@ -11,10 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from small_data import read_table
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.backbone.features import Front
 from hh_fast.config import DataConfig, TrainConfig
+from hh_fast.data.features import backbone_features
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import images_at, train_batches
 from hh_fast.errors import DataError, UsageError
@@ -244,3 +247,39 @@ def test_defaults_suit_what_is_trained_and_typed_settings_overrule_each() -> Non
     typed = TrainConfig(backbone="mobilenet_v2", optimizer="sgd", epochs=7, batch_size=100, early_stopping_patience=3)
     assert (typed.optimizer, typed.epochs, typed.early_stopping_patience) == ("sgd", 7, 3)
     assert typed.for_images(1000).batch_size == 100
+
+
+@pytest.mark.slow
+def test_features_of_a_backbone_are_found_again_without_it(
+    make_images: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras.utils.set_random_seed(0)
+    application = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), include_top=False, weights=None, pooling="avg"
+    )
+    weights = tmp_path / "small.weights.h5"
+    application.save_weights(weights)
+    images = read_table(make_images("train", {"cats": 3, "dogs": 2}, size=(32, 32)))
+    config = DataConfig(image_size=(32, 32), cache_dir=str(tmp_path / "cache"))
+
+    def made() -> np.ndarray:
+        return backbone_features([images, images.select(np.arange(2))], "mobilenet_v3_small", str(weights), config)[0]
+
+    rows = made()
+    pixels = np.stack([np.asarray(Image.open(path)) for path in images.paths]).astype(np.float32)
+    expected = np.asarray(application(pixels, training=False))
+    np.testing.assert_allclose(rows, expected[[0, 1, 2, 3, 4, 0, 1]], atol=1e-4)
+
+    def build(*arguments: Any) -> keras.Model:
+        raise Interrupt
+
+    monkeypatch.setattr("hh_fast.backbone.pretrained.build", build)
+    np.testing.assert_array_equal(made(), rows)
+    (record,) = (tmp_path / "cache" / "fronts").glob("*.json")
+    record.write_bytes(b"damaged")
+    with pytest.raises(Interrupt):
+        made()
+    record.unlink()
+    weights.write_bytes(b"others")
+    with pytest.raises(Interrupt):
+        made()

@@ -18,6 +18,7 @@ from hh_fast.data.pixels import ImageForm
 from hh_fast.data.reading import DECODERS, PixelFill
 from hh_fast.data.store import Fill, on_disk
 from hh_fast.io.files import read_sealed, write_sealed
+from hh_fast.io.quiet import import_tensorflow
 from hh_fast.io.versions import package_versions
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def backbone_features(
 
     @functools.cache
     def front() -> "Front":
+        import_tensorflow()
         from hh_fast.backbone.features import Front
         from hh_fast.backbone.frozen import split
         from hh_fast.backbone.pretrained import build

@@ -137,8 +137,8 @@ def save_grid(
         left, top = GAP + column * (TILE + GAP), first + row * (TILE + above + GAP)
         if not variants and groups[i] is not None:
             goes_on = column + 1 < columns and groups[i : i + 2] == [groups[i]] * 2
-            right = left + TILE + (GAP if goes_on else GAP // 3)
-            draw_on.rectangle((left - GAP // 3, top, right, top + above + TILE + GAP // 3), CARD)
+            right = left + TILE + (GAP if goes_on else GAP // 4)
+            draw_on.rectangle((left - GAP // 4, top, right, top + above + TILE + GAP // 4), CARD)
         for number, line in enumerate(caption.split("\n")):
             _write(line, (left + 2, top + 3 + LINE * number), draw_on, TILE - 2, 11)
         sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + above))

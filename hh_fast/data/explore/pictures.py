@@ -26,11 +26,11 @@ def draw_findings(folder: OutputFolder, report: Report) -> None:
         UsageError, DataError: as `OutputFolder.held`.
         OSError: a file cannot be written.
     """
-    suspects = to_look_at(report.wrong_folder or ())
-    unlike, copies = report.unlike_others or (), report.near_copies
+    suspects, copies = to_look_at(report.wrong_folder or ()), in_groups(report.near_copies)
+    num_groups = len({image.group for image in copies[:MOST_SHOWN] if image})
     drawn: dict[str, tuple[str, Sequence[GridImage | None]]] = {
         WRONG_FOLDER: (
-            f"In the wrong folder? {_first(len(suspects), 'photos')} that look like another class",
+            f"In the wrong folder? These look like another class{_of(MOST_SHOWN, len(suspects))}",
             [
                 GridImage(
                     f"{one.class_name}?\nlooks like {one.looks_like} {one.looks_like_probability:.2f}\n{Path(one.path).name}",
@@ -39,25 +39,25 @@ def draw_findings(folder: OutputFolder, report: Report) -> None:
                 for one in suspects
             ],
         ),
-        SAME_PICTURE: (f"The same picture more than once: {len(copies):,} groups", in_groups(copies)),
+        SAME_PICTURE: (f"The same picture more than once{_of(num_groups, len(report.near_copies))}", copies),
         UNLIKE_OTHERS: (
             "Unlike all others of their class",
-            [GridImage(f"{one.class_name}\n{Path(one.path).name}", one.path) for one in unlike],
+            [GridImage(f"{one.class_name}\n{Path(one.path).name}", one.path) for one in report.unlike_others or ()],
         ),
     }
-    if not any(images for _, images in drawn.values()) and not folder.recorded():
+    drawn = {name: (heading, images[:MOST_SHOWN]) for name, (heading, images) in drawn.items() if images}
+    if not drawn and not folder.recorded():
         return
     with folder.replaced(WRONG_FOLDER) as temporary:
         for name, (heading, images) in drawn.items():
-            if images:
-                shown = images[:MOST_SHOWN]
-                rows = -(-len(shown) // COLUMNS)
-                save_grid(temporary / name, shown, (rows, min(COLUMNS, max(len(shown), 3))), heading=heading)
-    logger.info("Drew what is to be looked at to %s", folder.path)
+            # No narrower than its heading.
+            size = -(-len(images) // COLUMNS), min(COLUMNS, max(len(images), 3))
+            save_grid(temporary / name, images, size, heading=heading)
+            logger.info("Drew what is to be looked at: %s", folder.path / name)
 
 
-def _first(count: int, what: str) -> str:
-    return f"The first {MOST_SHOWN} of {count:,} {what}" if count > MOST_SHOWN else f"{count} {what}"
+def _of(shown: int, count: int) -> str:
+    return f" (the first {shown} of {count:,})" if shown < count else ""
 
 
 def in_groups(groups: Sequence[Sequence[str]]) -> list[GridImage | None]:
