@@ -602,8 +602,8 @@ class ExploreConfig(AugmentationConfig):
     grid_size: tuple[int, int] = option((4, 4), "Rows,columns of the grid; 0,0: draw no pictures.")
     findings_dir: str | None = option(
         None,
-        "Folder for pictures of suspicious photos: those in the wrong folder, duplicates, outliers. Default: runs/ and the data"
-        " set's name.",
+        "Folder for pictures of suspicious photos: those in the wrong folder, duplicates, outliers. Default: beside the"
+        " grid, by the data set's name.",
     )
     backbone: str | None = option(
         None,

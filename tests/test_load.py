@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_data import bursts
 
 from hh_fast.config import DataConfig
@@ -279,3 +280,35 @@ def test_workers_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: py
     cache, why = choose_cache("auto", 2 * 10**8, tmp_path, 4)
     assert cache == "disk"
     assert why.startswith("200 MB decoded by each of 4 workers, too much for memory")
+
+
+class Scenes:
+    """A front that makes the same of any two images that are equally bright, to a tenth of the range."""
+
+    shape, key, num_bytes = (11,), "scenes", 44
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return np.eye(11, dtype=np.float32)[images.mean(axis=(1, 2, 3)).astype(int) * 10 // 255]
+
+
+@pytest.mark.parametrize(("cache", "finds_scenes"), [("disk", True), ("memory", True), ("none", True), ("disk", False)])
+def test_the_split_keeps_a_scene_together_where_its_features_are_there(
+    tmp_path: Path, cache: str, finds_scenes: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "a" / ("x" if number < 20 else "y")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(-20, 20, (20, 20, 3)) + 25 * (number // 4) + 12
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{number:02d}.png")
+    front: Any = Scenes()
+    data = load_data(config(tmp_path, tmp_path / "a", cache=cache), front=front, finds_scenes=finds_scenes)
+    assert data.validation is not None
+    both = [{Path(path).stem for path in part.images.paths} for part in (data.train, data.validation)]
+    scenes = [{int(stem) // 4 for stem in stems} for stems in both]
+    if finds_scenes and cache != "none":
+        assert data.near_copies.startswith("30 of 40 images show 10 others again")
+        assert not scenes[0] & scenes[1]
+    else:
+        assert data.near_copies == "none"
+        assert scenes[0] & scenes[1]

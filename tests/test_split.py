@@ -1,14 +1,15 @@
 """What the automatic split holds out, and what of it is found again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_data import read_table
 
 from hh_fast.config import DataConfig
 from hh_fast.data.images import Images
-from hh_fast.data.split import find_again, hold_out, hold_out_share
+from hh_fast.data.split import find_again, hold_out, hold_out_share, resembling
 from hh_fast.errors import DataError
 
 
@@ -68,3 +69,18 @@ def test_a_class_whose_images_are_all_copies_of_another_classes_is_named() -> No
         return None
 
     assert {attempt(seed) for seed in range(100)} - {None} == said
+
+
+def test_features_add_the_same_scene(tmp_path: Path, make_images: Callable[..., Path]) -> None:
+    """Pictures of noise have nothing in common; what a network makes of two of them does, and no more than their own copies."""
+    images = read_table(make_images("train", {"cats": 6, "dogs": 4}))
+    config = DataConfig(cache_dir=str(tmp_path / "cache"))
+    features = np.random.default_rng(0).normal(size=(10, 30)).astype(np.float32)
+    features[7] = features[2] * 3 + 0.1
+    assert resembling([images], {}, config).tolist() == list(range(10))
+    assert resembling([images], {}, config, (features, "one")).tolist() == [0, 1, 2, 3, 4, 5, 6, 2, 8, 9]
+    # What is kept is told apart by what made the features.
+    features[8] = features[1]
+    assert resembling([images], {}, config, (features, "one")).tolist() == [0, 1, 2, 3, 4, 5, 6, 2, 8, 9]
+    assert resembling([images], {}, config, (features, "two")).tolist() == [0, 1, 2, 3, 4, 5, 6, 2, 1, 9]
+    assert resembling([images], {}, config).tolist() == list(range(10))

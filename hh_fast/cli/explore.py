@@ -35,7 +35,8 @@ def body(data: DataConfig, explore: ExploreConfig) -> int:
     if explore.backbone:
         data = dataclasses.replace(data, image_size=data.image_size or BACKBONE_IMAGE_SIZE)
     source = find_source(data)
-    findings = output_folder(Path(explore.findings_dir or f"runs/{source.name}-findings").expanduser())
+    grid = Path(explore.grid or f"runs/{source.name}-{'augmented' if augmentation else 'grid'}.png").expanduser()
+    findings = output_folder(Path(explore.findings_dir or grid.with_name(f"{source.name}-findings")).expanduser())
     rows, columns = explore.grid_size
     if rows:
         findings.check()  # before anything is read
@@ -48,11 +49,10 @@ def body(data: DataConfig, explore: ExploreConfig) -> int:
     )
     print(json.dumps(to_json(report), indent=2) if explore.json else to_text(report), flush=True)
     if rows:
-        path = Path(explore.grid or f"runs/{source.name}-{'augmented' if augmentation else 'grid'}.png").expanduser()
         variants = Variants(augmentation, data.seed, data.size) if augmentation else None
         images = grid_images(source, report, rows if variants else rows * columns)
-        shown = save_grid(path, images, explore.grid_size, variants)
-        logger.info("Drew %d images to %s; augmentation: %s", shown, path, augmentation)
+        shown = save_grid(grid, images, explore.grid_size, variants)
+        logger.info("Drew %d images to %s; augmentation: %s", shown, grid, augmentation)
         draw_findings(findings, report)
     return DataError.exit_code if report.problems else 0
 
