@@ -17,12 +17,8 @@ from typing import Any
 from hh_fast.errors import require
 
 CACHES = ("auto", "memory", "disk", "none")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-HEADS = ("auto", "sigmoid", "softmax")
-OPTIMIZERS = ("auto", "rmsprop", "sgd", "adam")
 BACKBONES = ("efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0")
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
-STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 # The class name of the output for pictures that belong to no class.
 UNKNOWN = "unknown"
 # Files of a run folder that other commands read.
@@ -48,12 +44,6 @@ def option(
 ) -> Any:
     """A dataclass field that is also a flag, with its help text (units included), allowed values (`choices`) and range."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "range": (least, most)})
-
-
-def is_address(text: str) -> bool:
-    """Whether `text` is HOST:PORT."""
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isdigit() and 0 < int(port) < 65536
 
 
 def _number(value: Any) -> int | float:
@@ -376,7 +366,9 @@ class TrainConfig(AugmentationConfig):
         f" --unfreeze), reduced if that gives fewer than {STEPS_PER_EPOCH} steps per epoch.",
     )
     validation_batch_size: int = option(32, "Images per validation step.", least=1)
-    optimizer: str = option("auto", "auto: rmsprop; with --backbone or --unfreeze adam.", OPTIMIZERS)
+    optimizer: str = option(
+        "auto", "auto: rmsprop; with --backbone or --unfreeze adam.", ("auto", "rmsprop", "sgd", "adam")
+    )
     learning_rate: float = option(0.001, "The optimizer's learning rate.")
     learning_rate_schedule: str = option(
         "constant",
@@ -398,10 +390,14 @@ class TrainConfig(AugmentationConfig):
         ("none", "balanced"),
     )
     head: str = option(
-        "auto", "Output layer: one sigmoid (two classes only) or a softmax; auto: sigmoid for two classes.", HEADS
+        "auto",
+        "Output layer: one sigmoid (two classes only) or a softmax; auto: sigmoid for two classes.",
+        ("auto", "sigmoid", "softmax"),
     )
     precision: str = option(
-        "auto", "Keras dtype policy of the training step; auto: the fastest on this machine.", PRECISIONS
+        "auto",
+        "Keras dtype policy of the training step; auto: the fastest on this machine.",
+        ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     jit_compile: str = option("auto", "Compile the training step with XLA; auto: on a GPU.", ("auto", "true", "false"))
     device: str = option(
@@ -412,7 +408,7 @@ class TrainConfig(AugmentationConfig):
         "auto",
         "How each step is distributed: none (one device), mirrored (all GPUs of this machine), multi_worker (the cluster that"
         " TF_CONFIG names); auto: multi_worker if TF_CONFIG names a cluster, mirrored with two or more GPUs, else none.",
-        STRATEGIES,
+        ("auto", "none", "mirrored", "multi_worker"),
     )
     worker_timeout_s: int = option(300, "Seconds to wait for the other workers of a cluster.", least=1)
     shard_data: bool = option(

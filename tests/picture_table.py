@@ -79,7 +79,7 @@ JPEG = encoded(SMOOTH, "JPEG", quality=90)
 JPEG_AS_SHOWN = shown(JPEG)
 CMYK = SMOOTH.convert("CMYK")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-CUT_OFF = "the file is cut off: not all of the image is there"
+TRUNCATED = "the file is truncated: part of the image is missing"
 
 # Red, 36 x 24, lossless, which libheif (x265) wrote: the package can only read HEIC.
 HEIC = base64.b85decode(
@@ -132,14 +132,14 @@ PICTURES: list[tuple[str, str, bytes, Expected]] = [
     ("of another format than its suffix", "really_webp.png", encoded(RGB, "WEBP", lossless=True), RGB),
     ("of another format than its suffix", "really_png.jpg", encoded(RGB, "PNG"), RGB),
     ("of another format than its suffix", "really_heic.jpg", HEIC, RED),
-    ("cut off", "cut.png", encoded(RGB, "PNG")[:-20], CUT_OFF),
-    ("cut off", "cut.jpg", JPEG[:-60], CUT_OFF),
-    ("cut off", "cut.gif", encoded(_palette(), "GIF")[:-100], CUT_OFF),
-    ("cut off", "cut.bmp", encoded(RGB, "BMP")[:-100], CUT_OFF),
-    ("cut off", "cut.heic", HEIC[:-10], CUT_OFF),
+    ("cut off", "cut.png", encoded(RGB, "PNG")[:-20], TRUNCATED),
+    ("cut off", "cut.jpg", JPEG[:-60], TRUNCATED),
+    ("cut off", "cut.gif", encoded(_palette(), "GIF")[:-100], TRUNCATED),
+    ("cut off", "cut.bmp", encoded(RGB, "BMP")[:-100], TRUNCATED),
+    ("cut off", "cut.heic", HEIC[:-10], TRUNCATED),
     ("damaged", "checksum.png", _bad_checksum(), "damaged: its IDAT chunk fails its checksum"),
     ("larger than `--max_image_pixels`", "large.png", encoded(np.zeros((101, 100), np.uint8), "PNG"),
-     "its header claims 100 x 101 pixels, more than max_image_pixels=10000"),
+     "its header states 100 x 101 pixels, more than max_image_pixels=10000"),
     ("TIFF, SVG, raw", "really_tiff.png", encoded(RGB, "TIFF"), "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"),
 ]  # fmt: skip
 LEFT_OUT = ("drawing.svg", "scan.TIF", "scan2.tif")

@@ -79,7 +79,7 @@ def link(name: str) -> zipfile.ZipInfo:
     return info
 
 
-OUTSIDE = "{path} holds {name!r}, which would leave the folder it is unpacked to: do not trust it"
+OUTSIDE = "{path} contains {name!r}, which is outside of the folder that it is unpacked to: do not trust it"
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ OUTSIDE = "{path} holds {name!r}, which would leave the folder it is unpacked to
         ("C:\\evil.png", OUTSIDE),
         ("..\\evil.png", OUTSIDE),
         ("../evil.txt", OUTSIDE),
-        (link("horses/evil.png"), "{path} holds a link, {name!r}: pack the files themselves"),
-        (link("horses"), "{path} holds a link, {name!r}: pack the files themselves"),
-        ("horses/0.png/evil.png", "{path} holds {name!r} below a file: pack the folder anew"),
-        ("horses//0.png", "{path} holds 'horses/0.png' twice: pack the folder anew"),
+        (link("horses/evil.png"), "{path} contains a link, {name!r}: zip the files themselves"),
+        (link("horses"), "{path} contains a link, {name!r}: zip the files themselves"),
+        ("horses/0.png/evil.png", "{path} contains {name!r} below a file: zip the folder again"),
+        ("horses//0.png", "{path} contains 'horses/0.png' twice: zip the folder again"),
     ],
     ids=str,
 )
@@ -114,7 +114,7 @@ def test_what_would_leave_the_folder_is_refused(tmp_path: Path, name: str | zipf
         unpack(path, tmp_path / "in" / "cache")
     shown = name if isinstance(name, str) else name.filename
     if isinstance(name, str) and "\\" in name:
-        assert str(caught.value).startswith(f"{path} holds ")
+        assert str(caught.value).startswith(f"{path} contains ")
     else:
         assert str(caught.value) == message.format(path=path, name=shown)
     assert set(everything_below(tmp_path)) - set(before) == {"in/cache", "in/cache/unpacked"}
@@ -127,7 +127,7 @@ def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         archive.writestr("horses/0.png", b"another")
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
-    assert str(caught.value) == f"{path} holds 'horses/0.png' twice: pack the folder anew"
+    assert str(caught.value) == f"{path} contains 'horses/0.png' twice: zip the folder again"
 
 
 def test_bombs_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -137,12 +137,12 @@ def test_bombs_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
     assert str(caught.value) == (
-        f"{path} unpacks to {claimed:,} bytes, over 100 times its {size:,}, which images do not: do not trust it"
+        f"{path} unpacks to {claimed:,} bytes, over 100 times its {size:,}, unlike any images: do not trust it"
     )
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache", max_bytes=1000)
     assert str(caught.value) == (
-        f"{path} unpacks to {claimed:,} bytes, more than 1,000: unpack it by hand if you trust it"
+        f"{path} unpacks to {claimed:,} bytes, more than 1,000: unpack it yourself if you trust it"
     )
     assert everything_below(tmp_path / "cache") == ["unpacked"]
 
@@ -154,7 +154,7 @@ def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
     assert str(caught.value) == (
-        f"{path} unpacks to {claimed} bytes, and {tmp_path / 'cache' / 'unpacked'} has 7 free: free some space, or give"
+        f"{path} unpacks to {claimed} bytes, but {tmp_path / 'cache' / 'unpacked'} has 7 free: free some space, or give"
         " another --cache_dir"
     )
 
@@ -165,7 +165,7 @@ def test_a_member_that_lies_about_its_size_ends_where_it_says(tmp_path: Path) ->
     entry = data.index(b"PK\1\2")
     data[entry + 24 : entry + 28] = struct.pack("<I", 10)
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"is no zip that can be read \(Bad CRC-32 for file 'horses/0.png'\)"):
+    with pytest.raises(DataError, match=r"is not a readable zip \(Bad CRC-32 for file 'horses/0.png'\)"):
         unpack(path, tmp_path / "cache")
     assert everything_below(tmp_path / "cache") == ["unpacked"]
 
@@ -173,8 +173,8 @@ def test_a_member_that_lies_about_its_size_ends_where_it_says(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "{path} is no zip that can be read (File is not a zip file): download it again"),
-        (b"PK\3\4 no more", "{path} is no zip that can be read (File is not a zip file): download it again"),
+        (b"", "{path} is not a readable zip (File is not a zip file): download it again"),
+        (b"PK\3\4 no more", "{path} is not a readable zip (File is not a zip file): download it again"),
     ],
 )
 def test_what_is_no_zip(tmp_path: Path, data: bytes, message: str) -> None:
@@ -203,7 +203,7 @@ def test_a_zip_without_images(tmp_path: Path) -> None:
         unpack(path, tmp_path / "cache")
     assert (
         str(caught.value)
-        == f"{path} holds no PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF file in a folder: zip the class folders"
+        == f"{path} contains no PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF file in a folder: zip the class folders"
     )
 
 
@@ -213,7 +213,7 @@ def test_a_zip_without_class_folders_is_named_itself(tmp_path: Path, names: tupl
     with pytest.raises(DataError) as caught:
         unpack(path, tmp_path / "cache")
     assert str(caught.value) == (
-        f"{path} holds {len(names)} images and no two class folders: put the images of each class into a folder named after"
+        f"{path} contains {len(names)} images but no two class folders: put the images of each class into a folder named after"
         " it, and zip these folders"
     )
     assert everything_below(tmp_path / "cache") == ["unpacked"]

@@ -33,7 +33,10 @@ def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest
         f"Data set: {tmp_path.name}\n\ntrain: 8 images in {train}\n  cats       5  000.png, 001.png, "
     )
     assert "--cache=memory 0.5 MB of memory, 0.0 MB of disk" in " ".join(out.split())
-    assert "  unequal classes: 1.7 times as many in the largest; --class_weight=balanced counts all alike" in out
+    assert (
+        "  unequal classes: the largest has 1.7 times the images of the smallest; --class_weight=balanced weighs classes equally"
+        in out
+    )
     assert "  unreadable: none" in out
     assert err == f"Drew 6 images to {grid}; augmentation: none\n"
     with Image.open(grid) as picture:
@@ -57,7 +60,7 @@ def test_it_fails_where_training_would(make_images: MakeImages, capsys: pytest.C
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 0
     (train / "dogs" / "000.png").write_bytes(b"")
     assert main([*flags, "--validation_split=0", "--bad_images=skip"]) == 2
-    problem = f"    no image of class dogs is left for training: mend those in {train / 'dogs'}, or add some\n"
+    problem = f"    class dogs has no usable images for training: repair those in {train / 'dogs'}, or add some\n"
     assert problem in capsys.readouterr().out
 
 
@@ -93,7 +96,7 @@ def test_errors_are_one_line(make_images: MakeImages, tmp_path: Path, capsys: py
         (
             [f"--train_dir={file}"],
             2,
-            f"{file} is no folder: give a folder whose sub-folders are the classes, or a .zip of one",
+            f"{file} is not a folder: give a folder whose sub-folders are the classes, or a .zip of one",
         ),
         (
             [f"--train_dir={empty}"],

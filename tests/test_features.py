@@ -137,7 +137,7 @@ def test_a_run_cut_off_in_the_pass_and_in_an_epoch_ends_as_if_it_had_not_been(
     cut_off(monkeypatch, Front, "__call__", 2, go_on)
     caplog.clear()
     cut_off(monkeypatch, Loop, "_run_step", 3, go_on)
-    assert "128 of 140 rows are there" in caplog.text
+    assert "128 of 140 rows are done" in caplog.text
     cut_off(monkeypatch, Loop, "_finish_epoch", 1, go_on)
     assert not (tmp_path / "run" / "model.keras").exists()
     assert_same(go_on(), whole)

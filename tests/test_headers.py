@@ -50,8 +50,8 @@ def png_claiming(width: int, height: int) -> bytes:
         (b"plain text", "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"),
         (encoded("PNG")[:20], "truncated PNG header"),
         (encoded("JPEG")[:30], "truncated JPEG header"),
-        (png_claiming(0, 5), "its header claims 0 x 5 pixels"),
-        (png_claiming(60_000, 60_000), "its header claims 60000 x 60000 pixels, more than max_image_pixels=100000000"),
+        (png_claiming(0, 5), "its header states 0 x 5 pixels"),
+        (png_claiming(60_000, 60_000), "its header states 60000 x 60000 pixels, more than max_image_pixels=100000000"),
         (encoded("PNG"), None),
     ],
 )
@@ -75,7 +75,7 @@ def gif(screen: tuple[int, int], *frames: tuple[int, int], comment: bytes = b"")
         (gif((8, 8), (8, 8)), None),
         (
             gif((8, 8), (60_000, 60_000), comment=b"\x2c\x3b"),
-            "its header claims 60000 x 60000 pixels, more than max_image_pixels=100000000",
+            "its header states 60000 x 60000 pixels, more than max_image_pixels=100000000",
         ),
         (gif((8, 8), (8, 8), *[(9_000, 9_000)] * 2), None),
     ],
@@ -94,7 +94,7 @@ def test_a_jpeg_of_many_scans_is_refused_but_what_it_embeds_is_not_counted() -> 
     }
     faults = {name: read_header(data, max_image_pixels=LIMIT).fault for name, data in files.items()}
     number = whole.count(b"\xff\xda") + 199
-    expected = f"{number} scans, more than 100, each of which is a pass over the whole image"
+    expected = f"{number} scans, more than 100, and each takes a pass over the whole image"
     assert faults == {"bomb": expected, "behind": None, "embedded": None}
 
 
@@ -106,7 +106,7 @@ def test_what_a_jpeg_decoder_passes_over_is_no_header() -> None:
 
 PNG = encoded("PNG")
 IDAT, IEND = PNG[33:-12], PNG[-12:]
-DAMAGED = "damaged: its chunks are not those of a PNG"
+DAMAGED = "damaged: invalid sequence of PNG chunks"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ DAMAGED = "damaged: its chunks are not those of a PNG"
         (PNG[:33] + b"\0\0\0\1tEXtk...." + PNG[33:], None),  # a text's checksum: no pixel depends on it
         (PNG[:-5] + b"X" + PNG[-4:], "damaged: its IENX chunk fails its checksum"),
         (PNG[:30] + b"X" + PNG[31:], "damaged: its IHDR chunk fails its checksum"),
-        (PNG[:-12], "the file is cut off: not all of the image is there"),
+        (PNG[:-12], "the file is truncated: part of the image is missing"),
         (PNG[:33] + IEND, DAMAGED),
         (PNG[:33] + PNG[8:33] + PNG[33:], DAMAGED),
         (PNG[:33] + IDAT + b"\0\0\0\0CgBI" + struct.pack(">I", zlib.crc32(b"CgBI")) + IEND, DAMAGED),
@@ -157,5 +157,5 @@ def test_the_largest_image_of_a_heic_counts() -> None:
     data = box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", properties)
     assert format_and_size(data) == ("heic", 4032, 3024)
     assert read_header(data, max_image_pixels=10**7).fault == (
-        "its header claims 4032 x 3024 pixels, more than max_image_pixels=10000000"
+        "its header states 4032 x 3024 pixels, more than max_image_pixels=10000000"
     )

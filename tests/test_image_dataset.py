@@ -345,7 +345,7 @@ def test_errors(numbered: Path, ours: Callable[..., Any], options: dict[str, Any
 
 
 def test_folders_that_are_elsewhere_or_nowhere(tmp_path: Path, ours: Callable[..., Any]) -> None:
-    with pytest.raises(UsageError, match="`directory` must be a folder of this machine. Received: gs://bucket"):
+    with pytest.raises(UsageError, match="`directory` must be a local folder. Received: gs://bucket"):
         ours("gs://bucket/pictures")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         ours(tmp_path / "nowhere")
@@ -355,7 +355,7 @@ def test_folders_that_are_elsewhere_or_nowhere(tmp_path: Path, ours: Callable[..
 def test_bad_images_are_named_or_left_out(numbered: Path, ours: Callable[..., Any], cache: str) -> None:
     (numbered / "a" / "4.png").write_bytes((numbered / "a" / "4.png").read_bytes()[:-20])
     (numbered / "b" / "5.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r'2 of 10 .*4\.png: .*5\.png: .* go on without them by bad_images="skip"'):
+    with pytest.raises(DataError, match=r'2 of 10 .*4\.png: .*5\.png: .* skip them with bad_images="skip"'):
         ours(numbered, cache=cache)
     dataset = ours(numbered, cache=cache, bad_images="skip", seed=1, batch_size=3)
     assert sorted(numbers(dataset)) == [0, 1, 2, 3, 6, 7, 8, 9]
@@ -379,8 +379,10 @@ def test_what_keras_does_not_list_and_copies_across_the_split_are_warned_of(
     ours(numbered, validation_split=0.4, subset="validation", seed=1)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2
-    assert warnings[0] == f"Left out 3 files: .webp (2), .heic (1) in {numbered}, of suffixes that Keras does not list"
-    assert "of the 8 validation images are training images too, byte for byte" in warnings[1]
+    assert (
+        warnings[0] == f"Left out 3 files: .webp (2), .heic (1) in {numbered}, with suffixes that Keras does not read"
+    )
+    assert "of the 8 validation images are also training images (byte-identical)" in warnings[1]
 
 
 def test_verbose_says_what_keras_says(

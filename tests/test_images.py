@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_read_is_named_by_every_command(
     locked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     values = {"train_dir": str(locked), "image_size": (24, 24), "cache_dir": str(tmp_path / "cache")}
-    said = f"the folder {locked / 'dogs' / '2024'} cannot be read (Permission denied): allow it, or move it elsewhere"
+    said = f"the folder {locked / 'dogs' / '2024'} cannot be read (Permission denied): change its permissions, or move it elsewhere"
     with pytest.raises(DataError) as caught:
         load_data(DataConfig(**values))
     assert str(caught.value) == said
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_read_is_named_by_every_command(
 def test_class_names_that_no_list_of_labels_can_hold(make_images: MakeImages, tmp_path: Path, name: str) -> None:
     root = make_images("a", {name: 3, "dogs": 3})
     config = DataConfig(train_dir=str(root), image_size=(24, 24), cache_dir=str(tmp_path / "cache"))
-    said = f"the name of the class folder {name!r} in {root} has a line break in it, or a space at an end: rename it"
+    said = f"the name of the class folder {name!r} in {root} contains a line break, or begins or ends with a space: rename it"
     with pytest.raises(DataError) as caught:
         load_data(config)
     assert str(caught.value) == said
@@ -174,11 +174,12 @@ def test_conflicts_are_named_at_the_start_of_training(
     report = inspect(Source("a", root, None), config, num_names=0)
     assert report.conflicts == conflicts([read_table(root)]) == [list(map(str, both))]
     assert (
-        "1 image is in more than one class, byte for byte, so one of its labels is wrong (bin/explore lists all):"
+        "1 byte-identical image is in more than one class, so at least one label is wrong (bin/explore lists all):"
         f" {both[0]} = {both[1]}"
     ) in caplog.messages
     assert (
-        "Unequal classes: 2.4 times as many in the largest; --class_weight=balanced counts all alike" in caplog.messages
+        "Unequal classes: the largest has 2.4 times the images of the smallest; --class_weight=balanced weighs classes equally"
+        in caplog.messages
     )
 
 
@@ -188,7 +189,7 @@ def test_conflicts_are_named_at_the_start_of_training(
         (lambda root: None, "no folder {root}: check the path"),
         (
             lambda root: root.write_text(""),
-            "{root} is no folder: give a folder whose sub-folders are the classes, or a .zip of one",
+            "{root} is not a folder: give a folder whose sub-folders are the classes, or a .zip of one",
         ),
         (
             lambda root: root.mkdir(),

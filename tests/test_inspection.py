@@ -83,9 +83,9 @@ def test_faults_by_path(make_images: MakeImages) -> None:
     split = look(train).splits[0]
     assert dict(split.unreadable) == {
         str(cats / "000.png"): "empty file",
-        str(cats / "001.png"): "the file is cut off: not all of the image is there",
+        str(cats / "001.png"): "the file is truncated: part of the image is missing",
         str(cats / "002.png"): "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image",
-        str(cats / "big.png"): "its header claims 200 x 200 pixels, more than max_image_pixels=10000",
+        str(cats / "big.png"): "its header states 200 x 200 pixels, more than max_image_pixels=10000",
     }
     assert split.misnamed == [(str(cats / "really.png"), "png", "jpeg")]
     assert split.ignored == [str(cats / "notes.txt"), str(train / "stray.png")]
@@ -118,7 +118,7 @@ def test_what_training_will_refuse(make_images: MakeImages) -> None:
     (train / "birds").mkdir()
     problems = look(train, validation).problems
     assert problems == [
-        f"no images in {train / 'birds'}: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
+        f"no images in {train / 'birds'}: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or remove that folder",
         f"the classes differ: {train} has birds, cats and {validation} has cats, dogs; give both the same sub-folders",
     ]
     assert look(make_images("lone", {"cats": 2})).problems == [
@@ -168,7 +168,7 @@ def test_printable() -> None:
 def test_what_auto_would_choose_is_told_with_its_reason(make_images: MakeImages) -> None:
     report = look(make_images("train", {"x": 2, "y": 2}))
     assert report.auto_cache == "memory"
-    assert "--cache=auto    chooses memory here: 0 MB decoded, under half of the" in to_text(report)
+    assert "--cache=auto    chooses memory here: 0 MB decoded, less than half of the" in to_text(report)
 
 
 def test_what_the_automatic_split_would_do(make_images: MakeImages, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_copies_are_kept_on_one_side_and_counted(
     data = load_data(config(tmp_path, root))
     assert data.validation is not None
     assert not set(data.train.images.sha256) & set(data.validation.images.sha256)
-    assert data.copies == "10 of 30 images, each on the side of its original"
+    assert data.copies == "10 of 30 images, each in the split of its original"
     assert f"Byte-identical copies: {data.copies}" in caplog.text
 
 
@@ -87,8 +87,8 @@ def test_validation_images_that_are_training_images_too_are_told(
     train, validation = make_images("t", {"x": 3, "y": 3}), make_images("v", {"x": 2, "y": 2}, seed=1)
     (validation / "y" / "001.png").write_bytes((train / "y" / "000.png").read_bytes())
     data = load_data(config(tmp_path, train, validation_dir=str(validation)))
-    assert data.copies == "1 of 4 validation images are training images too"
-    assert f"{data.copies}, byte for byte" in caplog.text
+    assert data.copies == "1 of 4 validation images are also training images"
+    assert f"{data.copies} (byte-identical)" in caplog.text
 
 
 def test_recorded_images_are_validated_on_wherever_they_lie(make_images: MakeImages, tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_recorded_images_are_validated_on_wherever_they_lie(make_images: MakeIma
     with pytest.raises(DataError) as caught:
         load_data(config(tmp_path, root), recorded=["0" * 64])
     assert str(caught.value) == (
-        f"none of the 1 images that the run held out for validation is in {root}: give the folders that it was trained on,"
-        " by --train_dir and --validation_dir"
+        f"none of the 1 images that the run held out for validation is in {root}: give the run's folders"
+        " with --train_dir and --validation_dir"
     )
 
 
@@ -141,8 +141,10 @@ def test_bad_images_stop_or_are_skipped(
         load_data(config(tmp_path, root, cache=cache, validation_split=0.0))
     message = str(caught.value)
     assert message.startswith("2 of 12 images cannot be used: ")
-    assert f"{root / 'x' / '001.png'}: empty file; {cut}: the file is cut off: not all of the image is there" in message
-    assert message.endswith("go on without them by --bad_images=skip")
+    assert (
+        f"{root / 'x' / '001.png'}: empty file; {cut}: the file is truncated: part of the image is missing" in message
+    )
+    assert message.endswith("skip them with --bad_images=skip")
     data = load_data(config(tmp_path, root, cache=cache, validation_split=0.0, bad_images="skip"))
     assert len(data.bad) == 2
     assert len(data.train) == 10
@@ -157,7 +159,7 @@ def test_many_bad_images_are_listed_whole_in_a_file(make_images: MakeImages, tmp
         load_data(config(tmp_path, root, validation_split=0.0))
     listing = tmp_path / "cache" / "bad_images" / "a.txt"
     assert str(caught.value).count("empty file") == 5
-    assert f"; all are listed in {listing}. Mend or remove them" in str(caught.value)
+    assert f"; all are listed in {listing}. Repair or remove them" in str(caught.value)
     assert listing.read_text().splitlines() == [f"{root / 'x' / f'{i:03d}.png'}: empty file" for i in range(1, 30)]
 
 
@@ -192,7 +194,7 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 0}), {}),
-            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
+            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or remove that folder",
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 1}), {}),
@@ -211,8 +213,8 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (make("train", {"x": 3, "y": 0, "z": 0}), {}),
-            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away; no images in {root}/z:"
-            " put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or move that folder away",
+            "no images in {root}/y: put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or remove that folder; no images in {root}/z:"
+            " put PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF files there, or remove that folder",
         ),
         (
             lambda make: two_folders(make, {"x": 2, "y": 2}, {"x": 2, "z": 2}),
@@ -220,7 +222,7 @@ def copied(root: Path) -> Path:
         ),
         (
             lambda make: (root := make("train", {"x": 2, "y": 2}), {"validation_dir": str(root)}),
-            "{root} is given to train and to validate on: validation would say nothing; use another folder",
+            "{root} is both the training and the validation folder, so validation would be meaningless: use another folder",
         ),
     ],
 )
@@ -243,7 +245,7 @@ def test_a_class_that_only_bad_images_had(make_images: MakeImages, tmp_path: Pat
     root = make_images("a", {"x": 2, "y": 2})
     for path in (root / "y").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="no image of class y is left for training: mend those in .*/y, or add some"):
+    with pytest.raises(DataError, match="class y has no usable images for training: repair those in .*/y, or add some"):
         load_data(config(tmp_path, root, bad_images="skip", validation_split=0.0))
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from picture_table import png_chunk, turned
 from PIL import Image, ImageOps
 
-from hh_fast.data.headers import CUT_OFF, read_header
+from hh_fast.data.headers import TRUNCATED, read_header
 from hh_fast.data.pixels import ImageForm, fit, read_pixels
 from hh_fast.errors import DataError
 
@@ -152,10 +152,10 @@ def test_every_orientation_is_turned_upright(orientation: int, kind: str) -> Non
         (b"", "empty file"),
         (b"hello", "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"),
         (encoded(RGB, "WEBP")[:400], "damaged WEBP data (could not create decoder object)"),
-        (encoded(RGB, "PNG")[:30], CUT_OFF),
-        (encoded(RGB, "PNG")[:2000], CUT_OFF),
-        (encoded(RGB, "JPEG")[:900], CUT_OFF),
-        (encoded(RGB, "GIF")[:900], CUT_OFF),
+        (encoded(RGB, "PNG")[:30], TRUNCATED),
+        (encoded(RGB, "PNG")[:2000], TRUNCATED),
+        (encoded(RGB, "JPEG")[:900], TRUNCATED),
+        (encoded(RGB, "GIF")[:900], TRUNCATED),
         (encoded(RGB, "AVIF")[:900], "damaged AVIF data (Failed to decode image: BMFF parsing failed)"),
     ],
 )
@@ -189,4 +189,4 @@ def test_takes_no_memory_for_more_pixels_than_allowed() -> None:
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     with pytest.raises(DataError) as caught:
         read_pixels(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head), FORM, max_image_pixels=100_000_000)
-    assert str(caught.value) == "its header claims 60000 x 60000 pixels, more than max_image_pixels=100000000"
+    assert str(caught.value) == "its header states 60000 x 60000 pixels, more than max_image_pixels=100000000"

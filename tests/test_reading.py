@@ -155,7 +155,7 @@ def test_where_nothing_can_be_kept_the_files_are_read(
     found = read_images(images, max_image_pixels=LIMIT, index=tmp_path / "file" / "i.json")
     assert sorted(read) == sorted(images.paths)
     assert rows(found) == rows(read_table(images.directory))
-    assert "cannot be kept" in caplog.text
+    assert "index cannot be written" in caplog.text
 
 
 def test_the_bytes_that_are_hashed_are_those_that_are_decoded(images: Images, read: list[str]) -> None:

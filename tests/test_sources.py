@@ -54,7 +54,7 @@ def test_a_folder_that_holds_the_splits(
     assert source.validation_dir is not None
     assert (source.train_dir.name, source.validation_dir.name) == names
     assert source.name == "pictures"
-    assert source.note == f"{given} holds {names[0]}/ and {names[1]}/: they are used as the two splits"
+    assert source.note == f"{given} contains {names[0]}/ and {names[1]}/, which are used as the two splits"
 
 
 def test_beside_the_splits_and_instead_of_them(make_images: MakeImages, tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_beside_the_splits_and_instead_of_them(make_images: MakeImages, tmp_path
         make_images(f"a/{name}", {"x": 2, "y": 2})
     source = find_source(DataConfig(train_dir=str(root)))
     assert source.validation_dir == root / "validation"
-    assert str(source.note).endswith("used as the two splits; not used: test/")
+    assert str(source.note).endswith("used as the two splits; unused: test/")
     assert find_source(DataConfig(train_dir=str(root), validation_dir=str(root))).validation_dir == root / "validation"
     own = DataConfig(train_dir=str(root), validation_dir=str(root / "test"))
     assert find_source(own).validation_dir == root / "test"
     with pytest.raises(UsageError) as caught:
         find_source(DataConfig(train_dir=str(root), validation_split=0.3))
     assert str(caught.value) == (
-        "`validation_split` must be left out if --train_dir holds train/ and validation/. Received: 0.3"
+        "`validation_split` must be left out if --train_dir contains train/ and validation/. Received: 0.3"
     )
 
 
@@ -154,8 +154,8 @@ class NoLabels(TinyHorses):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no_such_set", "`dataset`: TensorFlow Datasets has no set 'no_such_set'; see its catalog for the names"),
-        ("no_labels", "`dataset` must name a set with the features image and label. 'no_labels' has image"),
+        ("no_such_set", "`dataset`: TensorFlow Datasets has no data set 'no_such_set'; see its catalog for the names"),
+        ("no_labels", "`dataset` must be a data set with the features image and label. 'no_labels' has image"),
     ],
 )
 def test_sets_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> None:

@@ -100,7 +100,7 @@ def test_a_damaged_file_is_noticed_and_made_again(
         meta.write_text(meta.read_text().replace('"7": ', '"8": '))
     caplog.clear()
     np.testing.assert_array_equal(make(tmp_path / "kept", Fill()), expected())
-    assert ("is damaged: making it again" in caplog.text) == (damage != "no meta")
+    assert ("is damaged: rebuilding it" in caplog.text) == (damage != "no meta")
     assert f"Made {NUM_ROWS} rows" in caplog.text
 
 
@@ -111,7 +111,7 @@ def test_a_fill_that_is_stopped_goes_on_where_it_was(tmp_path: Path, caplog: pyt
     fill = Fill()
     np.testing.assert_array_equal(make(tmp_path / "kept", fill), expected())
     assert fill.starts == [2 * store.CHUNK]
-    assert f"{2 * store.CHUNK} of {NUM_ROWS} rows are there" in caplog.text
+    assert f"{2 * store.CHUNK} of {NUM_ROWS} rows are done" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [store.META, store.ROWS]
 
@@ -228,7 +228,7 @@ def test_every_home_has_the_same_pixels_and_names_the_same_bad_files(images: Ima
     for cache in ("memory", "disk", "disk", "none", "none"):
         made = read(images, cache, tmp_path)
         assert made.images.bad() == [
-            (images.paths[5], "the file is cut off: not all of the image is there"),
+            (images.paths[5], "the file is truncated: part of the image is missing"),
             (images.paths[9], "empty file"),
         ]
         np.testing.assert_array_equal(pixels(made), expected)

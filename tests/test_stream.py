@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_run import CLASS_NAMES, Run, fake_classifier
 
-from hh_fast.data.headers import CUT_OFF
+from hh_fast.data.headers import TRUNCATED
 from hh_fast.errors import DataError
 from hh_fast.predict.files import Found, find_images
 from hh_fast.predict.opening import load_classifier
@@ -105,7 +105,7 @@ def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores:
     found += [Found(str(tmp_path / "cut.png")), Found(str(tmp_path / "palette.bmp"))]
     *good, bad, bmp = predict_bytes(classifier, found, max_image_pixels=LIMIT)
     np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-3)
-    assert bad.fault == f"{tmp_path / 'cut.png'}: {CUT_OFF}"
+    assert bad.fault == f"{tmp_path / 'cut.png'}: {TRUNCATED}"
     assert bmp.fault == (
         f"{tmp_path / 'palette.bmp'}: a SavedModel does not decode this kind of image as image viewers do: leave out"
         " --signature=bytes"

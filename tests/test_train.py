@@ -83,7 +83,7 @@ def test_a_run_and_all_that_it_leaves(flags: list[str], tmp_path: Path, capsys: 
     run_dir = tmp_path / "run"
     assert main([*flags, "--precision=float32"]) == 0
     log = capsys.readouterr().err
-    assert "Cache: memory (1 MB decoded, under half of the" in log
+    assert "Cache: memory (1 MB decoded, less than half of the" in log
     assert "Images: 26 for training, 10 for validation; classes horses, humans" in log
     assert "Precision float32 (set by --precision); XLA off (slower than oneDNN's" in log
     assert "Compiled step: convolutions in float32, no XLA; 8 images per step, 3 steps per epoch" in log

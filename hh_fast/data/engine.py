@@ -1,22 +1,21 @@
-"""How tf.data runs the data sets of this package: as written, without its autotuner."""
+"""tf.data options of this package: no autotuner, no graph rewrites."""
 
 import tensorflow as tf
 
-# Of whole batches: a second one is made while the first is used, and one more waits.
+# In batches: one is prepared while another is in use, and one more is ready.
 PARALLEL_BATCHES = 2
 PREFETCHED_BATCHES = 1
 
-# For the functions that data sets map: they are TensorFlow already, and AutoGraph, which turns Python's `if` and `for` into
-# that, takes 60 ms to find so.
+# For mapped functions, which are pure TensorFlow: AutoGraph, which converts Python's `if` and `for`, would take 60 ms to find
+# nothing to convert.
 no_autograph = tf.autograph.experimental.do_not_convert
 
 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same elements, made with the parallelism that the data set names and by the operations that it names.
+    """The same data set with its explicit parallelism and without graph rewrites.
 
-    The autotuner's thread naps, twice as long each time, from 10 ms up to a minute, and an iterator that shuts down waits
-    for the nap to end, up to as long as it was in use (benchmarks/README.md). The graph rewrites would copy a whole captured
-    store at the first batch, and have nothing to gain here.
+    The autotuner's thread sleeps for intervals that double from 10 ms up to a minute, and shutting down an iterator waits for the
+    current one to end (benchmarks/README.md). Graph rewrites would copy a captured block of images at the first batch.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

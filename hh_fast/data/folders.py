@@ -1,7 +1,7 @@
-"""Which files a folder holds: the one walk for every command. No TensorFlow.
+"""Lists the files in a folder, for all commands. No TensorFlow.
 
-A class folder may be a link, and so may a file. Links to folders further down are not followed, since they may lead in circles,
-but counted as left out. Nothing is left out in silence, but hidden files that are no images, and macOS' `._` files.
+A class folder may be a link, and so may a file. Links to deeper folders are not followed, since they may be circular, but are
+reported as left out, as all other files are, except for hidden files that are not images and macOS' `._` files.
 """
 
 import collections
@@ -21,10 +21,7 @@ PICTURES = "PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF"
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The files of a folder: `images` by their suffix, in order; `others`; and what cannot be read, with the reason.
-
-    `unreadable` are folders.
-    """
+    """The files in a folder: `images`, by suffix, in order; `others`; and `unreadable` folders with the reason."""
 
     images: list[str]
     others: list[str]
@@ -38,7 +35,7 @@ def walk(
     follow_links: bool = False,
     below: bool = True,
 ) -> Found:
-    """What is in `folder` and in the folders below, unless not `below`: by folder, then by name, as Keras lists it."""
+    """The files in `folder` and, if `below`, in its sub-folders, sorted by folder, then by name, as in Keras."""
     found = Found([], [], [])
 
     def note(e: OSError) -> None:
@@ -61,7 +58,7 @@ def walk(
 
 
 def class_folders(root: str | os.PathLike[str]) -> list[str]:
-    """The names of the sub-folders, links to folders among them, sorted, without the hidden ones."""
+    """The sorted names of the sub-folders, including links to folders, without hidden ones."""
     return sorted(entry.name for entry in Path(root).iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
@@ -72,7 +69,7 @@ def walk_classes(
     suffixes: tuple[str, ...] = SUFFIXES,
     follow_links: bool = False,
 ) -> tuple[Found, np.ndarray]:
-    """What the class folders hold, one after the other, and the files beside them; and the label of each image, int32."""
+    """The files in the class folders, in order, and those outside of them; and the label of each image, int32 (n,)."""
     found = Found(
         [], sorted(str(it) for it in Path(root).iterdir() if not it.name.startswith(".") and not it.is_dir()), []
     )
@@ -87,7 +84,7 @@ def walk_classes(
 
 
 def left_out_kind(path: str) -> str:
-    """What a file that is left out is counted as: its suffix; where images have that, that it is in no class folder."""
+    """The kind of a file that is left out: its suffix, or that it is an image in no class folder."""
     suffix = Path(path).suffix.lower()
     if os.path.isdir(path):  # noqa: PTH112
         return "link to a folder"
@@ -109,25 +106,23 @@ def list_kinds(kinds: "collections.Counter[str]") -> str:
 
 
 def why_unreadable(folder: str, reason: str) -> str:
-    return f"the folder {folder} cannot be read ({reason}): allow it, or move it elsewhere"
+    return f"the folder {folder} cannot be read ({reason}): change its permissions, or move it elsewhere"
 
 
 def class_name_fault(name: str, root: str | os.PathLike[str]) -> str | None:
-    """Why labels.txt, one name a line in UTF-8, could not give the name of this folder back, or None where it could."""
+    """Why the folder's name cannot be stored in labels.txt, one UTF-8 name per line; None if it can."""
     if name.encode(errors="replace").decode() != name:
         return f"the name of the class folder {name!r} in {root} is not UTF-8: rename it"
     if name.strip() != name or len(name.splitlines()) != 1:
-        return (
-            f"the name of the class folder {name!r} in {root} has a line break in it, or a space at an end: rename it"
-        )
+        return f"the name of the class folder {name!r} in {root} contains a line break, or begins or ends with a space: rename it"
     return None
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole file.
+    """The content of a file.
 
     Raises:
-        OSError: it cannot be read, or is no regular file: a pipe would be waited for for ever.
+        OSError: it cannot be read, or is not a regular file; reading a pipe would block.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:  # noqa: PTH123
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -1,6 +1,6 @@
-"""What the bytes of an encoded image say before it is decoded: format, size, which way is up, whether it is plain, faults.
+"""Inspects the bytes of an encoded image without decoding it: format, size, orientation, faults.
 
-Every command asks here, so that all agree on which files are images. No TensorFlow.
+All commands use this, so that they agree on which files are images. No TensorFlow.
 """
 
 import dataclasses
@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, TypeAlias
 
-# Encoders write about ten; a file of 80 kB can hold thousands and keep a core busy for minutes.
+# Encoders write about ten; a malicious file of 80 kB can have thousands and keep a core busy for minutes.
 MAX_JPEG_SCANS = 100
-Segment: TypeAlias = tuple[int, int, int]  # of a JPEG: its marker, where its content starts and where it ends
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan's data, FF 00 is an FF and FF D0 to D7 restart it
+Segment: TypeAlias = tuple[int, int, int]  # of a JPEG: marker, start and end of the content
+_JPEG_MARKER = re.compile(
+    rb"\xff[^\x00\xff\xd0-\xd7]"
+)  # in scan data, FF 00 is an escaped FF, and FF D0 to FF D7 are restart markers
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
 _APP1_TO_APP13_APP15_COMMENT = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
@@ -23,21 +25,21 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR": "H", b"PLTE": "P", b"IDAT": "D", b"IEND": "E"}
 _PNG_ORDER = re.compile(r"Ha*(P?)a*D+a*E")
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
-# HEIC and AVIF: the size of an image, and of the tiles that it may be made of, wherever it stands among the properties.
+# HEIC and AVIF: the size property of an image or of one of its tiles.
 _ISPE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1"})
 NOT_AN_IMAGE = "not a PNG, JPEG, WebP, HEIC, AVIF, BMP or GIF image"
-CUT_OFF = "the file is cut off: not all of the image is there"
+TRUNCATED = "the file is truncated: part of the image is missing"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
-    """What an encoded image is known to be without decoding it.
+    """What is known of an encoded image without decoding it.
 
-    `format` is by content: png, jpeg, webp, heic, avif, bmp, gif, or None where it is none of these. `width` and `height`
-    are those stored, in pixels. `orientation` is EXIF's, 1 (upright) to 8. `is_plain`: a PNG, or a JPEG of a usual making,
-    of which every decoder makes the pixels that an image viewer shows, if it minds the orientation. `fault` says why the
-    image cannot be used, or is None where nothing speaks against it yet.
+    `format` is by content: png, jpeg, webp, heic, avif, bmp, gif, or None for others. `width` and `height` are as stored, in
+    pixels. `orientation` is EXIF's, 1 (upright) to 8. `is_plain`: a PNG or common kind of JPEG that all decoders decode to the
+    pixels that image viewers show, except for the orientation. `fault` is the reason why the image cannot be used, or None if
+    none is known yet.
     """
 
     format: str | None
@@ -49,17 +51,17 @@ class Header:
 
     @property
     def is_upright_and_plain(self) -> bool:
-        """Whether a decoder that does not mind the orientation shows it right."""
+        """Whether a decoder that ignores the orientation decodes it correctly."""
         return self.is_plain and self.orientation == 1
 
 
 def _jpeg_segments(data: bytes) -> list[Segment]:
-    """Each segment up to the first scan's header, or to where the bytes are no segment; none where this is no JPEG."""
+    """The segments up to the header of the first scan, or to the first invalid one; empty if this is not a JPEG."""
     found: list[Segment] = []
     position = 2 if data.startswith(b"\xff\xd8\xff") else len(data)
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0:  # decoders pass over it as data, so what stands behind it is no segment
+        if marker == 0:  # decoders skip this as data, so what follows is not a segment
             break
         if marker == 0xFF:  # fill byte
             position += 1
@@ -85,9 +87,9 @@ def _jpeg_size(data: bytes, segments: Sequence[Segment]) -> tuple[int, int] | No
 
 
 def _jpeg_scans(data: bytes, segments: Sequence[Segment]) -> int:
-    """Scans of the image itself; what is embedded in it or stands behind it has others.
+    """The number of scans of the image itself, without those of embedded previews or trailing data.
 
-    One where the first is of all components and not progressive: a decoder takes no other then.
+    1 if it is not progressive and the first scan has all components, as decoders then ignore any others.
     """
     components = 0
     for marker, start, _ in segments:
@@ -106,7 +108,7 @@ def _jpeg_scans(data: bytes, segments: Sequence[Segment]) -> int:
 
 
 def _is_plain_jpeg(data: bytes, segments: Sequence[Segment]) -> bool:
-    """Whether all builds of libjpeg read it alike: Huffman-coded 8-bit grey or colour, not CMYK, in a usual sampling."""
+    """Whether all libjpeg builds decode it alike: Huffman-coded 8-bit grey or colour, not CMYK, with common subsampling."""
     frames = [segment for segment in segments if segment[0] in _START_OF_FRAME]
     if len(frames) != 1 or segments[-1][0] != _START_OF_SCAN or data.rfind(b"\xff\xd9", segments[-1][2]) < 0:
         return False
@@ -124,7 +126,7 @@ def _is_plain_jpeg(data: bytes, segments: Sequence[Segment]) -> bool:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of each chunk's content, up to the image's end or to where the file is cut off."""
+    """(kind, start, end) of the content of each chunk, up to the end of the image or of a truncated file."""
     position = len(PNG_SIGNATURE)
     while position + 12 <= len(data):
         kind = data[position + 4 : position + 8]
@@ -139,9 +141,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_fault(data: bytes) -> str | None:
-    """What libpng refuses, and Pillow does not always: critical chunks that are damaged, missing or in disorder.
+    """The fault that libpng finds, and Pillow not always: critical chunks that are damaged, missing or out of order.
 
-    Other chunks (texts, profiles, dates) are not looked at: neither the pixels nor whether they are read depends on them.
+    Ancillary chunks (texts, profiles, dates) are not checked, since decoding does not depend on them.
     """
     order, view = "", memoryview(data)
     for kind, start, end in _png_chunks(data):
@@ -150,18 +152,18 @@ def _png_fault(data: bytes) -> str | None:
             return f"damaged: its {kind.decode('ascii', 'backslashreplace')} chunk fails its checksum"
         order += _CRITICAL.get(kind, "?") if is_critical else "a"
     if not order.endswith("E"):
-        return CUT_OFF
+        return TRUNCATED
     depth, colour, compression, filtering, interlace = data[24:29]
     match = _PNG_ORDER.fullmatch(order)
     if depth not in _PNG_DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
-        return "damaged: its header is not one of a PNG"
+        return "damaged: invalid PNG header"
     if match is None or (colour == 3 and not match[1]):
-        return "damaged: its chunks are not those of a PNG"
+        return "damaged: invalid sequence of PNG chunks"
     return None
 
 
 def _gif_first_frame(data: bytes) -> tuple[int, int]:
-    """How far to the right and down the first frame reaches: it may be larger than the screen."""
+    """The right and bottom end of the first frame, which may exceed the logical screen."""
     position = 13 + (3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0)
     while position < len(data):
         if data[position] == 0x2C and position + 9 <= len(data):
@@ -170,7 +172,7 @@ def _gif_first_frame(data: bytes) -> tuple[int, int]:
         if data[position] != 0x21:
             break
         position += 2
-        while position < len(data) and data[position]:  # sub-blocks, each behind its length
+        while position < len(data) and data[position]:  # sub-blocks, each after its length
             position += 1 + data[position]
         position += 1
     return 0, 0
@@ -207,19 +209,19 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _is_of(data: bytes, brands: Collection[bytes]) -> bool:
-    """Whether an ISO base media file names one of `brands`, as its own or among the compatible ones."""
+    """Whether an ISO base media file has one of `brands` as its major or a compatible brand."""
     named = data[8 : int.from_bytes(data[:4], "big")] if data[4:8] == b"ftyp" else b""
     return any(named[i : i + 4] in brands for i in range(0, min(len(named), 256), 4))
 
 
 def _iso_size(data: bytes) -> tuple[int, int] | None:
-    """The largest image of the file: the others are tiles, previews and masks of it."""
+    """The size of the largest image in the file; the others are its tiles, previews and masks."""
     sizes = [struct.unpack(">II", match[1] + match[2]) for match in _ISPE.finditer(data)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def format_and_size(data: bytes) -> tuple[str | None, int | None, int | None]:
-    """(format, width, height) of an encoded image; None for what its first bytes do not say."""
+    """(format, width, height) of an encoded image; None for unknown ones."""
     return _format_and_size(data, _jpeg_segments(data))
 
 
@@ -245,7 +247,7 @@ def _format_and_size(data: bytes, segments: Sequence[Segment]) -> tuple[str | No
 
 
 def _exif(data: bytes, kind: str, segments: Sequence[Segment]) -> bytes:
-    """The EXIF block, which is a TIFF file without an image; empty where there is none."""
+    """The EXIF block, a TIFF file without an image; empty if there is none."""
     if kind == "jpeg":
         found = (
             data[start + 6 : end]
@@ -272,7 +274,7 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _orientation(exif: bytes) -> int:
-    """EXIF's tag 0x0112: 1 to 8, and 1 where it is absent or no such number."""
+    """EXIF's orientation tag, 0x0112: 1 to 8; 1 if it is absent or invalid."""
     if exif[:2] not in (b"II", b"MM"):
         return 1
     endian: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
@@ -302,18 +304,18 @@ def _fault(
     if width is None or height is None:
         return f"truncated {kind.upper()} header"
     if width == 0 or height == 0:
-        return f"its header claims {width} x {height} pixels"
+        return f"its header states {width} x {height} pixels"
     if width * height > max_image_pixels:
-        return f"its header claims {width} x {height} pixels, more than max_image_pixels={max_image_pixels}"
+        return f"its header states {width} x {height} pixels, more than max_image_pixels={max_image_pixels}"
     if kind == "png":
         return _png_fault(data)
     if kind == "jpeg" and (num_scans := _jpeg_scans(data, segments)) > MAX_JPEG_SCANS:
-        return f"{num_scans} scans, more than {MAX_JPEG_SCANS}, each of which is a pass over the whole image"
+        return f"{num_scans} scans, more than {MAX_JPEG_SCANS}, and each takes a pass over the whole image"
     return None
 
 
 def read_header(data: bytes, *, max_image_pixels: int) -> Header:
-    """The header of a whole file's bytes."""
+    """The header of an image file, from all of its bytes."""
     segments = _jpeg_segments(data)
     kind, width, height = _format_and_size(data, segments)
     fault = _fault(data, kind, width, height, max_image_pixels, segments)
@@ -325,7 +327,7 @@ def read_header(data: bytes, *, max_image_pixels: int) -> Header:
 
 
 def without_metadata(data: bytes, kind: str | None, *, has_alpha: bool) -> bytes:
-    """The same image without what no pixel depends on, where a decoder could stumble: texts, previews, profiles; and alpha."""
+    """The same image without metadata on which a decoder could fail (texts, previews, profiles); without alpha unless `has_alpha`."""
     if kind == "png":
         needed = {*_CRITICAL, b"tRNS"} if has_alpha else _CRITICAL
         chunks = list(_png_chunks(data))

@@ -1,4 +1,4 @@
-"""`image_dataset_from_directory`: Keras' function of that name on this package's decoding, cache and order."""
+"""`image_dataset_from_directory`: Keras' function with this package's decoding, cache and shuffling."""
 
 import collections
 import functools
@@ -31,24 +31,24 @@ from hh_fast.errors import DataError, require
 
 logger = logging.getLogger(__name__)
 
-UNBATCHED = 32  # images that are fetched together where they are handed out one by one
-# Of pictures, but not on Keras' list.
+UNBATCHED = 32  # batch size before unbatch()
+# Of images, but not read by Keras.
 OTHER_SUFFIXES = (".avif", ".heic", ".heif", ".jfif", ".jpe", ".tif", ".tiff", ".webp")
 
 
 def _warn_of_others(others: Sequence[str], directory: str | os.PathLike[str]) -> None:
     suffixes = (Path(path).suffix.lower() for path in others)
     if kinds := collections.Counter(suffix for suffix in suffixes if suffix in OTHER_SUFFIXES):
-        logger.warning("%s in %s, of suffixes that Keras does not list", describe_left_out(kinds), directory)
+        logger.warning("%s in %s, with suffixes that Keras does not read", describe_left_out(kinds), directory)
 
 
 def _warn_of_copies(trained_on: set[str], validation: Sequence[str]) -> None:
-    """`validation` has contents, as of `Images.contents`."""
+    """`trained_on` and `validation` are contents, see `Images.contents`."""
     count = sum(content in trained_on for content in validation)
     if count:
         logger.warning(
-            "%d of the %d validation images are training images too, byte for byte, so validation flatters the model:"
-            " remove the copies, or use hh_fast.train, whose split keeps copies on one side",
+            "%d of the %d validation images are also training images (byte-identical), so the validation accuracy is too high:"
+            " remove the copies, or use hh_fast.train, which keeps copies in one split",
             count,
             len(validation),
         )
@@ -57,7 +57,7 @@ def _warn_of_copies(trained_on: set[str], validation: Sequence[str]) -> None:
 def _element(
     images: tf.Tensor, labels: tf.Tensor, *, label_mode: str | None, num_classes: int, dtype: str, data_format: str
 ) -> Any:
-    """What a batch is handed out as."""
+    """The element of the data set for a batch."""
     pixels = tf.cast(images, dtype)
     if data_format == "channels_first":
         pixels = tf.transpose(pixels, (0, 3, 1, 2))
@@ -73,10 +73,10 @@ def _element(
 def _plan(
     rows: np.ndarray, batch_size: int, seed: int | None, *, reshuffle_each_iteration: bool, initial_epoch: int
 ) -> tf.data.Dataset:
-    """Pairs of the iteration's number, from `initial_epoch` on, and `rows` in batches, int64 (k,): with a `seed` in an order of
-    that iteration's own, else as they are.
+    """Pairs of the iteration's number, from `initial_epoch` on, and a batch of `rows`, int64 (k,); shuffled by `seed` and the
+    iteration's number, unless `seed` is None.
     """
-    # An iterator, not a variable: it belongs to no device and no strategy, and counts alike wherever the data set is used.
+    # An iterator, not a variable, since it belongs to no device or strategy.
     iterations = iter(tf.data.Dataset.counter(initial_epoch))
 
     @no_autograph
@@ -91,7 +91,7 @@ def _plan(
     return tf.data.Dataset.from_tensors(0).flat_map(of_iteration)
 
 
-def _say(num_files: int, names: Sequence[str] | None, wanted: dict[str, np.ndarray]) -> None:
+def _print_counts(num_files: int, names: Sequence[str] | None, wanted: dict[str, np.ndarray]) -> None:
     classes = "" if names is None else f" belonging to {len(names)} classes"
     lines = [f"Found {num_files} files{classes}."]
     lines += [f"Using {len(part)} files for {name}." for name, part in wanted.items() if name]
@@ -127,7 +127,7 @@ def image_dataset_from_directory(
     augment: Augmentation | None = None,
     initial_epoch: int = 0,
 ) -> Any:
-    """A `tf.data.Dataset` of the images below `directory`, decoded once; as Keras' function of that name, but faster.
+    """A `tf.data.Dataset` of the images below `directory`; like Keras' function of that name, but decoded once and faster.
 
     With the same arguments it lists, labels, orders and splits the files as
     `keras.utils.image_dataset_from_directory` (3.15) does; the parameters up to `verbose` are explained there.
@@ -139,46 +139,45 @@ def image_dataset_from_directory(
         >>> history = model.fit(train, validation_data=validation)
 
     Args:
-        cache: Where the decoded images are kept, as uint8: `memory` (for as long as the data set lives), `disk` (shared by
-            all runs), `none` (decoded at each iteration), or `auto`, by their size and the memory that is free.
-        cache_dir: Folder for what is kept on disk. Default: ~/.cache/hh_fast.
-        bad_images: `error`: images that do not decode raise a `DataError`. `skip`: they are left out.
-        max_image_pixels: Images whose header claims more pixels count as bad, before any memory is taken for them.
-        reshuffle_each_iteration: False: every iteration has the order of the first.
-        dtype: `float32`, or `uint8`: a quarter of the bytes, for a model that takes or casts them.
-        augment: What is done to each image at each iteration, drawn by `seed`, the iteration's number and the image's position in
-            the listing; to those of the validation subset nothing.
-        initial_epoch: The number of the first iteration, as `fit` takes it, to go on with the order and the augmentation that
-            come after so many.
+        cache: Where the decoded images are kept, as uint8: `memory` (as long as the data set exists), `disk` (shared by all
+            runs), `none` (decoded in each iteration), or `auto`, by their size and the free memory.
+        cache_dir: Folder for the cache. Default: ~/.cache/hh_fast.
+        bad_images: `error`: images that fail to decode raise `DataError`. `skip`: they are left out.
+        max_image_pixels: Images with more pixels, by their header, are treated as bad before memory is allocated for them.
+        reshuffle_each_iteration: If False, all iterations have the same order.
+        dtype: `float32`, or `uint8`, a quarter of the bytes, for a model that accepts it.
+        augment: Applied to each image in each iteration, drawn by `seed`, the iteration's number and the image's position in the
+            listing; validation images are never augmented.
+        initial_epoch: The number of the first iteration, as in `fit`, to continue with the order and augmentation of that epoch.
 
     Returns:
-        A finite data set of known cardinality, the remainder kept; for `subset="both"` a list of two, of which the second
-        is in order. It yields images (batch, height, width, channels) in `dtype` with values 0 to 255, or pairs of them
-        and labels: for `label_mode` "int" int32 (batch,), "binary" float32 (batch, 1), "categorical" float32 (batch,
-        num_classes). `batch_size=None` yields single ones without the first axis, `data_format="channels_first"` puts
-        the channels before height and width. `.class_names` and `.file_paths` are Keras', without the images skipped.
+        A finite data set of known cardinality, with the remainder; for `subset="both"` a list of two, of which the second is
+        in order. It yields images (batch, height, width, channels) in `dtype` with values 0 to 255, or pairs of these and
+        labels: for `label_mode` "int" int32 (batch,), "binary" float32 (batch, 1), "categorical" float32 (batch, num_classes).
+        With `batch_size=None` it yields single images, without the first axis; `data_format="channels_first"` puts the
+        channels before height and width. `.class_names` and `.file_paths` are as in Keras, without skipped images.
 
-        With `shuffle`, each iteration begun is a full permutation of its own that `seed` and its number fix, whatever
-        tf.random.set_seed says. (`fit` begins one an epoch, and under a strategy one before, to look at a first batch.)
+        With `shuffle`, each iteration is a full permutation of its own, determined by `seed` and its number, whatever
+        tf.random.set_seed is. (`fit` starts one iteration per epoch, and under a strategy an extra one, for its first batch.)
         There is no need to add `.cache()`, `.shuffle()` or `.prefetch()`.
 
-    What differs from Keras:
+    Differences from Keras:
 
-    - Pixels are rounded and clipped to whole numbers from 0 to 255 before they become float32. JPEG is decoded
-      accurately, where Keras takes the fast transform (up to 20 levels off); EXIF orientation is applied; BMP files with
-      a palette are read right; and `color_mode` works for every file, where Keras' fails for JPEG and GIF in rgba and for
-      BMP, GIF and CMYK in grayscale.
-    - A shuffled epoch is a permutation of all images, not what a buffer of 8 batches gives, so its order is another.
-    - All images are read and decoded before this returns (`cache="disk"` and `"none"`: the first time), and bad ones raise
-      here, with their names, instead of from a later step.
-    - `.bmp`, `.gif`, `.jpeg`, `.jpg` and `.png` are taken, as Keras does; pictures of other suffixes that bin/train reads (`.webp`,
+    - Pixels are rounded and clipped to whole numbers from 0 to 255 before they become float32. JPEG is decoded accurately,
+      while Keras uses a faster transform (up to 20 levels off); EXIF orientation is applied; BMP files with a palette are read
+      correctly; and `color_mode` works for every file, while Keras fails for JPEG and GIF in rgba and for BMP, GIF and CMYK in
+      grayscale.
+    - A shuffled epoch is a permutation of all images, not the result of a buffer of 8 batches, so the order differs.
+    - All images are read and decoded before this returns (with `cache="disk"` and `"none"`: the first time), and bad ones raise
+      here, with their names, not in a later step.
+    - `.bmp`, `.gif`, `.jpeg`, `.jpg` and `.png` are read, as in Keras; images with other suffixes that bin/train reads (`.webp`,
       `.heic`, `.avif`, ...) are left out with a warning.
-    - A `validation_split` that leaves one side empty is refused, `format="grain"` and remote directories too.
-    - Neither this data set nor what is made from it uses tf.data's autotuner: in your own `map`, AUTOTUNE means all cores.
+    - A `validation_split` that leaves one subset empty, `format="grain"` and remote directories are refused.
+    - tf.data's autotuner is off, also for data sets made from this one: in your own `map`, AUTOTUNE means all cores.
 
     Raises:
-        UsageError: (a `ValueError`) an argument that cannot be used, no image, or labels that do not match the files.
-        DataError: images that do not decode: the first 5 are named, and of more all are listed in a file.
+        UsageError: (a `ValueError`) an invalid argument, no images, or labels that do not match the files.
+        DataError: images that fail to decode; if there are more than 5, all are listed in a file.
         OSError: no such folder, or a cache that cannot be written.
     """
     check_labels(labels, label_mode, class_names)
@@ -186,7 +185,7 @@ def image_dataset_from_directory(
     check_split(validation_split, subset, shuffle, seed)
     require(batch_size is None or batch_size > 0, "`batch_size` must be at least 1, or None", batch_size)
     require(format == "tf", '`format` must be "tf"; for "grain" use keras.utils', repr(format))
-    require("://" not in str(directory), "`directory` must be a folder of this machine", directory)
+    require("://" not in str(directory), "`directory` must be a local folder", directory)
     for name, value, allowed in (
         ("data_format", data_format, ("channels_first", "channels_last", None)),
         ("cache", cache, CACHES),
@@ -200,7 +199,7 @@ def image_dataset_from_directory(
     require(not augment or color_mode == "rgb", '`color_mode` must be "rgb" where `augment` is given', repr(color_mode))
     if labels is None or label_mode is None:
         labels = label_mode = None
-    if seed is None:  # drawn as Keras draws it, so that keras.utils.set_random_seed fixes both alike
+    if seed is None:  # as in Keras, so that keras.utils.set_random_seed determines it
         seed = int(np.random.randint(10**6))
     cache_root = Path(cache_dir or default_cache_dir()).expanduser()
 
@@ -216,7 +215,7 @@ def image_dataset_from_directory(
     subsets = keras_subsets(len(images), seed if shuffle else None, validation_split)
     wanted = subsets if subset in (None, "both") else {subset: subsets[subset]}
     if verbose:
-        _say(len(images), names, wanted)
+        _print_counts(len(images), names, wanted)
     _warn_of_others(found.others, directory)
     needed = np.sort(np.concatenate(list(wanted.values())))
     cache, reason = choose_cache(cache, len(needed) * form.num_bytes, cache_root)
@@ -231,7 +230,7 @@ def image_dataset_from_directory(
     )
     log = cache_root / "bad_images" / f"{images.directory.name}.txt"
     refuse_bad([pictures.images], log, None if bad_images == "skip" else 'bad_images="skip"')
-    place = np.full(len(images), -1)  # of an image in `pictures`
+    place = np.full(len(images), -1)  # of each image in `pictures`
     place[needed[pictures.images.good()]] = pictures.images.good()
     if validation_split:
         others = images.select(np.setdiff1d(np.arange(len(images)), needed))
@@ -248,7 +247,7 @@ def image_dataset_from_directory(
         dtype=dtype,
         data_format=data_format or keras.config.image_data_format(),
     )
-    seed = int(seed) % 2**31  # what the order takes; Keras' listing takes more
+    seed = int(seed) % 2**31  # the range for `order`; that of Keras' listing is larger
     datasets = []
     for name, positions in wanted.items():
         good = place[positions][place[positions] >= 0]

@@ -1,4 +1,4 @@
-"""`Images`: the one list of the images of a data set, and what training refuses of it. No TensorFlow."""
+"""`Images`: the table of the images of a data set, and checks of it. No TensorFlow."""
 
 import collections
 import dataclasses
@@ -13,16 +13,16 @@ from hh_fast.data.folders import PICTURES, Found, class_folders, class_name_faul
 from hh_fast.data.headers import Header
 from hh_fast.errors import DataError
 
-UNEQUAL = 1.5  # from here on a classifier that always says the largest class looks better than it is
+UNEQUAL = 1.5  # ratio of class sizes above which accuracy is misleading
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Images:
-    """A table, one row an image.
+    """A table with one row per image.
 
-    `labels` int32 (n,) are positions in `class_names`. `indices` int64 (n,) are positions in the full listing of `directory`,
-    whatever was held out, sharded or left out since. `sha256`, as hex, and `headers` are empty until the files are read
-    (`data/reading.py`); the hash of a file that cannot be read is empty.
+    `labels`, int32 (n,), are positions in `class_names`. `indices`, int64 (n,), are positions in the full listing of `directory`,
+    also after splitting, sharding or skipping. `sha256`, in hex, and `headers` are empty until the files are read
+    (`data/reading.py`); the hash of an unreadable file is empty.
     """
 
     directory: Path
@@ -37,7 +37,7 @@ class Images:
         return len(self.paths)
 
     def select(self, rows: np.ndarray) -> "Images":
-        """The table of these rows."""
+        """The table with only these rows."""
         paths, sha256, headers = (
             tuple(column[i] for i in rows) if column else () for column in (self.paths, self.sha256, self.headers)
         )
@@ -45,57 +45,57 @@ class Images:
         return Images(self.directory, self.class_names, paths, labels, indices, sha256, headers)
 
     def contents(self) -> list[str]:
-        """What tells images apart: their hashes where they could be read, else their paths."""
+        """An identifier of each image's content: its hash if it is usable, else its path."""
         if not self.headers:
             return list(self.paths)
         columns = zip(self.paths, self.sha256, self.headers, strict=True)
         return [path if header.fault else sha256 for path, sha256, header in columns]
 
     def bad(self) -> list[tuple[str, str]]:
-        """(path, reason) of each image that cannot be used."""
+        """The path and fault of each unusable image."""
         return [(path, header.fault) for path, header in zip(self.paths, self.headers, strict=True) if header.fault]
 
     def with_faults(self, faults: Mapping[int, str]) -> "Images":
-        """The same, where the images at these rows cannot be used."""
+        """The same table with these faults by row."""
         headers = list(self.headers)
         for row, fault in faults.items():
             headers[row] = dataclasses.replace(headers[row], fault=fault)
         return dataclasses.replace(self, headers=tuple(headers))
 
     def good(self) -> np.ndarray:
-        """The rows of the others."""
+        """The rows of the usable images."""
         return np.flatnonzero([header.fault is None for header in self.headers])
 
     def counts(self) -> np.ndarray:
-        """Images of each class."""
+        """The number of images of each class, int64 (num_classes,)."""
         return np.bincount(self.labels, minlength=len(self.class_names))
 
     def fingerprint(self) -> str:
-        """A SHA-256, as hex, of the contents in their order."""
+        """The SHA-256, in hex, of the contents in order."""
         digest = hashlib.sha256()
         for path, sha256 in zip(self.paths, self.sha256, strict=True):
             digest.update((sha256 or f"unreadable {path!r}").encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def listing_digest(self) -> str:
-        """A SHA-256, as hex, of names and labels."""
+        """The SHA-256, in hex, of names and labels."""
         names = "\n".join(os.path.relpath(path, self.directory) for path in self.paths)
         return hashlib.sha256(names.encode("utf-8", "surrogateescape") + self.labels.tobytes()).hexdigest()
 
 
 def list_images(directory: str | os.PathLike[str]) -> tuple[Images, Found]:
-    """The images of a folder whose sub-folders are the classes, unread, and all that was found there.
+    """The (unread) images of a folder whose sub-folders are the classes, and all files found there.
 
-    In the order of `keras.utils.image_dataset_from_directory(shuffle=False)`: classes by name, then folders and files by name.
+    In the order of `keras.utils.image_dataset_from_directory(shuffle=False)`: by class, folder and file name.
 
     Raises:
-        DataError: no such folder, a file in its place, or no sub-folder.
+        DataError: the folder does not exist, is a file, or has no sub-folders.
     """
     root = Path(directory)
     if not root.exists():
         raise DataError(f"no folder {root}: check the path")
     if not root.is_dir():
-        raise DataError(f"{root} is no folder: give a folder whose sub-folders are the classes, or a .zip of one")
+        raise DataError(f"{root} is not a folder: give a folder whose sub-folders are the classes, or a .zip of one")
     class_names = class_folders(root)
     if not class_names:
         raise DataError(
@@ -106,10 +106,7 @@ def list_images(directory: str | os.PathLike[str]) -> tuple[Images, Found]:
 
 
 def why_unfit(tables: Sequence[Images], found: Sequence[Found], *, skips: bool) -> list[str]:
-    """What is wrong with whole folders; nothing, where a classifier can learn their classes.
-
-    `skips`: what cannot be read is left out.
-    """
+    """The faults of the folders, for which they cannot be trained on. `skips`: unreadable folders are ignored."""
     wrong = [why_unreadable(*folder) for one in found for folder in one.unreadable if not skips]
     for one in tables:
         wrong += [fault for name in one.class_names if (fault := class_name_fault(name, one.directory))]
@@ -119,9 +116,7 @@ def why_unfit(tables: Sequence[Images], found: Sequence[Found], *, skips: bool) 
             )
         for name, count in zip(one.class_names, one.counts(), strict=True):
             if count == 0:
-                wrong.append(
-                    f"no images in {one.directory / name}: put {PICTURES} files there, or move that folder away"
-                )
+                wrong.append(f"no images in {one.directory / name}: put {PICTURES} files there, or remove that folder")
     if len({one.class_names for one in tables}) > 1:
         both = " and ".join(f"{one.directory} has {', '.join(one.class_names)}" for one in tables)
         wrong.append(f"the classes differ: {both}; give both the same sub-folders")
@@ -129,17 +124,17 @@ def why_unfit(tables: Sequence[Images], found: Sequence[Found], *, skips: bool) 
 
 
 def why_empty(images: Images, purpose: str) -> list[str]:
-    """Of each class that has no usable image for `purpose`, what to do about it."""
+    """A message for each class without usable images for `purpose`."""
     left = set(images.select(images.good()).labels.tolist())
     return [
-        f"no image of class {name} is left for {purpose}: mend those in {images.directory / name}, or add some"
+        f"class {name} has no usable images for {purpose}: repair those in {images.directory / name}, or add some"
         for label, name in enumerate(images.class_names)
         if label not in left
     ]
 
 
 def identical(tables: Sequence[Images]) -> list[list[tuple[int, int]]]:
-    """Groups of two or more byte-identical images, each by its table and its row there."""
+    """Groups of two or more byte-identical images, each as (table number, row)."""
     groups: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
     for number, one in enumerate(tables):
         for row in one.good().tolist():
@@ -148,7 +143,7 @@ def identical(tables: Sequence[Images]) -> list[list[tuple[int, int]]]:
 
 
 def conflicts(tables: Sequence[Images]) -> list[list[str]]:
-    """The paths of images that are in more than one class, byte for byte: all of them but one class are wrong."""
+    """The paths of byte-identical images in more than one class, by group."""
 
     def class_name(number: int, row: int) -> str:
         return tables[number].class_names[tables[number].labels[row]]
@@ -158,8 +153,8 @@ def conflicts(tables: Sequence[Images]) -> list[list[str]]:
 
 
 def describe_unequal(counts: Sequence[int]) -> str | None:
-    """What is said of classes so unequal that accuracy misleads, or None where they are not."""
+    """A warning if classes are so unequal that accuracy is misleading, else None."""
     if not max(counts) > UNEQUAL * min(counts) > 0:
         return None
     times = max(counts) / min(counts)
-    return f"unequal classes: {times:.1f} times as many in the largest; --class_weight=balanced counts all alike"
+    return f"unequal classes: the largest has {times:.1f} times the images of the smallest; --class_weight=balanced weighs classes equally"

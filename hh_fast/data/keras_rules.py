@@ -1,4 +1,4 @@
-"""Keras' rules for `image_dataset_from_directory`: its arguments, and which files it takes, with which labels, in which order.
+"""Keras' rules for `image_dataset_from_directory`: its arguments, and the files, their labels and order.
 
 No TensorFlow.
 """
@@ -36,7 +36,7 @@ def check_split(validation_split: float | None, subset: str | None, shuffle: boo
         require(0 < validation_split < 1, "`validation_split` must be between 0 and 1", validation_split)
     require(
         bool(validation_split) == bool(subset),
-        "`validation_split` must be set where `subset` is, and the other way round",
+        "`validation_split` and `subset` must be given together",
         f"validation_split={validation_split}, subset={subset!r}",
     )
     require(
@@ -46,8 +46,8 @@ def check_split(validation_split: float | None, subset: str | None, shuffle: boo
     )
     require(
         not (validation_split and shuffle and seed is None),
-        "You must provide a `seed` where `validation_split` and `shuffle` are given, or a second call, for the other"
-        " subset, would draw it anew",
+        "You must provide a `seed` if `validation_split` and `shuffle` are given, or a second call for the other subset would"
+        " draw another split",
         seed,
     )
 
@@ -70,12 +70,12 @@ def make_form(image_size: Any, color_mode: str, interpolation: str, crop: bool, 
 def list_as_keras(
     directory: str | os.PathLike[str], labels: Any, class_names: Sequence[str] | None, *, follow_links: bool
 ) -> tuple[Images, Found, list[str] | None]:
-    """The files below `directory`, in the order of their names, unread; all that was found there; and the class names.
+    """The (unread) image files below `directory`, in the order of their names; all files found there; and the class names.
 
-    The labels are "inferred" from its sub-folders, a sequence of one a file, or, for None, all 0; then there are no class names.
+    The labels are "inferred" from the sub-folders, or a sequence of one per file; with None all are 0 and there are no class names.
 
     Raises:
-        UsageError: `class_names` that are no sub-folders, or another number of labels than of files.
+        UsageError: `class_names` that are not sub-folders, or a label count that differs from the file count.
         OSError: no such folder.
     """
     root = os.fspath(directory)
@@ -84,7 +84,7 @@ def list_as_keras(
         folders = class_folders(root)
         if class_names is not None and not set(class_names) <= set(folders):
             raise UsageError(
-                "The `class_names` passed did not match the sub-folders: name some of them, or all."
+                "The `class_names` passed did not match the sub-folders: give some or all of them."
                 f" Received: class_names={list(class_names)}, while {root} has {folders}"
             )
         names = folders if class_names is None else list(class_names)
@@ -107,9 +107,9 @@ def list_as_keras(
 
 
 def keras_subsets(num_files: int, seed: int | None, validation_split: float | None) -> dict[str, np.ndarray]:
-    """The positions in the listing of each subset, in the order of Keras' `file_paths`; of all, named "", where there is no split.
+    """The positions in the listing of each subset, in the order of Keras' `file_paths`; without a split, of all images, as "".
 
-    They are shuffled by `seed`, or as listed for None; the last `validation_split` of them, rounded down, are validated on.
+    They are shuffled by `seed`, unless it is None; the last `validation_split` of them, rounded down, are for validation.
     """
     positions = np.arange(num_files)
     if seed is not None:

@@ -1,4 +1,4 @@
-"""A data set made ready: its folders found, its files read and checked, its pixels where they should be."""
+"""Loads a data set: finds its folders, reads and checks its files, decodes its images and splits them."""
 
 import dataclasses
 import functools
@@ -30,14 +30,14 @@ from hh_fast.io.text import listed, printable
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
-NOT_LOOKED_FOR = "not looked for"
+NOT_SEARCHED = "not searched for"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Images with their labels, and what the model is fed of each: `rows` has one for each of `images`.
+    """Images with their labels, and `rows`, the model's input for each of `images`.
 
-    `front` is still to run over each row of pixels. `pixels` are the images' where `rows` are features.
+    With a `front`, rows are pixels on which it runs in each epoch. If `rows` are features, `pixels` are those of the images.
     """
 
     images: Images
@@ -50,7 +50,7 @@ class Examples:
 
     @property
     def labels(self) -> np.ndarray:
-        """int32 (n,), positions in the class names."""
+        """Class numbers, int32 (n,)."""
         return self.images.labels
 
     def select(self, rows: np.ndarray) -> "Examples":
@@ -58,8 +58,8 @@ class Examples:
         return Examples(self.images.select(rows), self.rows.select(rows), self.front, pixels)
 
     @property
-    def fed(self) -> tf.TensorSpec:
-        """What the model gets of one image."""
+    def input_spec(self) -> tf.TensorSpec:
+        """The model's input for one image."""
         return (
             tf.TensorSpec(self.front.shape, tf.float32)
             if self.front
@@ -69,12 +69,11 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A data set ready to train on. `fingerprint` is the SHA-256 of all files' contents, labels and splits, as hex.
+    """A loaded data set. `fingerprint` is the SHA-256, in hex, of the contents, labels and splits of all files.
 
-    `listing` is the SHA-256 of the training images' names and labels, of all of them where `train` is only a shard. `cache` is
-    memory, disk or none. `bad` has path and reason of each image that cannot be used. `copies` says in words how many images
-    are byte-identical to others, and on which side they are; `near_copies` the same of those that look the same and differ in
-    their bytes, which the automatic split looks for.
+    `listing` is the SHA-256 of the names and labels of all training images, even if `train` is only a shard. `cache` is memory,
+    disk or none. `bad` has path and reason of each unusable image. `copies` describes how many images are byte-identical to
+    others, and in which split; `near_copies` the same for images that look the same, for which the automatic split searches.
     """
 
     source: Source
@@ -85,7 +84,7 @@ class Data:
     cache: str
     bad: tuple[tuple[str, str], ...]
     copies: str
-    near_copies: str = NOT_LOOKED_FOR
+    near_copies: str = NOT_SEARCHED
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -101,7 +100,7 @@ def _keep(
     cache_root: Path,
     max_image_pixels: int,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """A row of pixels, or of features by `front`, for each of `images`, and the faults of those that have none."""
+    """The row of pixels, or with a `front` of features, of each of `images`; and the faults of unusable images by row."""
     shape, dtype, what = form.shape, "uint8", "decoded images"
     if front is not None:
         shape, dtype, what = front.shape, "float32", "rows of features"
@@ -125,8 +124,8 @@ def read_examples(
 ) -> Examples:
     """Reads and decodes each file once, and keeps the pixels in `cache`: memory, disk (shared by runs) or none.
 
-    With a `front` it is features, what it makes of the pixels, that are kept. Rows of images that cannot be used, as their
-    headers say then, are 0, or fail where nothing is kept. `thumbnails` gets those of the images that are decoded here, by path.
+    With a `front`, its features are kept instead of pixels. Unusable images get a fault in their header and rows of 0; with
+    cache=none, reading their rows fails. `thumbnails` receives the thumbnail of each image decoded here, by path.
 
     Raises:
         OSError: a cache that cannot be written.
@@ -142,7 +141,7 @@ def read_examples(
 
 
 def _with_features(examples: Examples, front: Front, form: ImageForm, cache: str, config: DataConfig) -> Examples:
-    """The same images with features, made of the pixels that `examples` have."""
+    """The same images with features computed from the pixels of `examples`."""
     if cache == "none":
         return dataclasses.replace(examples, front=front)
 
@@ -156,16 +155,16 @@ def _with_features(examples: Examples, front: Front, form: ImageForm, cache: str
 
 
 def write_bad_images(path: Path, bad: Sequence[tuple[str, str]]) -> None:
-    """Lists all images that cannot be used, one a line: `PATH: REASON`."""
+    """Writes a list of unusable images, one `PATH: REASON` per line."""
     write_text(path, "".join(f"{printable(image)}: {reason}\n" for image, reason in bad))
 
 
 def refuse_bad(tables: Sequence[Images], log: Path, skip_option: str | None) -> tuple[tuple[str, str], ...]:
-    """(path, reason) of the images that cannot be used.
+    """The path and reason of each unusable image.
 
     Raises:
-        DataError: all of them cannot be; or some, where going on without them takes `skip_option`, which the message names. Of
-            more than 5 all are listed in the file `log`.
+        DataError: all images are unusable; or some are, and `skip_option`, named in the message, is not set (else it is None). If
+            there are more than 5, all are listed in the file `log`.
     """
     bad = tuple(itertools.chain.from_iterable(one.bad() for one in tables))
     total = sum(map(len, tables))
@@ -177,8 +176,7 @@ def refuse_bad(tables: Sequence[Images], log: Path, skip_option: str | None) -> 
             write_bad_images(log, bad)
             shown += f"; all are listed in {log}"
         raise DataError(
-            f"{len(bad)} of {total} images cannot be used: {shown}. Mend or remove them, or go on without them by"
-            f" {skip_option}"
+            f"{len(bad)} of {total} images cannot be used: {shown}. Repair or remove them, or skip them with {skip_option}"
         )
     for path, why in bad[:MAX_SHOWN]:
         logger.warning("Skipping %s: %s", printable(path), why)
@@ -187,19 +185,19 @@ def refuse_bad(tables: Sequence[Images], log: Path, skip_option: str | None) -> 
     return bad
 
 
-def _tell_left_out(found: Sequence[Found]) -> None:
+def _warn_of_left_out(found: Sequence[Found]) -> None:
     if kinds := count_left_out(path for one in found for path in one.others):
         logger.warning("%s", describe_left_out(kinds))
     for folder in itertools.chain.from_iterable(one.unreadable for one in found):
         logger.warning("Left out: %s", why_unreadable(*folder))
 
 
-def _tell_faults(tables: Sequence[Images]) -> None:
-    """What is wrong with labels and classes, though it can be trained on."""
+def _warn_of_labels(tables: Sequence[Images]) -> None:
+    """Warns of conflicting labels and unequal classes."""
     if found := conflicts(tables):
         shown = "; ".join(" = ".join(map(printable, paths)) for paths in found[:MAX_SHOWN])
         logger.warning(
-            "%d %s in more than one class, byte for byte, so one of its labels is wrong (bin/explore lists all): %s",
+            "%d byte-identical %s in more than one class, so at least one label is wrong (bin/explore lists all): %s",
             *(len(found), "image is" if len(found) == 1 else "images are", shown),
         )
     if unequal := describe_unequal(tables[0].counts().tolist()):
@@ -207,21 +205,21 @@ def _tell_faults(tables: Sequence[Images]) -> None:
 
 
 def _describe_copies(splits: Sequence[Images], source: Source) -> str:
-    """How many images are byte-identical to others; logged where there are any."""
+    """Describes and logs how many images are byte-identical to others."""
     contents = [split.contents() for split in splits]
     total = sum(map(len, contents))
     if source.validation_dir is None:
         count = total - len(set().union(*contents))
         text = f"{count} of {total} images"
         if count:
-            text += ", each on the side of its original" if len(contents) == 2 else ""
+            text += ", each in the split of its original" if len(contents) == 2 else ""
             logger.info("Byte-identical copies: %s", text)
         return text
     trained = set(contents[0])
     count = sum(content in trained for content in contents[1])
-    text = f"{count} of {len(contents[1])} validation images are training images too"
+    text = f"{count} of {len(contents[1])} validation images are also training images"
     if count:
-        logger.warning("%s, byte for byte, so validation flatters the model; bin/explore lists them", text)
+        logger.warning("%s (byte-identical), so the validation accuracy is too high; bin/explore lists them", text)
     return text
 
 
@@ -237,8 +235,8 @@ def _find_recorded(pool: Images, recorded: Sequence[str]) -> np.ndarray:
     found = find_again(pool.contents(), recorded)
     if len(found) == 0:
         raise DataError(
-            f"none of the {len(recorded)} images that the run held out for validation is in {pool.directory}: give the folders"
-            " that it was trained on, by --train_dir and --validation_dir"
+            f"none of the {len(recorded)} images that the run held out for validation is in {pool.directory}: give the run's folders"
+            " with --train_dir and --validation_dir"
         )
     return found
 
@@ -253,28 +251,30 @@ def load_data(
     augmented: bool = False,
     finds_scenes: bool = False,
 ) -> Data:
-    """Finds the data set, checks every file, and decodes what is to be kept.
+    """Finds the data set, checks every file, decodes the images and splits them.
 
-    With a `shard`, (i, n): of the training images only every n-th from number i on is looked at; validation stays whole.
-    With `recorded` hashes: the images with these, and no others, are validated on, wherever they lie now. `num_sharing`:
-    processes on this machine that share its memory. With a `front` the model is fed what it makes of the pixels: kept for each
-    image, or where training images are `augmented`, for the validation images alone. Where it `finds_scenes` the automatic split
-    keeps images together whose features show the same scene, as far as these are kept.
+    Args:
+        shard: (i, n): of the training images, only every n-th from number i on is used; validation has all images.
+        recorded: SHA-256, in hex, of the validation images, instead of a split; the files may have moved.
+        num_sharing: Number of processes on this machine that share its memory.
+        front: Frozen layers; their features are the model's input, and are kept for each image.
+        augmented: Training images are augmented, so only the features of validation images are kept.
+        finds_scenes: The automatic split also keeps images together whose features show the same scene, if these are kept.
 
     Raises:
-        DataError: folders or images that cannot be used (of more than 5 images, all are listed in a file); none of the
-            `recorded` images is there.
+        DataError: unusable folders or images (if there are more than 5, all are listed in a file), or none of the `recorded`
+            images exists.
         OSError: a cache that cannot be written.
     """
     source = find_source(config)
     skips = config.bad_images == "skip"
     folders = [folder for folder in (source.train_dir, source.validation_dir) if folder is not None]
     tables, found = map(list, zip(*map(list_images, folders), strict=True))
-    _tell_left_out(found)
+    _warn_of_left_out(found)
     if unfit := why_unfit(tables, found, skips=skips):
         raise DataError(listed(unfit, MAX_SHOWN, "; "))
     listing = None
-    if shard is not None:  # by position, since no worker has read all files
+    if shard is not None:  # split by position, since no worker reads all files
         if len(tables) == 1:
             tables = [tables[0].select(rows) for rows in hold_out_share(tables[0], config)]
         listing = tables[0].listing_digest()
@@ -301,9 +301,9 @@ def load_data(
         max_image_pixels=config.max_image_pixels,
         front=kept_front,
     )
-    near_copies = NOT_LOOKED_FOR
-    splits_here = len(tables) == 1 and recorded is None and config.validation_share > 0
-    thumbnails: dict[str, np.ndarray] | None = {} if splits_here else None
+    near_copies = NOT_SEARCHED
+    is_automatic = len(tables) == 1 and recorded is None and config.validation_share > 0
+    thumbnails: dict[str, np.ndarray] | None = {} if is_automatic else None
     parts = [
         read(table, index=index_path(config.cache_root, table.directory, (number, shard)), thumbnails=thumbnails)
         for number, table in enumerate(tables)
@@ -311,7 +311,7 @@ def load_data(
     tables = [part.images for part in parts]
     log = config.cache_root / "bad_images" / f"{source.name}.txt"
     bad = refuse_bad(tables, log, None if skips else "--bad_images=skip")
-    _tell_faults(tables)
+    _warn_of_labels(tables)
 
     if recorded is not None:
         held = _find_recorded(tables[-1], recorded)
@@ -347,6 +347,6 @@ def load_data(
         listing=listing or splits["train"].listing_digest(),
         cache=cache,
         bad=bad,
-        copies="not looked for with --shard_data" if shard else _describe_copies(list(splits.values()), source),
+        copies="not searched for with --shard_data" if shard else _describe_copies(list(splits.values()), source),
         near_copies=near_copies,
     )

@@ -1,4 +1,4 @@
-"""From examples to the batches of a run: order, then batch, then prefetch."""
+"""The tf.data pipeline from examples to batches: order, batch, prefetch."""
 
 import dataclasses
 import functools
@@ -17,9 +17,9 @@ from hh_fast.io.cores import num_cores
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The rows of each global batch that one worker fetches: part `worker` of `num_workers`, in `num_parts` batches.
+    """The rows of each global batch for one worker: part `worker` of `num_workers`, as `num_parts` batches.
 
-    The global batch is cut in order, so which replica gets which images never changes what a step sees.
+    The global batch is divided in order, so that each step has the same images with any number of replicas.
     """
 
     worker: int
@@ -35,7 +35,7 @@ class Share:
 
 
 def order(num_images: int, seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
-    """The full permutation, int32 (num_images,), that `seed` and `epoch` fix, whatever came before."""
+    """The permutation, int32 (num_images,), of an epoch: a function of `seed` and `epoch` alone."""
     return tf.random.experimental.stateless_shuffle(
         tf.range(num_images), seed=tf.stack([seed, tf.cast(epoch, tf.int32)])
     )
@@ -52,16 +52,16 @@ def index_batches(
     steps_per_epoch: int | None = None,
     steps_per_pass: int | None = None,
 ) -> tf.data.Dataset:
-    """Which images make the batches of epochs `first_epoch` to `epochs`, from step `first_step` of the first on.
+    """The rows of each batch of epochs `first_epoch` to `epochs`, starting at step `first_step` of the first.
 
-    Each epoch is a full permutation of its own. Its remainder is dropped; `steps_per_epoch` beyond one pass goes on with
-    a further permutation.
+    Each epoch is a full permutation of its own; the remainder is dropped. If `steps_per_epoch` exceeds one pass, the epoch
+    continues with another permutation.
 
     Args:
-        steps_per_pass: Steps before the next permutation; default: as many whole batches as there are.
+        steps_per_pass: Steps per permutation; default: the number of whole batches.
 
     Returns:
-        A finite data set of pairs: the pass's number, int64, counted over all epochs, and rows, int32 (batch_size,).
+        A finite data set of pairs: the number of the pass, int64, counted over all epochs, and rows, int32 (batch_size,).
     """
     pass_steps = steps_per_pass or num_images // batch_size
     steps = steps_per_epoch or pass_steps
@@ -89,17 +89,17 @@ def train_batches(
     augmentation: Augmentation | None = None,
     **plan: Any,
 ) -> tf.data.Dataset:
-    """The rows of `index_batches(len(examples), batch_size=batch_size, seed=seed, **plan)`, with their labels.
+    """The batches of `index_batches(len(examples), batch_size=batch_size, seed=seed, **plan)`, with labels.
 
-    The prefetch reaches over the end of an epoch.
+    Prefetching continues across the end of an epoch.
 
     Args:
         share: Fetch only this part of each batch, as `share.num_parts` batches of `share.part_size` images.
-        augmentation: What is done to each image, by `seed`, the number of the pass and `examples.images.indices`.
+        augmentation: Applied to each image, drawn by `seed`, the number of the pass and `examples.images.indices`.
 
     Returns:
-        A finite, shuffled data set of (batch_size, *shape) as `examples.rows` has them (pixels are uint8 (height, width, 3)
-        with values 0 to 255) and labels, int32 (batch_size,).
+        A finite, shuffled data set of the model's input, (batch_size, *shape) (pixels are uint8 (height, width, 3), values 0 to
+        255), and labels, int32 (batch_size,).
     """
     batches = index_batches(len(examples), batch_size=batch_size, seed=seed, **plan)
     if share is None:
@@ -114,12 +114,12 @@ def train_batches(
 
 
 def eval_batches(examples: Examples, *, batch_size: int) -> tf.data.Dataset:
-    """One ordered pass, the remainder kept, as `train_batches` types it; the last batch may be smaller."""
+    """One ordered pass with elements as in `train_batches`; the remainder is kept, so the last batch may be smaller."""
     return with_rows(tf.data.Dataset.range(len(examples)).batch(batch_size).map(_unaugmented), examples)
 
 
 def batches_at(examples: Examples, rows: np.ndarray) -> tf.data.Dataset:
-    """One ordered pass over the batches of `rows`, int (num_batches, size), typed as `train_batches` does."""
+    """One pass over the batches in `rows`, int (num_batches, size), with elements as in `train_batches`."""
     return with_rows(tf.data.Dataset.from_tensor_slices(rows).map(_unaugmented), examples)
 
 
@@ -131,7 +131,7 @@ def _unaugmented(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def augment(
     augmentation: Augmentation, seed: int, block: np.ndarray, places: np.ndarray, indices: np.ndarray, epoch: int
 ) -> np.ndarray:
-    """The images at `places` of `block`, uint8 (any, height, width, 3), changed by (`seed`, `epoch`, index): uint8 (k, ...)."""
+    """Augments the images at `places`, int (k,), of `block`, uint8 (any, height, width, 3); returns uint8 (k, height, width, 3)."""
     drawn = draw(augmentation, block.shape[1:3], seed=seed, epoch=int(epoch), indices=indices)
     out = aligned((len(places), *block.shape[1:]))
     images = [block[place] for place in places]
@@ -146,10 +146,10 @@ def with_rows(
     *,
     element: Callable[[tf.Tensor, tf.Tensor], Any] = lambda rows, labels: (rows, labels),
 ) -> tf.data.Dataset:
-    """`element(rows, labels)` of each of `plan`, pairs of a pass's number and rows of `examples`, int (k,)."""
+    """`element(rows, labels)` for each element of `plan`, which are pairs of the pass's number and rows of `examples`, int (k,)."""
     front = examples.front
     rows, labels, indices = examples.rows, tf.constant(examples.labels), tf.constant(examples.images.indices)
-    # TensorFlow keeps the function for ever, so what it works on is an argument of it, and handed over without a copy.
+    # TensorFlow never frees the function, so its data must be arguments, which are passed without a copy.
     change = functools.partial(augment, augmentation or Augmentation(), seed)
 
     @no_autograph
@@ -162,7 +162,7 @@ def with_rows(
             fed = rows.gather(wanted)
         if front is not None:
             fed = tf.numpy_function(front, [fed], tf.float32, stateful=False)
-        return element(tf.ensure_shape(fed, (*wanted.shape, *examples.fed.shape)), tf.gather(labels, wanted))
+        return element(tf.ensure_shape(fed, (*wanted.shape, *examples.input_spec.shape)), tf.gather(labels, wanted))
 
     num_batches = max(PARALLEL_BATCHES, num_cores()) if augmentation or front else PARALLEL_BATCHES
     batches = plan.map(batch, num_parallel_calls=num_batches, deterministic=True)
@@ -170,6 +170,6 @@ def with_rows(
 
 
 def images_at(examples: Examples, positions: np.ndarray) -> np.ndarray:
-    """The pixels of these, uint8 (k, height, width, channels), in their order."""
+    """The pixels at `positions`, int (k,), uint8 (k, height, width, channels)."""
     rows = examples.rows if examples.pixels is None else examples.pixels
     return rows.gather(tf.constant(positions)).numpy()

@@ -1,8 +1,8 @@
-"""The one decoder: from an image's bytes to the pixels that an image viewer shows, made to size. No TensorFlow.
+"""The only decoder: the bytes of an image to resized pixels, as image viewers show them. No TensorFlow.
 
-Training, explore and predict read every image here. JPEG is decoded by libjpeg-turbo (simplejpeg), with Pillow's pixels to the
-bit, PNG by OpenCV, which has them too, all else by Pillow; OpenCV resizes. What reads many images makes nothing anew for each: fresh memory costs more time than
-decoding does, so each thread has its own, and the result goes where the caller wants it.
+Training, explore and predict read every image here. JPEG is decoded by libjpeg-turbo (simplejpeg) and PNG by OpenCV, both with
+exactly Pillow's pixels, and all else by Pillow; OpenCV resizes. Allocating memory takes longer than decoding, so each thread reuses
+its own buffer, and the result is written to memory of the caller.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hh_fast.data.folders import read_bytes
-from hh_fast.data.headers import CUT_OFF, Header, read_header, without_metadata
+from hh_fast.data.headers import TRUNCATED, Header, read_header, without_metadata
 from hh_fast.errors import DataError
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 NO_LIMIT = sys.maxsize  # of pixels
-# Not Image.open(), whose limit of pixels is another than max_image_pixels, and one for the whole process.
+# Not Image.open(), which has a pixel limit of its own for the whole process.
 READERS: dict[str, type[ImageFile]] = {
     "avif": AvifImageFile,
     "bmp": BmpImageFile,
@@ -40,17 +40,17 @@ READERS: dict[str, type[ImageFile]] = {
     "webp": WebPImageFile,
 }
 COLOURS = {1: "GRAY", 3: "RGB", 4: "RGBA"}  # simplejpeg's, by the number of channels
-LUMA = np.array([[9798], [19235], [3735]])  # libpng's of red, green and blue
-MAX_KEPT = 1 << 26  # bytes: a photo of 22 megapixels
+LUMA = np.array([[9798], [19235], [3735]])  # libpng's weights of red, green and blue
+MAX_KEPT = 1 << 26  # bytes, for a photo of 22 megapixels
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageForm:
-    """What every image of a data set is made into: uint8 `shape`, values 0 to 255.
+    """The form of all decoded images of a data set: uint8 `shape`, values 0 to 255.
 
     `image_size` is (height, width) in pixels, `channels` 1 (grey), 3 (RGB) or 4 (RGBA). `interpolation` is one of
-    `INTERPOLATIONS`, all without antialiasing. `aspect` says what becomes of an image of another aspect ratio: `stretch`,
-    `crop` (the largest window in the middle that has it) or `pad` (with zeros, as much on either side).
+    `INTERPOLATIONS`, all without antialiasing. `aspect` is how an image of another aspect ratio is fitted: `stretch`, `crop` (the
+    largest central window) or `pad` (with zeros, equally on both sides).
     """
 
     image_size: tuple[int, int]
@@ -64,12 +64,12 @@ class ImageForm:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of one image: one a channel."""
+        """Bytes per image."""
         return math.prod(self.shape)
 
 
 class _Scratch(threading.local):
-    """Memory that a thread decodes into again and again; what is larger than `MAX_KEPT` is made anew each time."""
+    """A reusable buffer per thread; buffers larger than `MAX_KEPT` are allocated each time."""
 
     def __init__(self) -> None:
         self._block = np.empty(0, np.uint8)
@@ -89,15 +89,15 @@ _scratch = _Scratch()
 def _reason(e: Exception, header: Header) -> str:
     text = " ".join(str(e).split()) or type(e).__name__
     if any(sign in text.lower() for sign in ("truncated", "unexpected end of file")) or isinstance(e, EOFError):
-        return CUT_OFF
+        return TRUNCATED
     return f"damaged {str(header.format).upper()} data ({text})"
 
 
 def _load(data: bytes, header: Header, *, has_alpha: bool) -> Image.Image:
-    """The image that `data` holds (of several the first), decoded by Pillow, as it is stored; HEIC is always upright.
+    """The (first) image in `data`, decoded by Pillow, with the stored orientation; HEIC is always upright.
 
     Raises:
-        DataError: why it cannot be used, without its path.
+        DataError: the reason why it cannot be used, without its path.
     """
     try:
         if header.format == "heic":
@@ -108,7 +108,9 @@ def _load(data: bytes, header: Header, *, has_alpha: bool) -> Image.Image:
         claimed = (header.width or 0) * (header.height or 0)
         is_one_size = image.size == (header.width, header.height)
         if math.prod(image.size) > claimed or not (is_one_size or header.format in ("heic", "avif")):
-            raise DataError(f"its parts disagree about its size, {header.width} x {header.height} pixels or another")
+            raise DataError(
+                f"its parts contradict each other about its size, {header.width} x {header.height} pixels or another"
+            )
         image.load()
     except DataError:
         raise
@@ -118,7 +120,7 @@ def _load(data: bytes, header: Header, *, has_alpha: bool) -> Image.Image:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of (height, width, channels), by EXIF's orientation."""
+    """An upright view of (height, width, channels), by EXIF orientation."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -129,7 +131,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def stored_mode(path: str, header: Header) -> str:
-    """Pillow's mode of a file that decodes: RGB, RGBA, L, P ..."""
+    """The Pillow mode of a decodable file: RGB, RGBA, L, P ..."""
     if header.format == "heic":
         return str(pi_heif.open_heif(path).mode)
     with READERS[str(header.format)](path) as image:
@@ -137,9 +139,9 @@ def stored_mode(path: str, header: Header) -> str:
 
 
 def of_pillow(image: Image.Image, channels: int = 3) -> np.ndarray:
-    """uint8 (height, width, channels), values 0 to 255, of an image of any mode; of 16 bits the high byte.
+    """The pixels of an image of any mode, uint8 (height, width, channels), values 0 to 255, upright by its EXIF orientation.
 
-    `channels` 3: alpha dropped, grey repeated; 1: grey; 4: RGB and alpha. Upright, by its own EXIF orientation.
+    `channels` 3 drops alpha and repeats grey; 1 gives grey; 4 gives RGB and alpha. Of 16-bit values the high byte is taken.
     """
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return _upright(_array(image, channels), orientation)
@@ -148,7 +150,7 @@ def of_pillow(image: Image.Image, channels: int = 3) -> np.ndarray:
 def _array(image: Image.Image, channels: int) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "CMYK":  # which Pillow turns into no other
+    if image.mode == "CMYK":  # Pillow converts it only to RGB
         image = image.convert("RGB")
     if channels == 1 and image.mode not in ("1", "L", "LA"):
         return (np.asarray(image.convert("RGB")) @ LUMA >> 15).astype(np.uint8)
@@ -156,10 +158,10 @@ def _array(image: Image.Image, channels: int) -> np.ndarray:
 
 
 def decode(data: bytes, header: Header, channels: int = 3) -> np.ndarray:
-    """The image in `data`, uint8 (height, width, channels), upright; it may lie in memory that this thread's next one takes.
+    """The image in `data`, uint8 (height, width, channels), upright; valid until this thread's next call.
 
     Raises:
-        DataError: why it cannot be used, without its path.
+        DataError: the reason why it cannot be used, without its path.
     """
     if header.fault is not None or header.format is None:
         raise DataError(header.fault)
@@ -167,10 +169,10 @@ def decode(data: bytes, header: Header, channels: int = 3) -> np.ndarray:
         buffer = _scratch.take((int(header.height or 0), int(header.width or 0), channels))
         try:
             return _upright(simplejpeg.decode_jpeg(data, COLOURS[channels], buffer=buffer), header.orientation)
-        except ValueError:  # it refuses what is only unusual too: Pillow decides, and says why
+        except ValueError:  # simplejpeg also refuses unusual files: Pillow decides, and gives the reason
             pass
     if header.format == "png" and channels == 3:
-        # The header's checks have told damage and cuts, of which OpenCV would not.
+        # OpenCV would not report damage or truncation, but read_header has checked for these.
         stripped = np.frombuffer(without_metadata(data, "png", has_alpha=False), np.uint8)
         try:
             pixels = cv2.imdecode(stripped, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -193,7 +195,7 @@ def _nearest(image: np.ndarray, out: np.ndarray) -> None:
 
 
 def _by_tensorflow(image: np.ndarray, out: np.ndarray, interpolation: str) -> None:
-    """Kernels that OpenCV has otherwise."""
+    """Interpolations that OpenCV computes differently."""
     import tensorflow as tf
 
     with tf.device("CPU"):
@@ -202,7 +204,7 @@ def _by_tensorflow(image: np.ndarray, out: np.ndarray, interpolation: str) -> No
 
 
 def _central_window(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The largest part in the middle with the aspect ratio of `image_size`, with Keras' rounding."""
+    """The largest central window with the aspect ratio of `image_size`, with Keras' rounding."""
     height, width = image.shape[:2]
     down = min(max(int(width * image_size[0] / image_size[1]), 1), height)
     across = min(max(int(height * image_size[1] / image_size[0]), 1), width)
@@ -211,7 +213,7 @@ def _central_window(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarra
 
 
 def _padded(image: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The part of `out` that the whole image fills, at least a pixel wide and high; the rest becomes 0."""
+    """The part of `out` that the image fills, at least 1 x 1 pixels; sets the rest to 0."""
     sides, whole = (np.array(array.shape[:2], np.float32) for array in (image, out))
     scaled = sides / np.max(sides / whole)  # with TensorFlow's rounding
     down, across = np.maximum(scaled.astype(int), 1)
@@ -221,9 +223,10 @@ def _padded(image: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def fit(image: np.ndarray, form: ImageForm, out: np.ndarray | None = None) -> np.ndarray:
-    """uint8 (any, any, channels) made into `form`, as `keras.utils.image_dataset_from_directory` resizes, rounded to nearest.
+    """Resizes uint8 (any, any, channels) to `form`, as `keras.utils.image_dataset_from_directory` does, rounded to nearest.
 
-    Bilinear and nearest are within 1 of it, the others equal it. With `out`, contiguous uint8 `form.shape`, it goes there.
+    Bilinear and nearest are within 1 of Keras' pixels, the others are equal. `out`: where to write it, contiguous uint8
+    `form.shape`.
     """
     out = np.empty(form.shape, np.uint8) if out is None else out
     if form.aspect == "crop":
@@ -248,15 +251,15 @@ def fit(image: np.ndarray, form: ImageForm, out: np.ndarray | None = None) -> np
 def read_pixels(
     source: str | bytes, form: ImageForm | None, *, max_image_pixels: int = NO_LIMIT, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """An image of any format, size and mode as uint8 `form.shape`, values 0 to 255; without a form RGB of its own size.
+    """Reads an image of any format, size and mode as uint8 `form.shape`, values 0 to 255; with None, as RGB of its own size.
 
     Args:
-        source: The path of its file, or its bytes.
-        max_image_pixels: Refuse one whose header claims more, before any memory is taken.
-        out: Where it goes, contiguous uint8 `form.shape`.
+        source: The path of the file, or its bytes.
+        max_image_pixels: Larger images, by their header, are refused before memory is allocated.
+        out: Where to write it, contiguous uint8 `form.shape`.
 
     Raises:
-        DataError: `PATH: REASON`, or of bytes the reason alone.
+        DataError: `PATH: REASON`; for bytes, only the reason.
         OSError: the file cannot be read.
     """
     data = read_bytes(source) if isinstance(source, str) else source

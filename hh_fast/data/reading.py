@@ -1,8 +1,7 @@
-"""Image files read once: hashed, their headers looked at, and decoded where they are wanted. No TensorFlow.
+"""Reads image files once: hashes them, inspects their headers, and decodes them if needed. No TensorFlow.
 
-What only needs hashes and headers reads no file again that has not changed since an earlier run, the way of git's index: a
-file counts as unchanged while its size, its two times and its inode are. The time of its last change of state (ctime) is set by
-the system alone, so that a copy under an old date is noticed too.
+If only hashes and headers are needed, files that have not changed since an earlier run are not read again, as in git's index: a file
+is unchanged if its size, mtime, ctime and inode are. Only the system sets the ctime, so a new file with an old mtime is noticed.
 """
 
 import concurrent.futures
@@ -33,11 +32,11 @@ from hh_fast.io.files import read_sealed, write_sealed
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-CHUNK = 8  # of files that a thread reads at a time: a task for each took a quarter longer
-CHANGED = "it changed while it was read: is it being written?"
-# What decides which files decode, and to which pixels.
+CHUNK = 8  # files per task of a thread: a task for each file took a quarter longer
+CHANGED = "the file changed while it was read: is it being written?"
+# Versions that determine which files decode, and to which pixels.
 DECODERS = f"4 Pillow {PIL.__version__} pi-heif {pi_heif.__version__}"
-# A file that changed this short before it was read may change again within one tick of its file system's clock (2 s on FAT).
+# A file may change again within one tick of its file system's clock (2 s on FAT), so newer files are not trusted.
 TICK_NS = 2_000_000_000
 
 Stamp = tuple[int, int, int, int]
@@ -52,7 +51,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of thes
 
 
 def in_threads(function: Callable[..., T], *columns: Iterable[Any]) -> list[T]:
-    """`function` of each row of `columns`, in order, on all cores: reading, hashing and decoding leave the GIL."""
+    """`function` of each row of `columns`, in order, on all cores: reading, hashing and decoding release the GIL."""
     rows = list(zip(*columns, strict=True))
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
     done = _pool().map(lambda chunk: list(itertools.starmap(function, chunk)), chunks)
@@ -68,10 +67,10 @@ def read_file(
     out: np.ndarray | None = None,
     thumbnails: dict[str, np.ndarray] | None = None,
 ) -> tuple[str, Header]:
-    """(SHA-256 as hex, header) of a file, read whole; ("", a header with that fault) of one that cannot be read.
+    """The SHA-256, in hex, and header of a file; "" and a header with a fault if it cannot be read.
 
-    With `decodes` it is a fault too where it does not decode; with `form` its pixels go to `out`, of `form.shape`. Where it is
-    decoded, its thumbnail goes to `thumbnails`, by path.
+    With `decodes`, failing to decode is a fault too. With `form`, the pixels are written to `out`, of `form.shape`. If the file is
+    decoded, its thumbnail is stored in `thumbnails` by path.
     """
     try:
         data = read_bytes(path)
@@ -91,7 +90,7 @@ def read_file(
 
 
 def index_path(cache_root: Path, directory: Path, part: object = None) -> Path:
-    """Where what is known of the files below `directory`, or of a `part` of them, is kept."""
+    """The path of the index of the files below `directory`, or of a `part` of them."""
     name = hashlib.sha256(f"{os.path.abspath(directory)} {part}".encode("utf-8", "surrogateescape")).hexdigest()  # noqa: PTH100
     return cache_root / "index" / f"{name[:32]}.json"
 
@@ -105,7 +104,7 @@ def _stamp(path: str) -> Stamp | None:
 
 
 def _known(index: Path, limits: dict[str, Any]) -> dict[str, list[Any]]:
-    """[stamp, whether it was decoded, SHA-256, header's fields] by path."""
+    """The index: [stamp, whether it was decoded, SHA-256, header fields] by path."""
     try:
         kept = read_sealed(index)
     except FileNotFoundError:
@@ -125,14 +124,17 @@ def read_images(
     decodes: bool = False,
     thumbnails: dict[str, np.ndarray] | None = None,
 ) -> Images:
-    """The same table with `sha256` and `headers`; `index` keeps them for the next time.
+    """The same table with `sha256` and `headers`, which are also stored in the file `index`.
 
-    Files unchanged since then are not read. `decodes` and `thumbnails`: as of `read_file`; a file that was not decoded then is.
+    Files that have not changed since they were indexed are not read. `decodes` and `thumbnails`: see `read_file`; indexed files that
+    have not been decoded yet are.
     """
     limits = {"decoders": DECODERS, "max_image_pixels": max_image_pixels}
     known = _known(index, limits)
     begun = time.time_ns()
-    stamps = [_stamp(path) for path in images.paths]  # before they are read: a change meanwhile shows the next time
+    stamps = [
+        _stamp(path) for path in images.paths
+    ]  # before reading, so that a change meanwhile is noticed the next time
     entries = [known.get(path) for path in images.paths]
     fresh = [
         entry is not None and stamp is not None and list(stamp) == entry[0] and (entry[1] or not decodes)
@@ -158,15 +160,15 @@ def read_images(
         try:
             write_sealed(index, {"limits": limits, "files": kept})
         except OSError as e:
-            logger.info("The next run will read all image files again, for this cannot be kept: %s", e)
+            logger.info("The next run will read all image files again, as the index cannot be written: %s", e)
     sha256, headers = tuple(row[1] for row in rows), tuple(row[2] for row in rows)
     return dataclasses.replace(images, sha256=sha256, headers=headers)
 
 
 class PixelFill:
-    """Fills rows with the pixels of `images`, as `data/store.py` asks for them; `read` is then the table as it was read.
+    """A `Fill` (`data/store.py`) with the pixels of `images`; afterwards, `read()` returns the table with hashes and headers.
 
-    Files of a table that was read before must still have the content that they had. `thumbnails`: as of `read_file`.
+    If the table was read before, a file whose content has changed since is a fault. `thumbnails`: see `read_file`.
     """
 
     def __init__(

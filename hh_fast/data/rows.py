@@ -1,4 +1,4 @@
-"""What the model is fed of each image: rows that TensorFlow takes by their number, wherever they come from."""
+"""Random access to the model's input for each image: `Rows` of pixels or features, kept or decoded on demand."""
 
 import abc
 import ctypes
@@ -15,19 +15,19 @@ from hh_fast.data.pixels import ImageForm, read_pixels
 from hh_fast.data.reading import in_threads
 from hh_fast.errors import DataError
 
-# TensorFlow copies arrays that begin elsewhere.
+# Bytes; TensorFlow copies arrays with another alignment.
 ALIGNMENT = 64
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Fresh uint8 memory that TensorFlow takes without a copy."""
+    """New uint8 memory that TensorFlow takes without a copy."""
     size = math.prod(shape)
     block = np.empty(size + ALIGNMENT, np.uint8)
     return block[-block.ctypes.data % ALIGNMENT :][:size].reshape(shape)
 
 
 class Rows(abc.ABC):
-    """Random access to rows of `shape` and `dtype`. Its functions of tensors are for data sets to map."""
+    """Random access to rows of `shape` and `dtype`. `locate` and `gather` can be used in `Dataset.map`."""
 
     shape: tuple[int, ...]
     dtype: tf.DType
@@ -37,33 +37,33 @@ class Rows(abc.ABC):
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all rows, where they are kept."""
+        """Bytes of all rows."""
         return len(self) * math.prod(self.shape) * self.dtype.size
 
     @abc.abstractmethod
     def select(self, rows: np.ndarray) -> "Rows":
-        """These rows alone, in this order."""
+        """Only these rows, in this order."""
 
     @abc.abstractmethod
     def locate(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A tensor (any, *shape) that holds `rows`, int (k,), and where they are in it, int (k,)."""
+        """A tensor (any, *shape) that contains `rows`, int (k,), and their positions in it, int (k,)."""
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """(k, *shape) of `rows`, int (k,)."""
+        """The values, (k, *shape), of `rows`, int (k,)."""
         return tf.gather(*self.locate(rows))
 
     def first_fault(self) -> str | None:
-        """`PATH: REASON` of the first row that cannot be had now."""
+        """`PATH: REASON` of the first row that cannot be read now, or None."""
         return None
 
 
 def _tensor(block: np.ndarray) -> tf.Tensor:
-    """A tensor over the block's own memory, which it keeps alive; a copy of a block that TensorFlow cannot read in place."""
+    """A tensor that shares the block's memory and keeps it alive; a copy if TensorFlow cannot read the block in place."""
     if not block.size or block.ctypes.data % ALIGNMENT:
         return tf.constant(block)
     if not block.flags.writeable:
-        # DLPack takes no read-only memory, and a private writable mapping of a file counts as memory taken: one that is
-        # larger than the machine's would be refused. So the same memory under another name; nothing writes to it.
+        # DLPack does not take read-only memory, and a private writable mapping of the file counts as allocated memory, so one
+        # larger than the machine's memory would be refused. So the memory is declared writable; nothing writes to it.
         named: Any = (ctypes.c_uint8 * block.nbytes).from_address(block.ctypes.data)
         named.block = block
         block = np.frombuffer(named, block.dtype).reshape(block.shape)
@@ -71,7 +71,7 @@ def _tensor(block: np.ndarray) -> tf.Tensor:
 
 
 class KeptRows(Rows):
-    """Rows of a block that lies in memory or in a mapped file, read in place."""
+    """Rows of a block in memory or in a mapped file, read in place."""
 
     def __init__(self, block: np.ndarray | tf.Tensor, places: np.ndarray | None = None) -> None:
         self._block = _tensor(block) if isinstance(block, np.ndarray) else block
@@ -96,7 +96,7 @@ def _decode(form: ImageForm, paths: Sequence[bytes]) -> np.ndarray:
 
 
 class DecodedRows(Rows):
-    """Pixels of image files, decoded whenever they are asked for, on all cores."""
+    """Pixels of image files, decoded on demand, on all cores."""
 
     def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
         self._paths = np.array([os.fsencode(path) for path in paths], object)
@@ -114,7 +114,7 @@ class DecodedRows(Rows):
         return self.gather(rows), tf.range(tf.shape(rows)[0])
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        # TensorFlow keeps the function for ever, so the paths are an argument of it.
+        # TensorFlow never frees the function, so the paths must be an argument.
         paths = tf.gather(tf.constant(self._paths, tf.string), rows)
         decoded = tf.numpy_function(functools.partial(_decode, self._form), [paths], tf.uint8, stateful=False)
         return tf.ensure_shape(decoded, (*rows.shape, *self.shape))

@@ -1,4 +1,4 @@
-"""From `--dataset`, `--train_dir` and `--validation_dir` to folders on disk whose sub-folders are the classes."""
+"""Maps `--dataset`, `--train_dir` and `--validation_dir` to folders on disk whose sub-folders are the classes."""
 
 import dataclasses
 import logging
@@ -11,14 +11,14 @@ from hh_fast.sample.dataset import sample_dir
 
 logger = logging.getLogger(__name__)
 
-# A folder that holds one of each holds the splits, not the classes; the first that is there is used.
+# A folder with one of each contains splits, not classes; the first name that exists is used.
 TRAIN_NAMES = ("train", "training")
 VALIDATION_NAMES = ("validation", "valid", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Folders on disk. `name` is fit for a folder's name; `note` is what the person should know of the data, if anything."""
+    """Folders on disk. `name` is usable as a folder name; `note` is a remark for the user, if any."""
 
     name: str
     train_dir: Path
@@ -27,9 +27,9 @@ class Source:
 
 
 def source_name(config: DataConfig) -> str:
-    """A name for the data set that is fit for a folder's: `sample`, the TFDS name, or the training folder's or zip's own.
+    """A name for the data set, usable as a folder name: `sample`, the TFDS name, or that of the training folder or zip.
 
-    A folder that is just called `train` says nothing: then the one above it.
+    For a training folder called `train`, it is the name of its parent.
     """
     if config.train_dir is not None:
         place = Path(config.train_dir).expanduser().resolve()
@@ -45,13 +45,13 @@ def _folder(path: str, cache_root: Path) -> Path:
 
 
 def _sub_folders(folder: Path) -> dict[str, Path]:
-    """The visible sub-folders by their names in lower case."""
+    """The visible sub-folders by lower-case name."""
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     return {entry.name.lower(): entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
 
 
 def _splits_in(folder: Path) -> tuple[Path, Path] | None:
-    """The training and the validation folder inside `folder`, where it holds both, each with class folders."""
+    """The training and validation folders inside `folder`, if it has both, each with class folders."""
     inner = {name: path for name, path in _sub_folders(folder).items() if _sub_folders(path)}
     train = next((inner[name] for name in TRAIN_NAMES if name in inner), None)
     validation = next((inner[name] for name in VALIDATION_NAMES if name in inner), None)
@@ -68,26 +68,26 @@ def _given_folders(config: DataConfig) -> Source:
         names = f"{splits[0].name}/ and {splits[1].name}/"
         if config.validation_split is not None:
             raise UsageError(
-                f"`validation_split` must be left out if --train_dir holds {names}. Received: {config.validation_split}"
+                f"`validation_split` must be left out if --train_dir contains {names}. Received: {config.validation_split}"
             )
         unused = [f"{path.name}/" for path in _sub_folders(train_dir).values() if path not in splits]
         train_dir, validation_dir = splits[0], validation_dir or splits[1]
-        where = "" if validation_dir == splits[1] else f", but for --validation_dir={config.validation_dir}"
-        note = f"{config.train_dir} holds {names}: they are used as the two splits{where}"
-        note += f"; not used: {', '.join(unused)}" if unused else ""
+        where = "" if validation_dir == splits[1] else f", except for --validation_dir={config.validation_dir}"
+        note = f"{config.train_dir} contains {names}, which are used as the two splits{where}"
+        note += f"; unused: {', '.join(unused)}" if unused else ""
     if validation_dir is not None and validation_dir.resolve() == train_dir.resolve():
         raise DataError(
-            f"{train_dir} is given to train and to validate on: validation would say nothing; use another folder"
+            f"{train_dir} is both the training and the validation folder, so validation would be meaningless: use another folder"
         )
     return Source(source_name(config), train_dir, validation_dir, note)
 
 
 def find_source(config: DataConfig) -> Source:
-    """The folders that `config` names; the sample is drawn, a zip unpacked and a TFDS set written out the first time.
+    """The folders named by `config`; on first use the sample is drawn, a zip unpacked, or a TFDS data set downloaded.
 
     Raises:
-        DataError: a zip or TFDS set that cannot be used. (Folders are checked where they are listed.)
-        UsageError: a share of images to hold out of a folder that holds its own validation images.
+        DataError: an unusable zip or TFDS data set. (Folders are checked when they are listed.)
+        UsageError: `validation_split` for a folder that has validation images.
     """
     root = config.cache_root
     if config.train_dir is not None:
@@ -95,8 +95,8 @@ def find_source(config: DataConfig) -> Source:
     if config.dataset == "sample":
         folder = sample_dir(root)
         note = (
-            "These are the drawn sample images, made by hh_fast, not photographs; for the real data set use"
-            " --dataset=tfds:horses_or_humans, or --train_dir and --validation_dir."
+            "The built-in sample consists of drawings, not photos; for the original data set use --dataset=tfds:horses_or_humans, or"
+            " --train_dir and --validation_dir."
         )
         return Source(source_name(config), folder / "train", folder / "validation", note)
     from hh_fast.data.tfds import tfds_dirs  # imports TensorFlow Datasets

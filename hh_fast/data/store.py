@@ -1,8 +1,8 @@
-"""Rows of numbers that are made once and read often: pixels, features, whatever a `Fill` makes. No TensorFlow.
+"""Stores rows that are computed once and read often: pixels or features, from a `Fill`. No TensorFlow.
 
-A row has any shape and type. Rows lie in one block of memory, which `data/rows.py` hands to TensorFlow as it is: anonymous
-pages, or those of a file that runs share. A file is named by all that decides its content, and every byte of it is checked
-before it is used. One that was being filled when its process ended is filled from there on by the next.
+Rows have any shape and dtype. They are one block of memory, which `data/rows.py` passes to TensorFlow without a copy: anonymous
+memory, or a mapped file shared by runs. A file is named after everything that determines its content, and all of its bytes are
+checked before use. If the process that fills it ends, the next one continues.
 """
 
 import concurrent.futures
@@ -27,23 +27,23 @@ from hh_fast.io.files import locked, read_sealed, sync, write_sealed
 logger = logging.getLogger(__name__)
 
 ROWS, META, JOURNAL = "rows", "meta.json", "journal"
-# Rows that are filled at a time, under one checksum: a killed fill loses no more of them.
+# Rows per call of a `Fill` and per checksum; a killed process loses at most these.
 CHUNK = max(64, 16 * num_cores())
 
-# `fill(start, out)` puts the rows from number `start` on into `out`, (k, *shape), which is 0, and says of those that cannot be
-# made, by their number, why: these stay 0. It may use threads.
+# `fill(start, out)` writes the rows from number `start` on to `out`, (k, *shape), which is initially 0. It returns the faults, by
+# number, of rows that cannot be computed, which stay 0. It may use threads.
 Fill: TypeAlias = Callable[[int, np.ndarray], dict[int, str]]
 
 
 def _fresh(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Zeros in memory of this process: private, since first touches of shared pages cost half as much again."""
+    """Zeros in private memory, since the first access to shared pages takes 1.5 times as long."""
     size = num_rows * math.prod(shape)
     block = mmap.mmap(-1, max(size * np.dtype(dtype).itemsize, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return np.frombuffer(block, dtype, count=size).reshape(num_rows, *shape)
 
 
 def in_memory(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill) -> tuple[np.ndarray, dict[int, str]]:
-    """The rows, (num_rows, *shape), and the faults of those that could not be made, by number."""
+    """The rows, (num_rows, *shape), and the faults by row number."""
     block = _fresh(num_rows, shape, dtype)
     faults: dict[int, str] = {}
     for start in range(0, num_rows, CHUNK):
@@ -54,9 +54,9 @@ def in_memory(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fil
 def on_disk(
     folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill, *, what: str
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """As `in_memory`, from the files in `folder`, read-only; the first run fills them while others that want them wait.
+    """Like `in_memory`, but read-only, from the files in `folder`; the first run fills them while others wait.
 
-    `folder` names the content: whatever decides a row must be in its name. `what` says what a row is, for the log.
+    The name of `folder` must depend on everything that determines the rows. `what`: name of the rows, for the log.
 
     Raises:
         OSError: the files cannot be written or read.
@@ -64,7 +64,7 @@ def on_disk(
     kept = _open(folder, num_rows, shape, dtype)
     if kept is not None:
         return kept
-    with locked(folder, f"Waiting for another run that makes {folder}"):
+    with locked(folder, f"Waiting for another run that is filling {folder}"):
         kept = _open(folder, num_rows, shape, dtype)
         if kept is None:
             begun = time.monotonic()
@@ -77,7 +77,7 @@ def on_disk(
 
 
 def _fill(folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike, fill: Fill) -> None:
-    """Fills `folder` under its lock. It gets its name when it is whole; until then a journal says which chunks are."""
+    """Fills `folder` while its lock is held. It is renamed to `folder` when complete; until then a journal lists the finished chunks."""
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     scratch = np.zeros((min(CHUNK, num_rows), *shape), dtype)
@@ -89,9 +89,7 @@ def _fill(folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike,
         ):
             done = dict(_journalled(journal, rows.fileno(), scratch))
             if done:
-                logger.info(
-                    "Going on with %s: %d of %d rows are there", folder, min(len(done) * CHUNK, num_rows), num_rows
-                )
+                logger.info("Resuming %s: %d of %d rows are done", folder, min(len(done) * CHUNK, num_rows), num_rows)
             for start in range(0, num_rows, CHUNK):
                 if start in done:
                     continue
@@ -112,7 +110,7 @@ def _fill(folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike,
             {"chunk": CHUNK, "checksums": [chunk["checksum"] for chunk in chunks], "faults": faults},
         )
     except OSError as e:
-        e.filename = str(folder)  # a full disk is reported by write(), which knows no name
+        e.filename = str(folder)  # the error of write() on a full disk has no file name
         raise
     journal.unlink()
     if folder.exists():
@@ -127,7 +125,7 @@ def _line(chunk: dict[str, Any]) -> bytes:
 
 
 def _journalled(journal: Path, rows: int, scratch: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The chunks that an earlier fill finished, and that are still as it left them, by their start."""
+    """The chunks, by their start, that an earlier process finished and that are undamaged."""
     for line in journal.read_bytes().splitlines():
         checksum, _, text = line.partition(b" ")
         if checksum != b"%08x" % zlib.crc32(text):
@@ -140,9 +138,9 @@ def _journalled(journal: Path, rows: int, scratch: np.ndarray) -> Iterator[tuple
 
 
 def _checksums(block: np.ndarray, chunk: int) -> list[int]:
-    """CRC-32 of each `chunk` rows, taken on all cores (zlib leaves the GIL).
+    """The CRC-32 of each `chunk` rows, computed on all cores (zlib releases the GIL).
 
-    It finds every change of up to 32 neighbouring bits, and misses one in 4e9 of the others.
+    It detects every burst error of up to 32 bits, and misses one in 4e9 of the others.
     """
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(lambda i: zlib.crc32(block[i : i + chunk].data), range(0, len(block), chunk)))
@@ -151,7 +149,7 @@ def _checksums(block: np.ndarray, chunk: int) -> list[int]:
 def _open(
     folder: Path, num_rows: int, shape: tuple[int, ...], dtype: DTypeLike
 ) -> tuple[np.ndarray, dict[int, str]] | None:
-    """What is in `folder`, or None where it is absent, torn or changed."""
+    """The rows and faults in `folder`, or None if it does not exist or is damaged."""
     try:
         meta = read_sealed(folder / META)
         with (folder / ROWS).open("rb") as file:
@@ -167,6 +165,6 @@ def _open(
     except FileNotFoundError:
         return None
     except ValueError:
-        logger.warning("What is kept in %s is damaged: making it again", folder)
+        logger.warning("The cache %s is damaged: rebuilding it", folder)
         return None
     return block, {int(row): fault for row, fault in meta["faults"].items()}

@@ -1,4 +1,4 @@
-"""A TensorFlow Datasets set with `image` and `label`, written out once as folders of its own encoded files."""
+"""A TensorFlow Datasets data set with `image` and `label`, written once to class folders of its encoded files."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ from hh_fast.io.files import atomic_dir, locked
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 15
-# The first of these that a set has is what it is validated on.
+# The first of these that exists is the validation split.
 VALIDATION_SPLITS = ("validation", "test")
 
 
@@ -22,7 +22,9 @@ def _builder(name: str, data_dir: Path) -> Any:
     try:
         builder = tfds.builder(name, data_dir=str(data_dir), try_gcs=False)
     except (tfds.core.DatasetNotFoundError, ValueError) as e:
-        raise UsageError(f"`dataset`: TensorFlow Datasets has no set {name!r}; see its catalog for the names") from e
+        raise UsageError(
+            f"`dataset`: TensorFlow Datasets has no data set {name!r}; see its catalog for the names"
+        ) from e
     features = builder.info.features
     wanted = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
     usable = isinstance(features, tfds.features.FeaturesDict) and all(
@@ -30,7 +32,7 @@ def _builder(name: str, data_dir: Path) -> Any:
     )
     if not usable:
         raise UsageError(
-            f"`dataset` must name a set with the features image and label. {name!r} has {', '.join(features or ())}"
+            f"`dataset` must be a data set with the features image and label. {name!r} has {', '.join(features or ())}"
         )
     return builder
 
@@ -47,7 +49,7 @@ def _write_split(builder: Any, split: str, target: Path) -> None:
 
 
 def _refuse_offline(builder: Any, name: str, manual_dir: str | None) -> None:
-    """One try of one address in seconds, where the download itself would try ten times each for minutes."""
+    """Raises `DataError` if the first URL is unreachable; the download itself would retry for minutes."""
     laid_out = {entry.name for entry in Path(manual_dir).expanduser().iterdir()} if manual_dir else set()
     missing = [url for url, info in (builder.url_infos or {}).items() if info.filename not in laid_out]
     if not missing:
@@ -60,8 +62,8 @@ def _refuse_offline(builder: Any, name: str, manual_dir: str | None) -> None:
 
 def _cannot_get(name: str, why: str) -> str:
     return (
-        f"cannot get {name} ({why}): connect to the network, or lay its archives in a folder under their own names and"
-        " give --tfds_manual_dir, or unpack them yourself and give --train_dir and --validation_dir"
+        f"cannot get {name} ({why}): connect to the network; or put its archives, under their original names, into a folder for"
+        " --tfds_manual_dir; or unpack them yourself and give --train_dir and --validation_dir"
     )
 
 
@@ -69,18 +71,18 @@ def _prepare(builder: Any, name: str, manual_dir: str | None) -> None:
     download = tfds.download.DownloadConfig(manual_dir=str(Path(manual_dir).expanduser()) if manual_dir else None)
     try:
         builder.download_and_prepare(download_config=download)
-    except Exception as e:  # a set's own code runs here and raises what it likes: checksums, parsers, the network
+    except Exception as e:  # the data set's own code may raise anything: checksums, parsers, the network
         if isinstance(e, OSError) and e.filename is not None:
             raise
         raise DataError(_cannot_get(name, " ".join(str(e).split())[:300])) from e
 
 
 def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path, Path | None]:
-    """(train folder, validation folder or None) of a TFDS set, downloaded and written out the first time.
+    """The training folder and the validation folder (or None) of a TFDS data set, which is downloaded on first use.
 
     Raises:
-        UsageError: no such set, or one without `image` and `label`.
-        DataError: it cannot be downloaded, and its archives are not in `manual_dir`; or it has no split `train`.
+        UsageError: no such data set, or one without `image` and `label`.
+        DataError: it cannot be downloaded and its archives are not in `manual_dir`, or it has no split `train`.
     """
     data_dir = cache_root / "tfds"
     builder = _builder(name, data_dir)
@@ -92,7 +94,7 @@ def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path
             _prepare(builder, name, manual_dir)
             if "train" not in builder.info.splits:
                 raise DataError(
-                    f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another set"
+                    f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another data set"
                 )
             logger.info("Writing the images of %s into %s (once)", name, folder)
             with atomic_dir(folder) as temporary:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hh_fast.config import is_address
 from hh_fast.errors import HHFastError, UsageError, require
 
 ENVIRONMENT = "TF_CONFIG"
@@ -58,7 +57,9 @@ def _addresses(jobs: dict[str, Any]) -> dict[str, list[str]]:
         _require(job in ("chief", "worker"), "hold no other jobs than chief and worker", job)
         _require(isinstance(addresses, list), f"hold a list of addresses for {job}", addresses)
         for address in addresses:
-            _require(is_address(str(address)), "give each address as HOST:PORT", address)
+            host, _, port = str(address).rpartition(":")
+            is_address = host and port.isdigit() and 0 < int(port) < 65536
+            _require(bool(is_address), "give each address as HOST:PORT", address)
         found[job] = [str(address) for address in addresses]
     together = [address for addresses in found.values() for address in addresses]
     _require(len(set(together)) == len(together), "give each worker an address of its own", together)

@@ -85,7 +85,7 @@ def outputs_of(model: keras.Model, split: Examples, front: Front | None) -> np.n
             model = parts[1]
         else:
             split = Examples(split.images, split.rows if split.pixels is None else split.pixels)
-    row = tf.TensorSpec((None, *split.fed.shape), split.fed.dtype)
+    row = tf.TensorSpec((None, *split.input_spec.shape), split.input_spec.dtype)
     forward = tf.function(lambda rows: model(tf.cast(rows, tf.float32), training=False)).get_concrete_function(row)
     batches = eval_batches(split, batch_size=EVAL_BATCH)
     return np.concatenate([forward(rows).numpy() for rows, _ in batches])

@@ -239,7 +239,7 @@ def train_run(
             trained,
             optimizer,
             replicas,
-            row=data.train.fed,
+            row=data.train.input_spec,
             batch_size=config.batch_size,
             jit_compile=jit_compile,
             class_weights=class_weights,
