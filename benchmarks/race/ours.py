@@ -161,5 +161,5 @@ def train_head(data: Data, config: TrainConfig, seed: int) -> checkpoint.Progres
         keras.Model(features, features), num_classes=num_classes, head="auto", dropout=config.dropout, seed=seed
     )
     optimizer = make_optimizer(config, "float32")
-    trainer = Trainer(model, optimizer, batch_size=config.batch_size, jit_compile=False, row=data.train.fed)
+    trainer = Trainer(model, optimizer, batch_size=config.batch_size, jit_compile=False, row=data.train.input_spec)
     return Loop(trainer, data, config, seed=seed).run()
