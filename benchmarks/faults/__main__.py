@@ -1,6 +1,6 @@
 """The fault campaign in full.
 
-    .venv/bin/python -m benchmarks.faults [--only=killed] [--scale=0.1] [--work=FOLDER]
+    .venv/bin/python -m benchmarks.faults [--only=killed] [--scale=0.1] [--work=FOLDER] [--output=FILE]
 
 Writes benchmarks/results/faults.json: a row for each fault, with what was tried and lost. Some faults need root (a small tmpfs)
 and are noted as skipped without it. At scale 1 on 2 cores it takes about two hours, most of it kills. Exit code 1 if anything
@@ -81,11 +81,12 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only faults with this in their name")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
     parser.add_argument("--work", type=Path, help="folder for what the campaign makes; default: a temporary one")
+    parser.add_argument("--output", type=Path, default=RESULTS_DIR / "faults.json")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="faults-", dir=given.work))
     # A shell that starts this in the background has Ctrl-C ignored, which the victims would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    output, lost = RESULTS_DIR / "faults.json", 0
+    output, lost = given.output, 0
     machine = in_process(describe_machine)
     for name in (name for name in FAULTS if given.only in name):
         lab = Lab(work / name.replace(" ", "-").replace("'", ""))
