@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from small_data import bursts
 from hh_fast.config import DataConfig
 from hh_fast.data.explore.inspection import Report, inspect
 from hh_fast.data.explore.printing import to_text
+from hh_fast.data.images import Images
 from hh_fast.data.load import load_data
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
@@ -193,3 +194,39 @@ def test_a_class_that_cannot_be_split_is_a_problem(make_images: MakeImages) -> N
         f"one image in {train / 'cats'}: one would be held out for validation, and none left to train on. Add images, or give --validation_dir (nothing is held out"
         " with --validation_split=0, but bin/export then asks for validation images)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "num_broken"),
+    [
+        ({"a": 0, "b": 0}, 0),
+        ({"a": 1, "b": 1}, 0),
+        ({"a": 4}, 0),
+        ({"a": 9, "b": 5, "c": 1}, 0),
+        ({"a": 9, "b": 9, "c": 1}, 19),
+        ({"a": 9, "b": 9, "c": 1}, 5),
+    ],
+    ids=["empty", "two photos", "one class", "a class of one photo", "nothing readable", "some unreadable"],
+)
+def test_features_of_odd_folders_say_nothing_of_what_they_lack(
+    counts: dict[str, int], num_broken: int, make_images: MakeImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = make_images("train", counts)
+    broken = [str(path) for path in sorted(train.rglob("*.png"))[:num_broken]]
+    for path in broken:
+        Path(path).write_bytes(b"")
+
+    def features(tables: Sequence[Images], *_: object) -> tuple[np.ndarray, str]:
+        rng = np.random.default_rng(0)
+        rows = [(header.fault is None) * rng.normal(size=40) for images in tables for header in images.headers]
+        return np.asarray(rows, np.float32).reshape(-1, 40), "key"
+
+    monkeypatch.setattr("hh_fast.data.explore.inspection.backbone_features", features)
+    config = DataConfig(cache_dir=str(tmp_path / "cache"), bad_images="skip")
+    report = inspect(Source("things", train, None), config, num_names=2, backbone="efficientnet_lite0")
+    assert report.wrong_folder is not None
+    assert report.unlike_others is not None
+    named, far = ({one.path for one in found} for found in (report.wrong_folder, report.unlike_others))
+    assert not (named | far) & {*broken, str(train / "c" / "000.png")}
+    assert bool(named) == (len(counts) > 2 and num_broken < 19)
+    assert ("  unlike others: none" in to_text(report)) == (not far)
