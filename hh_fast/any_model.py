@@ -15,9 +15,9 @@ from hh_fast.errors import DataError, require
 from hh_fast.unknown import has_unknown
 
 FLOAT_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
-# Pixels are scaled in float32, whatever follows; an input has a dtype, not a policy.
+# Pixels are always scaled in float32; an input has a dtype, not a policy.
 ALWAYS_FLOAT32 = ("InputLayer", "Rescaling", "Normalization")
-# What TensorFlow takes as a layer's name in a graph, and in a saved one.
+# Valid layer names in a TensorFlow graph, and in a SavedModel.
 SCOPE_NAME = re.compile(r"^[A-Za-z0-9_./>-]*$")
 ROOT_SCOPE_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_./>-]*$")
 
@@ -30,26 +30,26 @@ def _is_keras_file(path: Path) -> bool:
 
 
 def load_model(path: Path) -> keras.Model:
-    """The model of a `.keras` file as Keras loads it: images (batch, height, width, 3) to scores.
+    """Loads the model of a `.keras` file, from images (batch, height, width, 3) to scores.
 
-    Keras' safe mode stays on, so a file that brings code of its own (a Lambda layer) is refused, not run.
+    Keras' safe mode is on, so a file that contains code (a Lambda layer) is refused.
 
     Raises:
-        DataError: such a file, a damaged one, or a model that is no image classifier.
+        DataError: such a file, a damaged one, or a model that is not an image classifier.
         UsageError: as `require_classifier`.
     """
     if not path.exists():
         raise DataError(f"no model {path}: check the path")
     if not _is_keras_file(path):
-        raise DataError(f"{path} is no .keras file, or it is cut off: give the Keras model, or copy it again")
+        raise DataError(f"{path} is not a .keras file, or it is truncated: give the Keras model, or copy it again")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, zipfile.BadZipFile) as e:
-        # Keras puts the reason behind the whole config of the layer.
+        # Keras' message has the reason after the whole config of the layer.
         reason = str(e).rpartition("Exception encountered:")[2].partition("Full object config")[0]
         reason = " ".join(reason.split())[:300].rstrip(".")
         if "lambda" in reason.lower():
-            reason = "it has a Lambda layer, which is code, and a model file's code is not run"
+            reason = "it has a Lambda layer, whose code is not run"
         raise DataError(
             f"Keras cannot load {path}: {reason}; rebuild it from Keras' own layers, or copy it again"
         ) from e
@@ -58,9 +58,10 @@ def load_model(path: Path) -> keras.Model:
 
 
 def digest(model: keras.Model, *, seeds: bool = True) -> str:
-    """The SHA-256 of a model's config and weights, as hex.
+    """The SHA-256, in hex, of a model's config and weights.
 
-    Without the numbers in Keras' own names, which count what the process made before; without `seeds` where nothing is drawn.
+    The numbers in Keras' automatic names are excluded, since they depend on what the process created before; and the seeds in
+    the config, unless `seeds`.
     """
     config = re.sub(r'_\d+(?=")', "", json.dumps(model.get_config(), sort_keys=True, default=str))
     if not seeds:
@@ -72,16 +73,18 @@ def digest(model: keras.Model, *, seeds: bool = True) -> str:
 
 
 def require_keras_defaults() -> None:
-    """Raises `UsageError` where Keras is set to another number format or image layout than TFLite files have."""
+    """Raises `UsageError` if Keras is set to another float type or image layout than that of TFLite files."""
     for setting, found, needed in (
         ("floatx", keras.config.floatx(), "float32"),
         ("image_data_format", keras.config.image_data_format(), "channels_last"),
     ):
-        require(found == needed, f"`keras.config.{setting}()` must be {needed} when the model is made and used", found)
+        require(
+            found == needed, f"`keras.config.{setting}()` must be {needed} when the model is created and used", found
+        )
 
 
 def require_classifier(model: keras.Model, name: str) -> None:
-    """Checks that `model` maps RGB images of one size to scores, by layers that a file can hold.
+    """Checks that `model` maps RGB images of one size to scores, with layers that can be saved.
 
     Raises:
         DataError: it does not.
@@ -94,8 +97,8 @@ def require_classifier(model: keras.Model, name: str) -> None:
         inputs = outputs = None
     if not inputs or not outputs:
         raise DataError(
-            f"{name} was made without keras.Input, so the shapes of its images are not known: make it by keras.Sequential or"
-            " keras.Model, with one"
+            f"{name} was created without keras.Input, so its image size is unknown: create it with keras.Input, by"
+            " keras.Sequential or keras.Model"
         )
     fits = (
         len(inputs) == len(outputs) == 1
@@ -111,9 +114,11 @@ def require_classifier(model: keras.Model, name: str) -> None:
             f" it maps {[i.shape for i in inputs]} to {[o.shape for o in outputs]}; give an image classifier"
         )
     if isinstance(getattr(model, "output", None), dict):
-        raise DataError(f"{name} gives its scores in a dict: give keras.Model(model.inputs, model.outputs[0])")
+        raise DataError(f"{name} returns a dict: give keras.Model(model.inputs, model.outputs[0])")
     if any(isinstance(layer, keras.layers.Lambda) for layer in model._flatten_layers()):
-        raise DataError(f"{name} has a Lambda layer, which no saved model loads again: use a layer of Keras instead")
+        raise DataError(
+            f"{name} has a Lambda layer, which cannot be loaded from a saved model: use a Keras layer instead"
+        )
 
 
 def image_size_of(model: keras.Model) -> tuple[int, int]:
@@ -123,16 +128,16 @@ def image_size_of(model: keras.Model) -> tuple[int, int]:
 
 
 def output_layer(model: keras.Model) -> keras.Layer:
-    """The layer that gives the outputs, also of a model nested in models."""
+    """The output layer, also in nested models."""
     layer = model.outputs[0]._keras_history.operation
     return output_layer(layer) if isinstance(layer, keras.Model) else layer
 
 
 def head_of(model: keras.Model) -> str | None:
-    """`sigmoid` (one output), `softmax`, or None for outputs that are no probabilities of classes."""
+    """`sigmoid` (one output), `softmax`, or None if the outputs are not class probabilities."""
     layer = output_layer(model)
     if has_unknown(model):
-        return "softmax"  # of the classes' scores and one more, which add up to 1
+        return "softmax"  # its scores also add up to 1
     activation = getattr(layer, "activation", None)
     if isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax:
         return "softmax"
@@ -140,23 +145,23 @@ def head_of(model: keras.Model) -> str | None:
 
 
 def is_float32(model: keras.Model) -> bool:
-    """Whether all layers compute in float32, weights of fewer bits included that are used so."""
+    """Whether all layers compute in float32, also those with quantized weights."""
     return all(layer.compute_dtype == "float32" for layer in model._flatten_layers() if layer.weights)
 
 
 def rounding(model: keras.Model) -> float:
-    """By how much a score may move where the same layers compute in float32 instead of the model's own precision."""
+    """The tolerance for scores that are computed in float32 instead of the model's own precision."""
     steps = {"bfloat16": 2**-7, "float16": 2**-10}
     return 16 * max(steps.get(layer.compute_dtype, 0.0) for layer in model._flatten_layers())
 
 
 def can_save(model: keras.Model) -> bool:
-    """Whether TensorFlow takes the layers' names in a SavedModel."""
+    """Whether the layer names are valid in a SavedModel."""
     return all(ROOT_SCOPE_NAME.match(layer.name) for layer in model._flatten_layers())
 
 
 def can_trace(model: keras.Model) -> bool:
-    """Whether TensorFlow takes the layers' names in a graph, as `tf.function` makes it; eagerly it takes any."""
+    """Whether the layer names are valid in the graph of a `tf.function`; eager execution takes any."""
     return all(SCOPE_NAME.match(layer.name) for layer in model._flatten_layers())
 
 
@@ -168,27 +173,27 @@ def with_policy(
     reset_weights: bool = False,
     rename: bool = False,
 ) -> keras.Model:
-    """A copy of any functional or sequential model, models nested in it too, that computes under a Keras dtype policy.
+    """A copy of a functional or sequential model, including nested models, under a Keras dtype policy.
 
-    Its last layer, and layers that scale pixels, are in float32 under each.
+    Its last layer and layers that scale pixels are always in float32.
 
     Args:
-        model: The model; it stays as it is.
+        model: The model; it is not changed.
         policy: float32, mixed_bfloat16 or mixed_float16.
-        seed: What dropout and initializers draw from where they have no seed of their own. Default: chance.
-        reset_weights: Draw fresh weights instead of copying the model's. What layers were adapted to (Normalization's mean and
-            variance) is kept.
-        rename: Give layers whose names TensorFlow cannot save another.
+        seed: Seed of dropout and initializers that have none. Default: random.
+        reset_weights: Initialise the weights instead of copying them; the state of `adapt` (Normalization's mean and variance) is
+            kept.
+        rename: Rename layers whose names are invalid in a SavedModel.
 
     Raises:
-        DataError: the model cannot be made again from its config.
+        DataError: the model cannot be rebuilt from its config.
     """
     names = {layer.name for layer in model._flatten_layers()}
     new_names = {name: f"layer_{name.encode().hex()}" for name in names if rename and not ROOT_SCOPE_NAME.match(name)}
     last, seeds = output_layer(model).name, itertools.count(1000 * (seed or 0))
 
     def rewritten(config: Any) -> Any:
-        """A part of the model's config, however deep."""
+        """The same for a part of the config, recursively."""
         if isinstance(config, (list, tuple)):
             # [layer's name, node, tensor]
             named = len(config) == 3 and isinstance(config[0], str) and type(config[1]) is type(config[2]) is int
@@ -217,16 +222,16 @@ def with_policy(
         copy_state(model, copy, only_adapted=reset_weights)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as e:
         raise DataError(
-            f"the model {model.name} cannot be made again from its config ({' '.join(str(e).split())[:200]}): make it by"
-            " keras.Sequential or keras.Model, of Keras' layers or registered ones"
+            f"the model {model.name} cannot be rebuilt from its config ({' '.join(str(e).split())[:200]}): create it with"
+            " keras.Sequential or keras.Model, from Keras' layers or registered ones"
         ) from e
     return copy
 
 
 def copy_state(model: keras.Model, copy: keras.Model, *, only_adapted: bool = False) -> None:
-    """Gives `copy`, a model of the same layers, what `model` has learnt, or with `only_adapted` what it was adapted to.
+    """Copies the weights and state of `model` to `copy`, a model with the same layers; with `only_adapted`, the state of `adapt`.
 
-    By Keras' own protocol: the weights alone do not say what a layer makes of them when it is loaded.
+    Uses Keras' own saving, since a layer may restore more than its weights.
     """
     if not only_adapted:
         with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:

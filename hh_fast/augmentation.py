@@ -13,7 +13,7 @@ import numpy as np
 from hh_fast.errors import require
 
 Range: TypeAlias = "float | int | Sequence[float]"
-# By the names of `ImageDataGenerator.get_random_transform`, one value an image, float64 or bool (n,). What is absent does nothing.
+# By the names of `ImageDataGenerator.get_random_transform`, one value per image, float64 or bool (n,). Missing ones do nothing.
 Parameters: TypeAlias = dict[str, np.ndarray]
 
 BORDERS = {
@@ -23,10 +23,10 @@ BORDERS = {
     "wrap": cv2.BORDER_WRAP,
 }
 AFFINE = ("theta", "tx", "ty", "shear", "zx", "zy")
-# OpenCV's codes by the signs of x and y.
+# OpenCV's flip codes by the signs of x and y.
 FLIPS = {(-1, 1): 1, (1, -1): 0, (-1, -1): -1}
 NUM_DRAWS = 12
-# An image is copied with what lies around it, before it is resampled, up to so many times its size.
+# An image is padded before resampling, up to this many times its size.
 MAX_WIDENED = 9
 
 
@@ -36,7 +36,7 @@ def _is_number(value: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Ranges that each training image's changes are drawn from, with the meanings that ImageDataGenerator documents.
+    """Ranges of random changes to training images, with the meanings documented by ImageDataGenerator.
 
     `Augmentation()` changes nothing; each range turns on only itself.
 
@@ -44,22 +44,22 @@ class Augmentation:
         >>> train = hh_fast.image_dataset_from_directory("pictures", seed=1, augment=augmentation)
 
     Args:
-        rotation_range: Rotate by up to so many degrees either way.
-        width_shift_range: Shift sideways. A float under 1: up to this fraction of the width, a float from 1: up to so many
-            pixels, either way. An int n: by a whole number of pixels within (-n, n). A sequence: by one of its elements,
-            either way, in pixels, or fractions of the width where all are under 1.
-        height_shift_range: The same, up and down.
-        shear_range: Shear by an angle of up to so many degrees either way.
-        zoom_range: [lower, upper]: scale width and height, each on its own, by 1 / a number drawn between them, so under 1
-            enlarges. A float z: [1 - z, 1 + z].
-        horizontal_flip: Mirror left and right, half of the time.
-        vertical_flip: Mirror top and bottom, half of the time.
-        brightness_range: [lower, upper]: multiply by a number drawn between them.
-        channel_shift_range: Add up to so many of 255 levels, either way, the same to each channel, but leave the range of
-            values that the image has.
-        fill_mode: What lies outside of the image abcd: `nearest` aaaa|abcd|dddd, `constant` (`cval`), `reflect`
+        rotation_range: Rotate by up to this many degrees in either direction.
+        width_shift_range: Shift left or right. A float below 1: by up to this fraction of the width; a float from 1: by up to this
+            many pixels. An int n: by a whole number of pixels within (-n, n). A sequence: by one of its elements, in either
+            direction, in pixels, or as fractions of the width if all are below 1.
+        height_shift_range: The same, up or down.
+        shear_range: Shear by an angle of up to this many degrees in either direction.
+        zoom_range: [lower, upper]: scale width and height independently, each by 1 / a random number between these, so numbers
+            below 1 enlarge. A float z: [1 - z, 1 + z].
+        horizontal_flip: Mirror left to right, half of the time.
+        vertical_flip: Mirror top to bottom, half of the time.
+        brightness_range: [lower, upper]: multiply by a random number between these.
+        channel_shift_range: Add a random number of up to this many of the 255 levels, positive or negative, to all channels,
+            clipped to the image's own range of values.
+        fill_mode: How the area outside of the image abcd is filled: `nearest` aaaa|abcd|dddd, `constant` (`cval`), `reflect`
             dcba|abcd|dcba, `wrap` abcd|abcd|abcd.
-        cval: The value outside, 0 to 255, where `fill_mode` is `constant`.
+        cval: The value, 0 to 255, for `fill_mode="constant"`.
 
     Raises:
         UsageError: a value out of its range.
@@ -104,7 +104,7 @@ class Augmentation:
         return self != Augmentation(fill_mode=self.fill_mode, cval=self.cval)
 
     def __str__(self) -> str:
-        """What is on, by its names: `rotation_range 40, horizontal_flip`, or `none`."""
+        """The ranges that are set: `rotation_range 40, horizontal_flip`, or `none`."""
         if not self:
             return "none"
         shown = []
@@ -118,7 +118,7 @@ class Augmentation:
 
 
 def _pair(value: Any) -> tuple[float, float]:
-    """The two numbers of `value`, or what no check passes."""
+    """The two numbers of `value`, or numbers that fail every check."""
     is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
     return value if is_pair else (np.nan, np.nan)
 
@@ -151,7 +151,7 @@ def _shift(shift_range: Any, side: int, value: np.ndarray, sign: np.ndarray) -> 
 def draw(
     augmentation: Augmentation, image_size: tuple[int, int], *, seed: int, epoch: int, indices: np.ndarray
 ) -> Parameters:
-    """Draws what is done to images `indices`, int (n,), in `epoch`: a pure function of (seed, epoch, index).
+    """Draws the changes to the images `indices`, int (n,), in `epoch`: a pure function of (seed, epoch, index).
 
     Returns:
         Of the ranges that are on: `theta` and `shear` in degrees, `tx` (to the left) and `ty` (up) in pixels, `zx`, `zy`,
@@ -204,7 +204,7 @@ def _matrices(parameters: Parameters, n: int, height: int, width: int) -> np.nda
 
 
 def _is_outside(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 (height, width): 1 where a new pixel lies beyond the centres of the old image's outermost pixels."""
+    """A mask, uint8 (height, width), of new pixels beyond the centres of the old image's outermost pixels."""
     inside = np.ones((height, width), bool)
     for (mx, my, offset), last in zip(matrix.astype(np.float32), (width - 1, height - 1), strict=True):
         rows = my * np.arange(height, dtype=np.float32)[:, None] + (offset - last / 2)
@@ -213,7 +213,7 @@ def _is_outside(matrix: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _margins(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
-    """How far new pixels, and their neighbors, reach beyond the old image: left, top, right and bottom, int (n, 4)."""
+    """How far new pixels and their neighbors are outside of the old image: left, top, right and bottom, int (n, 4)."""
     corners = np.array([[x, y, 1.0] for x in (0, width - 1) for y in (0, height - 1)])
     reached = matrices @ corners.T
     before, after = 1 - np.floor(reached.min(2)), np.ceil(reached.max(2)) + 3 - (width, height)
@@ -227,7 +227,7 @@ def _resample(
     height, width = new.shape[:2]
     left, top, right, bottom = margin.tolist()
     shape = (top + height + bottom, left + width + right, *image.shape[2:])
-    # OpenCV takes half as long again where it must look at the border of the image for itself.
+    # OpenCV takes 1.5 times as long if it has to handle the border itself.
     if margin.any() and np.prod(shape) <= scratch.size:
         wide = scratch[: np.prod(shape)].reshape(shape)
         image = cv2.copyMakeBorder(image, top, bottom, left, right, BORDERS[fill_mode], dst=wide)

@@ -161,9 +161,7 @@ def test_scores_in_a_dict_are_refused_in_words() -> None:
     model = keras.Model(image, {"scores": L.Dense(2, activation="softmax")(L.Flatten()(image))})
     with pytest.raises(DataError) as caught:
         require_classifier(model, "mine.keras")
-    assert str(caught.value) == (
-        "mine.keras gives its scores in a dict: give keras.Model(model.inputs, model.outputs[0])"
-    )
+    assert str(caught.value) == ("mine.keras returns a dict: give keras.Model(model.inputs, model.outputs[0])")
     require_classifier(keras.Model(model.inputs, model.outputs[0]), "mine.keras")
 
 
@@ -186,5 +184,5 @@ def test_other_settings_of_keras_are_refused_and_the_recipe_does_not_follow_them
     with pytest.raises(UsageError) as caught:
         hh_fast.train(model=model)
     assert str(caught.value) == (
-        f"`keras.config.{name}()` must be {needed} when the model is made and used. Received: {other}"
+        f"`keras.config.{name}()` must be {needed} when the model is created and used. Received: {other}"
     )

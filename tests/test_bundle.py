@@ -214,7 +214,9 @@ def test_other_peoples_files_in_a_bundle_stay(run: Run, tmp_path: Path) -> None:
     export(run, target, formats=("saved_model", "float32"))
     assert [path.read_text() for path in theirs] == ["years of work"] * 3
     (target / "model_int8.tflite").write_text("mine")
-    with pytest.raises(UsageError, match="`export_dir` must hold no files of yours .* holds model_int8.tflite: move"):
+    with pytest.raises(
+        UsageError, match="`export_dir` must not contain files of yours .* contains model_int8.tflite: move"
+    ):
         export(run, target, formats=("saved_model", "float32"))
 
 
@@ -247,7 +249,7 @@ def test_a_folder_of_other_files_is_not_replaced(run: Run, tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         export(run, tmp_path)
     assert str(caught.value) == (
-        f"`export_dir` must be new, empty or a bundle folder of hh_fast. Received: {tmp_path}, which holds mine.txt: give"
+        f"`export_dir` must be new, empty or a bundle folder of hh_fast. Received: {tmp_path}, which contains mine.txt: give"
         " another folder, or move these elsewhere"
     )
 

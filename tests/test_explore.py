@@ -220,7 +220,7 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     (findings / "wrong_folder.png").write_text("mine")
     capsys.readouterr()
     assert main(words) == 1
-    assert "`findings_dir` must hold no files of yours under the names" in capsys.readouterr().err
+    assert "`findings_dir` must not contain files of yours with names" in capsys.readouterr().err
     assert (findings / "wrong_folder.png").read_text() == "mine"
 
 

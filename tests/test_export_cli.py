@@ -125,7 +125,7 @@ def test_a_damaged_run(run: Run, tmp_path: Path, capsys: Out) -> None:
     (run_dir / "model.keras").write_bytes(run.model.read_bytes()[:1000])
     assert main([f"--run_dir={run_dir}"]) == 2
     assert last_line(capsys) == (
-        f"export: {run_dir / 'model.keras'} is no .keras file, or it is cut off: give the Keras model, or copy it again"
+        f"export: {run_dir / 'model.keras'} is not a .keras file, or it is truncated: give the Keras model, or copy it again"
     )
 
 
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_keras_model(run: Run, bundle: Path, capsys: Out) -> N
     path = bundle / "model_float32.tflite"
     assert main([f"--model={path}", *data_flags(run)]) == 2
     assert last_line(capsys) == (
-        f"export: {path} is no .keras file, or it is cut off: give the Keras model, or copy it again"
+        f"export: {path} is not a .keras file, or it is truncated: give the Keras model, or copy it again"
     )
 
 

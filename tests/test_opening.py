@@ -202,7 +202,7 @@ def bad_model(kind: str, tmp_path: Path, bundle: Path) -> Path:
         ("absent", "no model {path}: check the path"),
         ("text", "{path} is not a .tflite, .keras or SavedModel, or it is truncated: export or copy it again"),
         ("empty", "{path} is not a .tflite, .keras or SavedModel, or it is truncated: export or copy it again"),
-        ("a zip", "{path} is no .keras file, or it is cut off: give the Keras model, or copy it again"),
+        ("a zip", "{path} is not a .keras file, or it is truncated: give the Keras model, or copy it again"),
         ("cut .keras", "Keras cannot load {path}: "),
         (
             "cut .tflite",
@@ -248,7 +248,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_classifier(str(path))
     assert str(caught.value) == (
-        f"Keras cannot load {path}: it has a Lambda layer, which is code, and a model file's code is not run; rebuild it"
+        f"Keras cannot load {path}: it has a Lambda layer, whose code is not run; rebuild it"
         " from Keras' own layers, or copy it again"
     )
     assert not Path(mark).exists()

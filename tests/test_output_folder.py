@@ -108,13 +108,13 @@ def marker_that_leads_out(path: Path) -> None:
 
 NOT_OURS = [
     # what makes the folder, what the message says
-    (unmarked, "must be new, empty or a test folder of hh_fast. Received: {}, which holds README.md, main.py: give another"),
-    (same_name, "must hold no files of yours under the names that a test writes. Received: {}, which holds README.md: move or"),
-    (same_folder, "must hold no files of yours under the names that a test writes. Received: {}, which holds parts: move or"),
-    (broken_link, "must hold no files of yours under the names that a test writes. Received: {}, which holds README.md: move"),
-    (other_kind, "must be new, empty or a test folder of hh_fast. Received: {}, which holds a.txt: give another folder, or"),
-    (marker_of_others, "must be new, empty or a test folder of hh_fast. Received: {}, which holds index.json: give another"),
-    (marker_that_leads_out, "must be new, empty or a test folder of hh_fast. Received: {}, which holds index.json: give"),
+    (unmarked, "must be new, empty or a test folder of hh_fast. Received: {}, which contains README.md, main.py: give another"),
+    (same_name, "must not contain files of yours with names that a test writes. Received: {}, which contains README.md: move or"),
+    (same_folder, "must not contain files of yours with names that a test writes. Received: {}, which contains parts: move or"),
+    (broken_link, "must not contain files of yours with names that a test writes. Received: {}, which contains README.md: move"),
+    (other_kind, "must be new, empty or a test folder of hh_fast. Received: {}, which contains a.txt: give another folder, or"),
+    (marker_of_others, "must be new, empty or a test folder of hh_fast. Received: {}, which contains index.json: give another"),
+    (marker_that_leads_out, "must be new, empty or a test folder of hh_fast. Received: {}, which contains index.json: give"),
 ]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_ours_is_refused_and_stays(make: Callable[[Path], None], mes
 def test_a_file_that_came_meanwhile_is_refused_before_anything_is_replaced(tmp_path: Path) -> None:
     write(tmp_path / "out")
     with (
-        pytest.raises(UsageError, match="which holds README.md"),
+        pytest.raises(UsageError, match="which contains README.md"),
         folder_at(tmp_path / "out").replaced("index.json") as temporary,
     ):
         for name in ("index.json", "README.md"):
@@ -208,7 +208,7 @@ def test_patterns_remove_what_they_name(tmp_path: Path) -> None:
     assert folder.recorded() == {"parts/step[0-9].npz"}
     folder.check()  # `parts` is shared
     (tmp_path / "index.json").write_text("mine")
-    with pytest.raises(UsageError, match=f"Received: {tmp_path}, which holds index.json: move or rename"):
+    with pytest.raises(UsageError, match=f"Received: {tmp_path}, which contains index.json: move or rename"):
         folder.check()
 
 
@@ -220,7 +220,7 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     ):
         pass
     assert str(caught.value) == (
-        f"another process writes to {tmp_path / 'out'}: wait for it, or give another --out_dir"
+        f"another process is writing to {tmp_path / 'out'}: wait for it, or give another --out_dir"
     )
     assert not (tmp_path / "out").exists()
 
@@ -228,5 +228,5 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
 def test_many_names_are_counted(tmp_path: Path) -> None:
     for i in range(output_folder.MAX_NAMES + 2):
         (tmp_path / f"{i}.txt").write_text("")
-    with pytest.raises(UsageError, match=r"which holds 0\.txt, 1\.txt, 2\.txt, 3\.txt, 4\.txt and 2 more: give"):
+    with pytest.raises(UsageError, match=r"which contains 0\.txt, 1\.txt, 2\.txt, 3\.txt, 4\.txt and 2 more: give"):
         folder_at(tmp_path).check()

@@ -88,7 +88,7 @@ def test_pictures_tell_no_class_by_their_mean_color() -> None:
 def test_drawn_once_and_said_so(tiny: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = sample_dir(tmp_path)
     assert folder == tmp_path / f"sample-v{sample.VERSION}"
-    assert caplog.messages[0] == f"Drawing the built-in sample into {folder} (once; half a minute or so)"
+    assert caplog.messages[0] == f"Drawing the built-in sample into {folder} (once; about half a minute)"
     assert caplog.messages[1].startswith("Drew 6 pictures in ")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     caplog.clear()

@@ -157,9 +157,9 @@ BAD_BUNDLES = [
     (lambda folder: write_bundle(folder, input={"resize": "in words"}), "is a bundle of an older hh_fast"),
     (
         lambda folder: write_bundle(folder, input={"resize": {"aspect": "crop", "interpolation": "area"}}),
-        "the page makes whole pixels by bilinear resizing, and this model takes area, crop",
+        "the page resizes bilinearly to whole pixels, but this model takes area, crop",
     ),
-    (lambda folder: (folder / "model_int8.tflite").write_bytes(b"a mod"), "is cut off: it should have 7 bytes"),
+    (lambda folder: (folder / "model_int8.tflite").write_bytes(b"a mod"), "is truncated: it should have 7 bytes"),
 ]
 
 
@@ -198,14 +198,14 @@ def test_an_unpacked_runtime_needs_no_npm(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_another_runtime_is_refused(version: str, text: bytes, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=f"`runtime_dir` has another runtime, version {re.escape(version)}; it must hold"
+        DataError, match=f"`runtime_dir` has another runtime, version {re.escape(version)}; it must contain"
     ):
         runtime.read_runtime(write_runtime(tmp_path, version, text), tmp_path / "cache")
 
 
 def test_without_npm_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match="there is no npm to fetch it: install Node.js, or .* give --runtime_dir"):
+    with pytest.raises(DataError, match="there is no npm to download it: install Node.js, or .* give --runtime_dir"):
         runtime.read_runtime(None, tmp_path / "cache")
 
 
@@ -215,7 +215,7 @@ def test_an_npm_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypat
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(
-        DataError, match="could not fetch @litertjs/core .*: code ENOTFOUND; network no way out; mend that"
+        DataError, match="could not download @litertjs/core .*: code ENOTFOUND; network no way out; fix that"
     ):
         runtime.read_runtime(None, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

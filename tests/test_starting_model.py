@@ -112,7 +112,7 @@ def output(*layers: keras.Layer, inputs: Any = (*SIZE, 3)) -> keras.Model:
         (
             lambda: output(L.Lambda(lambda x: x), L.Dense(1, activation="sigmoid")),
             "auto",
-            "the model mine has a Lambda layer, which no saved model loads again: use a layer of Keras instead",
+            "the model mine has a Lambda layer, which cannot be loaded from a saved model: use a Keras layer instead",
         ),
         (
             lambda: output(L.BatchNormalization(name="a b"), L.Dense(1, activation="sigmoid")),
@@ -122,7 +122,7 @@ def output(*layers: keras.Layer, inputs: Any = (*SIZE, 3)) -> keras.Model:
         (
             lambda: keras.Sequential([L.Dense(1)], name="unbuilt"),
             "auto",
-            "the model unbuilt was made without keras.Input, so the shapes of its images are not known",
+            "the model unbuilt was created without keras.Input, so its image size is unknown",
         ),
     ],
 )
@@ -162,8 +162,8 @@ def test_what_contradicts_the_model(settings: dict[str, Any], tmp_path: Path) ->
             "the model with_statistics has 3 classes, but the images have",
         ),
         ({"run_dir": str(tmp_path), "model": str(tmp_path / "a.keras")}, "`run_dir` must not be the folder of --model"),
-        ({"model": tmp_path / "x.tflite"}, f"{tmp_path / 'x.tflite'} is no .keras file, or it is cut off"),
-        ({"model": tmp_path / "mine.keras"}, f"{tmp_path / 'mine.keras'} is no .keras file"),
+        ({"model": tmp_path / "x.tflite"}, f"{tmp_path / 'x.tflite'} is not a .keras file, or it is truncated"),
+        ({"model": tmp_path / "mine.keras"}, f"{tmp_path / 'mine.keras'} is not a .keras file"),
     ]:
         with pytest.raises((DataError, UsageError), match=message):
             train(**(settings | {"model": with_statistics()} | changed))

@@ -479,7 +479,7 @@ def test_two_runs_cannot_share_a_folder(flags: list[str], tmp_path: Path, capsys
         assert main(flags) == 2
     assert (
         last_line(capsys)
-        == f"train: another process writes to {tmp_path / 'run'}: wait for it, or give another --run_dir"
+        == f"train: another process is writing to {tmp_path / 'run'}: wait for it, or give another --run_dir"
     )
 
 
@@ -519,7 +519,7 @@ def test_a_run_leaves_other_peoples_files_where_they_are(
     (run_dir / "README.md").write_text("my notes on this run")
     for extra in (["--seed=3"], ["--overwrite"]):
         assert main([*flags, *extra]) == 1
-        assert "hold no files of yours under the names that a run writes" in last_line(capsys)
+        assert "not contain files of yours with names that a run writes" in last_line(capsys)
     assert (run_dir / "README.md").read_text() == "my notes on this run"
 
 

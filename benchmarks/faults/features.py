@@ -47,7 +47,7 @@ def killed_passes(lab: Lab, whole: Whole, count: int) -> None:
         within = bool(list((place / "cache" / "features").glob("*.partial")))
         lab.note("killed within the pass", within)
         ended = run("train", flags)
-        lab.note("went on within the pass", "Going on with" in ended.err)
+        lab.note("went on within the pass", "Resuming" in ended.err)
         reason = whole.differences(place) if ended.code == 0 else ended.last
         lab.check(reason is None, f"after {seconds:.2f} of {pass_s} s: {reason}")
         if reason is None:
@@ -81,6 +81,6 @@ def stale_features(lab: Lab, whole: Whole, front: Path, num_damages: int = 4) ->
             damage(rows, how, random.Random(i))
         place = lab.work / f"stale-{i}"
         ended = run("train", flags_of(whole.data, place, shared))
-        noticed = "is damaged: making it again" in ended.err
+        noticed = "is damaged: rebuilding it" in ended.err
         reason = whole.differences(place) if ended.code == 0 else ended.last
         lab.check(noticed and reason is None, f"{how}: noticed {noticed}, {reason}")

@@ -5,7 +5,7 @@ import numpy as np
 
 from hh_fast.backbone.torch_file import read_tensors
 
-# Repeats, kernel side, stride of the first, expansion, filters.
+# Repeats, kernel size, stride of the first block, expansion ratio, filters.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -33,7 +33,7 @@ def _conv(
 def _block(
     x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, filters: int
 ) -> keras.KerasTensor:
-    """An inverted residual: widened, filtered by depth, narrowed."""
+    """An inverted residual block: expansion, depthwise convolution, projection."""
     inputs = x
     if expansion != 1:
         x = _conv(x, expansion * x.shape[-1], f"{name}_expand")
@@ -58,13 +58,13 @@ def efficientnet_lite0(image_size: tuple[int, int] = (224, 224)) -> keras.Model:
 
 
 def read_weights(model: keras.Model, content: bytes) -> None:
-    """Gives `model` the weights of a file of PyTorch's port of it. Both list their layers in the order in which they compute.
+    """Loads the weights from a file of its PyTorch port. Both list their layers in execution order.
 
     Raises:
-        pickle.UnpicklingError, ValueError, EOFError: a damaged file, or one of another network.
+        pickle.UnpicklingError, ValueError, EOFError: a damaged file, or that of another network.
     """
     tensors = {name: value for name, value in read_tensors(content).items() if not name.endswith("num_batches_tracked")}
-    # The classifier of ImageNet's classes, the last layer, is left out.
+    # Without the last layer, the ImageNet classifier.
     kernels = iter([value for value in tensors.values() if value.ndim == 4])
     norms = iter([name.removesuffix(".running_mean") for name in tensors if name.endswith(".running_mean")])
     for layer in model.layers:

@@ -1,7 +1,7 @@
-"""The outputs of a frozen network for many images, by the fastest engine that this machine has for it.
+"""Computes the outputs of a frozen network for many images, with the fastest engine on this machine.
 
-On a CPU that is LiteRT, with an interpreter for each core: for EfficientNet-Lite0 it makes 1.8 times as many images a second
-as TensorFlow, and an image's features are the same to the bit whatever it comes with. On a GPU it is TensorFlow.
+On a CPU that is LiteRT with one interpreter per core: for EfficientNet-Lite0 it is 1.8 times as fast as TensorFlow, and an image's
+features are bit-identical whatever the batch. On a GPU it is TensorFlow.
 """
 
 import concurrent.futures
@@ -50,13 +50,13 @@ def _by_tensorflow(model: keras.Model) -> Engine:
 
 
 def _converted(model: keras.Model, path: Path) -> bytes:
-    """The model as a `.tflite` file, which takes seconds to make: `path` keeps it behind its SHA-256."""
+    """The model as a `.tflite` file, which takes seconds to convert; it is cached at `path`, preceded by its SHA-256."""
     with contextlib.suppress(FileNotFoundError):
         kept = path.read_bytes()
         if hashlib.sha256(kept[32:]).digest() == kept[:32]:
             return kept[32:]
     with native_stderr_logged(), warnings.catch_warnings():
-        # The converter itself uses tf.lite.Interpreter, and then advises its caller to use another.
+        # The converter itself uses tf.lite.Interpreter, and warns that it is deprecated.
         warnings.simplefilter("ignore", UserWarning)
         content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([_traced(model, 1)]).convert()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Front:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of one image's features."""
+        """Bytes of the features of an image."""
         return 4 * math.prod(self.shape)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -125,14 +125,14 @@ class Front:
 
 
 def features(front: keras.Model, images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
-    """What `front` makes of each image.
+    """The features of each image.
 
     Args:
         front: A model of images (batch, height, width, 3), values 0 to 255, to one output, of any shape.
-        images: uint8 or float (num_images, height, width, 3), or an iterator of batches of any size of them.
+        images: uint8 or float (num_images, height, width, 3), or an iterator of batches of any size.
 
     Returns:
-        float32 (num_images, ...), the rows in the images' order.
+        float32 (num_images, ...), in the order of the images.
     """
     run = Front(front)
     batches = [images] if isinstance(images, np.ndarray) else images

@@ -1,4 +1,4 @@
-"""A model in two parts: the frozen front, whose output for an image never changes, and the rest, which trains."""
+"""Splits a model into its frozen front, whose output for an image never changes, and the rest, which is trained."""
 
 import re
 from typing import Any, TypeAlias
@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import keras
 from keras.src.models.functional import Functional
 
-# How the blocks of pretrained networks are named, in Keras and here: all layers of one begin alike.
+# The common prefix of the layer names of a block in pretrained networks, in Keras and here.
 BLOCK = re.compile(r"(block_?\d+[a-z]?|expanded_conv(?:_\d+)?)_")
 
 Call: TypeAlias = tuple[Any, Any, Any]  # a layer, its arguments (positional, by name), its outputs
@@ -17,7 +17,7 @@ def _tensors(structure: Any) -> list[keras.KerasTensor]:
 
 
 def _call_layers(model: keras.Model, inputs: Any, calls: list[Call]) -> Any:
-    """The outputs of `model` for symbolic `inputs`, where the layers of models nested in it are called one by one too."""
+    """The outputs of `model` for symbolic `inputs`; calls the layers of nested models one by one, and records all in `calls`."""
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if type(layer) in (keras.Sequential, Functional):
@@ -31,9 +31,9 @@ def _call_layers(model: keras.Model, inputs: Any, calls: list[Call]) -> Any:
 
 
 def _changes(layer: Any) -> bool:
-    """Whether training steps change what `layer` gives for an input, by weights, running statistics or chance.
+    """Whether training changes the output of `layer` for an input, by weights, running statistics or randomness.
 
-    A model that trains calls all its layers for training, also those of a graph that says `training=False` (Keras 3.15).
+    In training, all layers are called in training mode, even those that were called with `training=False` (Keras 3.15).
     """
     if not isinstance(layer, keras.Layer) or isinstance(layer, keras.layers.Normalization):
         return False  # an operation of keras.ops, or statistics that only `adapt` changes
@@ -47,15 +47,14 @@ def _changes(layer: Any) -> bool:
 
 
 def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
-    """(front, rest), of the same layers and weights as `model`, with rest(front(x)) equal to model(x); None without a front.
+    """(front, rest) with the layers and weights of `model`, such that rest(front(x)) equals model(x); None without a front.
 
-    The front is all layers up to the last single tensor that everything passes through and that training never changes: of
-    layers that do not train, that are not random while training, and whose running statistics stand still (batch
-    normalisation that is frozen). Models nested in `model` are cut where the front ends in them. Layers without weights alone
-    are no front.
+    The front ends at the last tensor through which all data flows and that training never changes: its layers are frozen, are
+    not random in training, and do not update running statistics. Nested models are split where the front ends in them. Layers
+    without weights alone are not a front.
 
     Args:
-        model: A functional or sequential model of one input and one output.
+        model: A functional or sequential model with one input and one output.
     """
     image = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype, name="image")
     calls: list[Call] = []
@@ -64,7 +63,7 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         id(output): len(calls)
     }
     cut, num_in_front, has_weights = image, 0, False
-    still_used = last_use.get(id(image), 0)  # the last call that takes a tensor made so far
+    still_used = last_use.get(id(image), 0)  # the last call that uses a tensor computed so far
     for i, (layer, _, made) in enumerate(calls):
         if _changes(layer):
             break
@@ -83,11 +82,11 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
 
 
 def unfreeze(model: keras.Model, which: str | int) -> None:
-    """Makes layers of `model` train, models nested in it too, all but batch normalisation.
+    """Makes layers of `model`, including nested models, trainable, except for batch normalisation.
 
     Args:
-        which: `all`, or how many of the last blocks, as layers of pretrained networks are named after them; what follows them
-            trains too. Of a model without blocks: how many of the last layers with weights.
+        which: `all`, or the number of last blocks, by the layer names of pretrained networks; layers after them are trained too. For
+            a model without blocks, the number of last layers with weights.
     """
     calls: list[Call] = []
     _call_layers(model, keras.Input(batch_shape=model.inputs[0].shape), calls)
@@ -96,6 +95,6 @@ def unfreeze(model: keras.Model, which: str | int) -> None:
     blocks = [match[1] if (match := BLOCK.match(layer.name)) else None for layer in layers]
     starts = [i for i, block in enumerate(blocks) if block and block not in blocks[:i]] or list(range(len(layers)))
     first = 0 if which == "all" else starts[-min(int(which), len(starts))]
-    model.trainable = True  # the models nested in it too, or nothing in them would train
+    model.trainable = True  # includes nested models, in which nothing would be trained otherwise
     for i, layer in enumerate(layers):
         layer.trainable = before[i] if i < first else not isinstance(layer, keras.layers.BatchNormalization)

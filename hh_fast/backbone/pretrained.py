@@ -17,7 +17,7 @@ MIN_SIDE = 32
 
 
 def _application(function: Callable[..., keras.Model], *, scaling: bool = False) -> Callable[..., keras.Model]:
-    """One of keras.applications, untrained: values 0 to 255 to pooled features. `scaling`: it does not scale pixels itself."""
+    """An untrained network of keras.applications, from values 0 to 255 to pooled features. `scaling`: it needs scaled pixels."""
 
     def make(image_size: tuple[int, int]) -> keras.Model:
         image = keras.Input((*image_size, 3), name="image")
@@ -43,16 +43,16 @@ def build(name: str, weights: Path | None = None, image_size: tuple[int, int] = 
 
     Args:
         name: One of `hh_fast.config.BACKBONES`.
-        weights: File of its weights. Default: what is installed, or downloaded once to ~/.keras/models.
+        weights: Its weights file. Default: the installed one, or one that is downloaded once to ~/.keras/models.
         image_size: (height, width) in pixels, each at least 32.
 
     Returns:
-        A model of images (batch, height, width, 3), uint8 or float with values 0 to 255, to pooled features (batch, d) float32. Its
-        pixel scaling is a layer of it.
+        A model of images (batch, height, width, 3), uint8 or float with values 0 to 255, to pooled features (batch, d) float32,
+        with pixel scaling as a layer.
 
     Raises:
-        UsageError: an unknown name, or a size below what the network takes.
-        DataError: weights that are absent, cannot be downloaded, are damaged or of another network.
+        UsageError: an unknown name, or an image size that is too small.
+        DataError: weights that are missing, cannot be downloaded, are damaged, or belong to another network.
     """
     require(name in NETWORKS, f"`backbone` must be one of {', '.join(BACKBONES)}", name)
     require(min(image_size) >= MIN_SIDE, f"`image_size` must be at least {MIN_SIDE} either way for {name}", image_size)
@@ -72,10 +72,12 @@ def build(name: str, weights: Path | None = None, image_size: tuple[int, int] = 
     except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, UserWarning) as e:
         reason = " ".join(str(e).split())[:300].rstrip(".")
         raise DataError(
-            f"cannot read {path} as weights of {name}: {reason}; fetch it again from {WEIGHTS[name].source}"
+            f"cannot read {path} as weights of {name}: {reason}; download it again from {WEIGHTS[name].source}"
         ) from e
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0  # which drops whole blocks of EfficientNetV2 while training; frozen, it only makes noise
+            layer.rate = (
+                0.0  # it drops whole blocks of EfficientNetV2 in training, which is only noise in a frozen network
+            )
     model.trainable = False
     return model

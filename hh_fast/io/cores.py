@@ -1,4 +1,4 @@
-"""How many cores there are to share the work. Standard library only."""
+"""The number of usable cores. Standard library only."""
 
 import os
 

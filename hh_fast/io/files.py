@@ -1,6 +1,6 @@
-"""Files and folders written atomically: beside their place, flushed to the disk, then renamed.
+"""Writes files and folders atomically: to a temporary name in the same folder, flushed to disk, then renamed.
 
-A killed writer leaves a `.NAME.HOST-PID.tmp` beside the place; the next writer of that place removes it. No TensorFlow.
+A killed writer leaves a `.NAME.HOST-PID.tmp`, which the next writer of NAME removes. No TensorFlow.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     for _ in range(3):
-        # A killed run's helper processes may still write here for a moment, and a folder that gets files is not removed.
+        # A killed run's child processes may still write here for a moment, and then the folder is not removed.
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
             return
@@ -38,10 +38,10 @@ def _remove(path: Path) -> None:
 
 
 def remove_leftovers(path: Path, *, alone: bool = False) -> None:
-    """Removes what killed writers of `path` left beside it.
+    """Removes the temporary files of killed writers of `path`.
 
-    Only what processes of this machine left that run no more, unless the caller is `alone`: holds a lock without which
-    nobody writes `path`. Then also what was left on other machines, or by a process whose number another has now.
+    Only those of ended processes on this machine, unless the caller is `alone`, that is, holds the lock of `path`: then also
+    those from other machines, and of processes whose number has been reused.
     """
     if not path.parent.is_dir():
         return
@@ -56,7 +56,7 @@ def remove_leftovers(path: Path, *, alone: bool = False) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flushes a file, or a folder's list of names, to the disk."""
+    """Flushes a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -72,7 +72,7 @@ def _beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except OSError as e:
-        # A full disk is reported by write(), which knows no name: the person needs the one they asked for.
+        # On a full disk the error of write() has no file name: report the final one.
         if e.filename is None or str(e.filename).startswith(str(temporary)):
             e.filename = str(path)
         raise
@@ -83,7 +83,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_dir(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`, gone afterwards; what a killed process leaves of it, the next call removes."""
+    """Yields an empty temporary folder next to `path`, and removes it afterwards; the next call removes that of a killed process."""
     with _beside(path) as temporary:
         temporary.mkdir()
         yield temporary
@@ -91,7 +91,7 @@ def scratch_dir(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path to write one file to; it becomes `path` if the block ends well, and is removed if not."""
+    """Yields a temporary path for a file; it is renamed to `path` if the block succeeds, else removed."""
     with _beside(path) as temporary:
         yield temporary
         sync(temporary)
@@ -101,9 +101,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yields a fresh temporary folder; it becomes `path` if the block ends well, and is removed if not.
+    """Yields a new temporary folder; it is renamed to `path` if the block succeeds, else removed.
 
-    For caches: a folder that stands there is of no use any more, and is removed with all that it holds.
+    For caches: an existing folder at `path` is removed with all of its content.
     """
     with _beside(path) as temporary:
         temporary.mkdir()
@@ -128,7 +128,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_sealed(path: Path, value: Any) -> None:
-    """Writes `value` as JSON under the SHA-256 of its text, for `read_sealed`."""
+    """Writes `value` as JSON, preceded by the SHA-256 of the text, for `read_sealed`."""
     text = json.dumps(value).encode()
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.writelines([hashlib.sha256(text).hexdigest().encode(), b"\n", text, b"\n"])
@@ -138,7 +138,7 @@ def read_sealed(path: Path) -> Any:
     """The value that `write_sealed` wrote.
 
     Raises:
-        ValueError: any byte of the file has changed since.
+        ValueError: the file has changed since.
         OSError: it cannot be read.
     """
     digest, _, text = path.read_bytes().partition(b"\n")
@@ -149,9 +149,9 @@ def read_sealed(path: Path) -> Any:
 
 @contextlib.contextmanager
 def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
-    """Holds the lock file `lock`, and removes it afterwards; where another process holds it, logs `waiting` and waits.
+    """Holds the lock file `lock`, and removes it afterwards; if another process holds it, logs `waiting` and waits.
 
-    The kernel frees the lock when its holder dies, so a killed run blocks nobody.
+    The kernel releases the lock when its holder dies.
 
     Raises:
         filelock.Timeout: another process holds it, and `waiting` is None.
@@ -168,13 +168,13 @@ def exclusive(lock: Path, waiting: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)  # while it is held: who waits notices, and makes it anew
+        lock.unlink(missing_ok=True)  # while it is held: waiting processes notice, and create it again
         held.release()
 
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Holds the lock of the place `path` (`exclusive`, a file `.NAME.lock` beside it) and removes killed writers' leftovers."""
+    """Holds the lock of `path`, the file `.NAME.lock` in the same folder, and removes temporary files of killed writers."""
     with exclusive(path.with_name(f".{path.name}.lock"), waiting):
         remove_leftovers(path, alone=True)
         yield

@@ -1,4 +1,4 @@
-"""Memory: how much this process may still take, and the most that it took. No TensorFlow."""
+"""Available memory, and the peak memory of this process. No TensorFlow."""
 
 import re
 import resource
@@ -14,7 +14,7 @@ STATUS = Path("/proc/self/status")
 
 
 def _group_dirs() -> Iterator[Path]:
-    """Every control group that limits this process's memory, itself and those around it, of both versions."""
+    """The folders of all control groups (versions 1 and 2) that limit this process's memory, including enclosing groups."""
     if not OWN_GROUPS.is_file():
         return
     for line in OWN_GROUPS.read_text().splitlines():
@@ -27,12 +27,12 @@ def _group_dirs() -> Iterator[Path]:
             continue
         for mount in mounts:
             group = mount / name.lstrip("/")
-            # In a container the name may be one that only the host sees; the limit is then at the mount itself.
+            # In a container the name may be valid on the host only; the limit is then at the mount itself.
             yield from (folder for folder in (group, *group.parents) if folder == mount or mount in folder.parents)
 
 
 def _left_in_group(folder: Path) -> int | None:
-    """Bytes until the group's limit, its file cache counted as free; None where it has no limit."""
+    """Bytes left in the group, counting its file cache as free; None if it has no limit."""
     for limit_name, used_name in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -45,7 +45,7 @@ def _left_in_group(folder: Path) -> int | None:
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except OSError:
             continue
-        # Version 1 tells of the groups below only under these longer names.
+        # Version 1 includes child groups only in the total_ values.
         prefix = "total_" if "total_inactive_file" in stat else ""
         cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
         return max(0, int(limit) - used + cached)
@@ -53,7 +53,7 @@ def _left_in_group(folder: Path) -> int | None:
 
 
 def _left_in_process() -> int | None:
-    """Bytes until the process's own limits (`ulimit -v` and `ulimit -d`); None where it has none."""
+    """Bytes left by the process's own limits (`ulimit -v` and `ulimit -d`); None if it has none."""
     kinds = ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5))
     pages = Path("/proc/self/statm")
     if not pages.is_file():
@@ -68,13 +68,13 @@ def _left_in_process() -> int | None:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: the least of what the machine, its control groups and its limits leave."""
+    """Bytes that this process can still allocate: the minimum over the machine, its control groups and its limits."""
     left = [_left_in_process(), *map(_left_in_group, _group_dirs())]
     return min([psutil.virtual_memory().available, *(amount for amount in left if amount is not None)])
 
 
 def peak_memory() -> int:
-    """The most bytes that this process held resident so far."""
+    """The peak resident memory of this process in bytes."""
     if STATUS.is_file() and (match := re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())):
         return int(match[1]) * 1024  # getrusage() carries the peak of the process that started this one over exec()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

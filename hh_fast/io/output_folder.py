@@ -1,6 +1,6 @@
-"""A folder that a person names for a command's output, and that may hold their own files too.
+"""A user-given output folder, which may also contain the user's own files.
 
-It is ours by its marker, `.hh_fast.json`, which names the files that hh_fast wrote. Only these are replaced or removed.
+Its marker, `.hh_fast.json`, lists the files that hh_fast wrote. Only these are replaced or removed.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _remove_empty(folders: Collection[Path]) -> None:
-    """Removes folders, inner ones first, up to one that holds something."""
+    """Removes empty folders in order, innermost first, up to the first that is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -37,10 +37,10 @@ class OutputFolder:
     """The folder `path` of one `kind` of output (a run, a bundle, a site).
 
     Args:
-        path: Where it is, or will be.
-        field: The setting that names it, for messages.
-        kind: What it holds, as the marker and messages have it.
-        names: The names that hh_fast may write right inside it.
+        path: Its path; it need not exist.
+        field: The name of its setting, for messages.
+        kind: The kind of output, for the marker and messages.
+        names: The names of files and folders that hh_fast may write directly inside it.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class OutputFolder:
     names: tuple[str, ...]
 
     def _marked(self) -> frozenset[str] | None:
-        """What the marker names; None without a marker of this kind."""
+        """The files in the marker; None without a marker of this kind."""
         try:
             marker = json.loads((self.path / MARKER).read_text(encoding="utf-8"))
             is_ours = marker["hh_fast"] == self.kind and all(map(_is_inside, marker["files"]))
@@ -58,27 +58,27 @@ class OutputFolder:
         return frozenset(marker["files"]) if is_ours else None
 
     def recorded(self) -> frozenset[str]:
-        """What hh_fast wrote here: files by their paths in the folder, or patterns of such."""
+        """The files that hh_fast wrote here, by relative path or pattern."""
         return self._marked() or frozenset()
 
     def _foreign(self, names: Collection[str]) -> set[str]:
-        """What stands under one of `names`, or under the folder of one, and is not ours."""
+        """The existing files among `names`, or in the place of their folders, that hh_fast did not write."""
         recorded = self.recorded()
         own = {name.partition("/")[0] for name in recorded}
         tops = {name.partition("/")[0] for name in names} - own
         return {name for name in (tops | set(names)) - recorded if os.path.lexists(self.path / name)} - own
 
     def check(self) -> None:
-        """Raises `UsageError` where something stands at `path` that is not ours to write to."""
+        """Raises `UsageError` if `path` exists and must not be written to."""
         if not os.path.lexists(self.path):
             return
         if not self.path.is_dir():
             raise UsageError(f"`{self.field}` must be a folder. Received: {self.path}, a file")
-        # Hidden files do not count: a site's folder may well be a git repository.
+        # Hidden files are ignored: a site's folder may be a git repository.
         held = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         if held and self._marked() is None:
             raise UsageError(
-                f"`{self.field}` must be new, empty or a {self.kind} folder of hh_fast. Received: {self.path}, which holds"
+                f"`{self.field}` must be new, empty or a {self.kind} folder of hh_fast. Received: {self.path}, which contains"
                 f" {listed(sorted(held), MAX_NAMES)}: give another folder, or move these elsewhere"
             )
         self._refuse(self._foreign(self.names))
@@ -86,13 +86,13 @@ class OutputFolder:
     def _refuse(self, foreign: Collection[str]) -> None:
         if foreign:
             raise UsageError(
-                f"`{self.field}` must hold no files of yours under the names that a {self.kind} writes. Received: {self.path},"
-                f" which holds {listed(sorted(foreign), MAX_NAMES)}: move or rename that, or give another --{self.field}"
+                f"`{self.field}` must not contain files of yours with names that a {self.kind} writes. Received: {self.path},"
+                f" which contains {listed(sorted(foreign), MAX_NAMES)}: move or rename these, or give another --{self.field}"
             )
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Checks the folder and holds it for this process, however it ends; leaves none where nothing was written.
+        """Checks the folder and locks it for this process; removes it if nothing was written.
 
         Raises:
             UsageError: as `check`.
@@ -106,7 +106,7 @@ class OutputFolder:
                 stack.enter_context(exclusive(self.path / LOCK, None))
             except filelock.Timeout as e:
                 raise DataError(
-                    f"another process writes to {self.path}: wait for it, or give another --{self.field}"
+                    f"another process is writing to {self.path}: wait for it, or give another --{self.field}"
                 ) from e
             self.check()
             for name in (SCRATCH, MARKER, *(self.names if self._marked() is not None else ())):
@@ -114,24 +114,21 @@ class OutputFolder:
             yield
 
     def _mark(self, files: Collection[str]) -> None:
-        note = "hh_fast wrote these files, and replaces or removes no others in this folder"
+        note = "hh_fast wrote these files; it does not replace or remove any others in this folder"
         write_json(self.path / MARKER, {"hh_fast": self.kind, "note": note, "files": sorted(files)})
 
     def record(self, *files: str) -> None:
-        """Says that `files`, which may be patterns, are ours, before they are written, so that a killed process leaves none unsaid.
+        """Adds `files`, which may be patterns, to the marker. Called before they are written, so that a killed process leaves none unlisted.
 
         Raises:
-            UsageError: one stands there that is not ours.
+            UsageError: one exists that hh_fast did not write.
         """
         self._refuse(self._foreign(files))
         if not self.recorded().issuperset(files):
             self._mark(self.recorded() | set(files))
 
     def remove(self, *files: str) -> None:
-        """Removes those of `files` that are ours, and the folders inside that this leaves empty.
-
-        A name is somebody else's again from then on; what a pattern names remains ours.
-        """
+        """Removes those of `files` that hh_fast wrote, and folders that become empty; names leave the marker, patterns stay."""
         removed = self.recorded() & set(files)
         for name in removed:
             for path in self.path.glob(name):
@@ -143,12 +140,12 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def replaced(self, last: str) -> Iterator[Path]:
-        """Holds the folder, and yields an empty one whose files take the place of ours here if the block ends well.
+        """Locks the folder, and yields an empty one whose files replace those of hh_fast here if the block succeeds.
 
-        `last` is the file by which readers know the output: while others change it is not there.
+        `last` is the file by which readers recognise the output: it is absent while others are replaced.
 
         Raises:
-            UsageError, DataError: as `held`; a file of `names` is not ours.
+            UsageError, DataError: as `held`; or hh_fast did not write an existing file of `names`.
         """
         with self.held(), scratch_dir(self.path / SCRATCH) as temporary:
             yield temporary

@@ -1,4 +1,4 @@
-"""What native code writes past Python to the terminal: kept from it, and read where it explains something."""
+"""Captures what native code writes to standard error, bypassing Python."""
 
 import contextlib
 import gc
@@ -19,19 +19,19 @@ _in_command = False
 
 
 def enter_command() -> None:
-    """From here on the process is a command's: its file descriptors and signals are ours. A notebook's are left alone."""
+    """Marks this process as a command, whose file descriptors and signals may be changed, unlike those of a notebook."""
     global _in_command
     _in_command = True
 
 
 def import_log() -> str:
-    """What TensorFlow printed while it was imported and looked for devices; empty if it was imported some other way."""
+    """What TensorFlow printed during `import_tensorflow`; empty if it was imported another way."""
     return "".join(_captured)
 
 
 @contextlib.contextmanager
 def _native_stderr_to(receive: Callable[[str], None]) -> Iterator[None]:
-    """In a command, gives `receive` what goes to file descriptor 2 meanwhile, which Python's sys.stderr knows nothing of."""
+    """In a command, passes everything that is written to file descriptor 2 in the block to `receive`."""
     if not _in_command:
         yield
         return
@@ -50,7 +50,7 @@ def _native_stderr_to(receive: Callable[[str], None]) -> Iterator[None]:
 
 
 def native_stderr_logged() -> contextlib.AbstractContextManager[None]:
-    """Logs, as debug messages, what the C++ of TensorFlow and LiteRT writes to standard error meanwhile."""
+    """Logs what TensorFlow's and LiteRT's C++ code writes to standard error in the block, as debug messages."""
 
     def log(text: str) -> None:
         for line in text.splitlines():
@@ -66,12 +66,12 @@ def signals_end_at_once() -> contextlib.AbstractContextManager[None]:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and finds its devices without its start-up lines, which no setting of its own turns off.
+    """Imports TensorFlow and lists its devices without its start-up messages, which no setting turns off.
 
-    Its hundreds of thousands of objects stay, so garbage collections leave them out from here on: each took 0.1 s.
+    Its hundreds of thousands of objects are then excluded from garbage collections, which took 0.1 s each.
 
-    The devices are not set up yet, since a cluster's strategy and the choice of devices must come before that. With
-    TF_CPP_MIN_LOG_LEVEL=0 in the environment the lines are shown.
+    The devices are not initialised yet, since a cluster's strategy and the choice of devices must come first. With
+    TF_CPP_MIN_LOG_LEVEL=0 in the environment the messages are shown.
     """
     shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     try:

@@ -1,10 +1,9 @@
-"""SIGTERM and Ctrl-C end the process in time, whatever it is busy with.
+"""SIGTERM and Ctrl-C end the process in time, whatever it is doing.
 
-Python tells its main thread of a signal only between two of its own instructions. The exception that the handler then raises
-may come late (from within TensorFlow's import or compiler), be lost (in a destructor, whose exceptions Python passes over), or
-come out as another one (of C code that was called back). So a second thread, which the system tells at once, waits for the end
-and then makes it; what comes out is taken for what it was; and who looks after signals by itself can ask for those that came
-before. Standard library only.
+Python runs signal handlers only between two of its own instructions. The exception that the handler raises may come late (inside
+TensorFlow's import or compiler), be lost (in a destructor, whose exceptions Python ignores), or turn into another one (through C code
+with callbacks). So a second thread, woken at once by the signal, waits for the process to end and else ends it; any exception after a
+signal counts as the interruption; and `pending_signals` includes signals received before. Standard library only.
 """
 
 import contextlib

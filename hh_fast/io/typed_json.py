@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """`value` as JSON has it: dataclasses become objects, tuples lists, paths strings."""
+    """`value` as JSON types: dataclasses become dicts, tuples lists, paths strings."""
     return json.loads(json.dumps(msgspec.to_builtins(value, enc_hook=str)))
 
 
 def from_json(kind: type[T], value: Any) -> T:
-    """The `kind` that `to_json` made `value` of: a dataclass, also a generic one, of dataclasses, tuples, dicts and scalars.
+    """The inverse of `to_json` for a dataclass `kind` of dataclasses, tuples, dicts and scalars.
 
     Raises:
-        ValueError: a field is missing without a default, or of another type; it is named by its way from the root.
+        ValueError: a field without a default is missing, or has another type; the message has its path.
     """
     return msgspec.convert(value, kind)

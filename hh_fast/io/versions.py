@@ -1,4 +1,4 @@
-"""The software that a run, a bundle or a result came out of."""
+"""Versions of the software that made a run, bundle or result."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

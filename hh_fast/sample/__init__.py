@@ -1,1 +1,1 @@
-"""Draws the built-in data set. Knows nothing of the rest but errors and files."""
+"""Draws the built-in data set. Imports only errors and files."""

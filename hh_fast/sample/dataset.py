@@ -34,7 +34,7 @@ from hh_fast.sample.picture import draw
 
 logger = logging.getLogger(__name__)
 
-# To be raised whenever a picture changes: it is part of the folder's name, and so of every cache key made from it.
+# Must be incremented whenever a picture changes; it is part of the folder's name, and so of cache keys.
 VERSION = 2
 CLASS_NAMES = ("horses", "humans")
 NUM_IMAGES = {"train": 1024, "validation": 256}
@@ -98,7 +98,7 @@ def _draw_file(target_dir: Path, job: _Job, image_size: int) -> None:
 
 
 def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Connection) -> None:
-    """Draws `jobs`, sending 1 for each, or what stopped it. Ends by itself when nobody listens any more."""
+    """Draws `jobs`, and sends 1 for each, or the error that stopped it. Ends when the receiver is gone."""
     try:
         for job in jobs:
             _draw_file(target_dir, job, image_size)
@@ -110,10 +110,10 @@ def _work(target_dir: Path, jobs: list[_Job], image_size: int, connection: Conne
 
 
 def _draw_in_processes(target_dir: Path, jobs: list[_Job], image_size: int, num_workers: int, progress: tqdm) -> None:
-    # Not forked: a fork of a process with TensorFlow's threads can hang.
+    # Spawned, since forking a process with TensorFlow's threads can hang.
     context = multiprocessing.get_context("spawn")
-    workers: dict[Any, SpawnProcess] = {}  # by the end of a pipe that hears of each
-    # Ctrl-C goes to all processes of the terminal: held back in these, which this one ends.
+    workers: dict[Any, SpawnProcess] = {}  # by the receiving end of their pipe
+    # Ctrl-C goes to all processes of the terminal; the workers ignore it, and this process ends them.
     signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for number in range(min(num_workers, len(jobs))):
@@ -138,7 +138,7 @@ def _draw_in_processes(target_dir: Path, jobs: list[_Job], image_size: int, num_
 
 
 def _receive(receiver: Any, progress: tqdm) -> bool:
-    """Takes one message; False where the process has ended."""
+    """Receives one message; returns False if the process has ended."""
     try:
         message = receiver.recv()
     except EOFError:
@@ -159,7 +159,7 @@ def _check_end(process: SpawnProcess) -> None:
 
 
 def sample_dir(cache_root: Path) -> Path:
-    """The folder of the built-in sample below `cache_root`, drawn first where it is not there yet.
+    """The folder of the built-in sample below `cache_root`, drawn on first use.
 
     A second process that asks meanwhile waits for the first.
 
@@ -171,14 +171,14 @@ def sample_dir(cache_root: Path) -> Path:
         return target_dir
     with locked(target_dir, f"Waiting for another process that draws the built-in sample into {target_dir}"):
         if not _is_whole(target_dir):
-            logger.info("Drawing the built-in sample into %s (once; half a minute or so)", target_dir)
+            logger.info("Drawing the built-in sample into %s (once; about half a minute)", target_dir)
             with atomic_dir(target_dir) as unfinished:
                 draw_sample(unfinished)
     return target_dir
 
 
 def _is_whole(target_dir: Path) -> bool:
-    """Whether every file is there: somebody may have deleted some since."""
+    """Whether all files exist; some may have been deleted."""
     expected = {job.path for job in _jobs(NUM_IMAGES["train"], NUM_IMAGES["validation"], seed=0)}
     found = {str(path.relative_to(target_dir)) for path in target_dir.glob("*/*/*.png")}
     return expected <= found

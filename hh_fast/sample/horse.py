@@ -8,7 +8,7 @@ from hh_fast.sample import palette
 from hh_fast.sample.palette import Color
 from hh_fast.sample.solids import Limb, Vector, add, between, heading, on_ground, sine, turned
 
-# How often each is taken, in percent.
+# Frequencies in percent.
 POSES = {"stand": 24, "walk": 23, "trot": 16, "gallop": 15, "graze": 16, "jump": 2, "lie": 2, "rear": 2}
 Placing = Callable[..., Vector]
 HIND_PIVOT: Vector = (-0.42, 0.78, 0.0)
@@ -92,7 +92,7 @@ class _Look:
 
 
 def horse(rng: random.Random) -> list[Limb]:
-    """The limbs of a horse in a pose and coat of chance, standing on y = 0."""
+    """The limbs of a horse with random pose and coat, standing on y = 0."""
     pose, look = _Pose(rng.choices(list(POSES), list(POSES.values()))[0], rng), _Look(rng)
 
     def placed(x: float, y: float, z: float = 0.0) -> Vector:

@@ -7,7 +7,7 @@ from hh_fast.sample import palette
 from hh_fast.sample.palette import Color
 from hh_fast.sample.solids import Limb, Vector, add, between, cosine, heading, on_ground, sine, turned
 
-# How often each is taken, in percent.
+# Frequencies in percent.
 POSES = {
     "stand": 17,
     "walk": 21,
@@ -132,7 +132,7 @@ class _Look:
 
 
 def human(rng: random.Random) -> list[Limb]:
-    """The limbs of a person in a pose and clothes of chance, standing on y = 0."""
+    """The limbs of a person with random pose and clothes, standing on y = 0."""
     pose, look = _Pose(rng.choices(list(POSES), list(POSES.values()))[0], rng), _Look(rng)
     limbs = _legs(pose, look) + _upper_body(pose, look, rng)
     return on_ground(limbs)

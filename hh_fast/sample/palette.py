@@ -32,7 +32,7 @@ BRIGHTS: tuple[Color, ...] = (
 
 
 def varied(color: Color, rng: random.Random, spread: float = 0.08) -> Color:
-    """`color` made a little lighter or darker, and a little off in each channel."""
+    """`color` with slightly varied brightness and channels."""
     light = rng.uniform(1 - 2 * spread, 1 + 2 * spread)
     red, green, blue = (min(1.0, max(0.02, c * light + rng.uniform(-spread, spread) / 2)) for c in color)
     return (red, green, blue)
@@ -51,7 +51,7 @@ def cloth(rng: random.Random) -> Color:
 
 
 def dulled(color: Color, share: float) -> Color:
-    """`color` moved towards the grey of its brightness: not at all (0) to wholly (1)."""
+    """`color` desaturated: not at all (0) to completely (1)."""
     grey = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
     red, green, blue = (c + share * (grey - c) for c in color)
     return (red, green, blue)

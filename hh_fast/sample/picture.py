@@ -15,7 +15,7 @@ FIGURES = {"horses": horse, "humans": human}
 
 
 def draw(class_name: str, rng: random.Random, image_size: int) -> np.ndarray:
-    """A picture of `class_name` ("horses" or "humans"): uint8 (image_size, image_size, 3), fixed by `rng`'s state."""
+    """A picture of `class_name` ("horses" or "humans"): uint8 (image_size, image_size, 3), determined by the state of `rng`."""
     figure = FIGURES[class_name](rng)
     light, ambient = _lamp(rng), rng.uniform(0.3, 0.6)
     blotches = noise(rng, (image_size, image_size), rng.choice((6, 10, 16))) > np.float32(0.55)
@@ -35,7 +35,7 @@ def _lamp(rng: random.Random) -> Vector:
 
 
 def _camera(figure: list[Limb], rng: random.Random, image_size: int) -> Camera:
-    """A camera that gives every figure, of either class, a share of the picture's area from the same distribution."""
+    """A camera such that the area of the figure in the picture has the same distribution in both classes."""
     yaw = rng.choice((0.0, math.pi)) + (rng.uniform(-0.5, 0.5) if rng.random() < 0.97 else rng.uniform(-1.5, 1.5))
     turn = Camera(yaw, rng.uniform(0.0, 0.3), rng.uniform(-0.08, 0.08), 1.0, (0.0, 0.0))
     plain = seen(figure, turn)

@@ -1,4 +1,4 @@
-"""What stands about behind a figure, as limbs in pixels: trees, fences, stones, posts, bushes. The same for both classes.
+"""Objects behind a figure, as limbs in pixels: trees, fences, stones, posts, bushes. The same for both classes.
 
 `size` is the side of the square picture in pixels.
 """
@@ -19,7 +19,7 @@ def props(rng: random.Random, size: int, most: int) -> list[list[Limb]]:
 
 
 def _foot(rng: random.Random, size: int) -> Vector:
-    """Where a thing stands: on the lower half, more often towards the sides than behind the figure."""
+    """The position of an object: in the lower half, more often at the sides than behind the figure."""
     side = rng.choice((-1, 1)) * math.sqrt(rng.random())
     return ((0.5 + 0.55 * side) * size, rng.uniform(0.5, 1.05) * size, 0.0)
 

@@ -1,4 +1,4 @@
-"""What is far behind a figure: skies over hills, walls, studios. The same for both classes.
+"""The background of a figure: skies over hills, walls, studios. The same for both classes.
 
 `size` is the side of the square picture in pixels; pictures are float32 (size, size, 3) with values 0..1.
 """
@@ -10,7 +10,7 @@ from PIL import Image
 
 from hh_fast.sample.palette import Color, cloth, dulled, varied
 
-# How often each is taken, in percent.
+# Frequencies in percent.
 BACKDROPS = {"landscape": 50, "wall": 20, "studio": 22, "blotches": 8}
 SKIES: tuple[Color, ...] = ((0.45, 0.65, 0.92), (0.75, 0.82, 0.9), (0.95, 0.75, 0.55), (0.6, 0.62, 0.66))
 LANDS: tuple[Color, ...] = ((0.35, 0.5, 0.25), (0.5, 0.55, 0.3), (0.72, 0.62, 0.42), (0.4, 0.42, 0.36))
@@ -78,7 +78,7 @@ def _landscape(rng: random.Random, size: int) -> np.ndarray:
 
 
 def _wall(rng: random.Random, size: int) -> np.ndarray:
-    """A wall, plain or of planks that lie or stand, over a floor."""
+    """A plain wall, or one of horizontal or vertical planks, above a floor."""
     color = _paint(rng)
     pixels = _clouded(rng, size, color, varied(color, rng))
     planks = rng.choice((0, 6, 9, 15, 25))

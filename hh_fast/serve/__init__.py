@@ -1,1 +1,1 @@
-"""The page that runs an exported model on a phone, and the server that hands it out. Loads no TensorFlow."""
+"""The web page that runs an exported model on a phone, and its server. Loads no TensorFlow."""

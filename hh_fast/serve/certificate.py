@@ -1,4 +1,4 @@
-"""A certificate for this machine's addresses, signed by itself and kept, so that a phone is asked once."""
+"""A self-signed certificate for this machine's addresses, which is kept, so that a phone asks only once."""
 
 import datetime
 import ipaddress
@@ -18,15 +18,15 @@ from hh_fast.io.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
-LIFETIME = datetime.timedelta(days=397)  # what browsers take at most
+LIFETIME = datetime.timedelta(days=397)  # the maximum that browsers accept
 RENEW_BEFORE = datetime.timedelta(days=7)
 
 
 def lan_address() -> str | None:
-    """The address under which other devices of the network most likely reach this machine; nothing is sent for it."""
+    """The address at which other devices in the network can most likely reach this machine; sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation: where the default route leads
+            probe.connect(("192.0.2.1", 9))  # a documentation address: selects the default route
             return str(probe.getsockname()[0])
         except OSError:
             return next((name for name in own_names() if _is_address(name) and not name.startswith("127.")), None)
@@ -52,10 +52,10 @@ def own_names() -> list[str]:
 
 
 def names_in(path: Path) -> list[str]:
-    """The names and addresses that a certificate is for.
+    """The names and addresses in a certificate.
 
     Raises:
-        DataError: it is no PEM certificate.
+        DataError: it is not a PEM certificate.
         OSError: it cannot be read.
     """
     try:
@@ -94,9 +94,9 @@ def _make(names: Sequence[str]) -> bytes:
 
 
 def own_certificate(cache_dir: Path) -> Path:
-    """A PEM file, readable by its owner alone, with a key and a certificate for all of this machine's present addresses.
+    """A PEM file, readable by its owner only, with a key and a certificate for all current addresses of this machine.
 
-    Made anew only where the kept one ends within a week or lacks an address.
+    It is renewed only if it expires within a week or lacks an address.
     """
     path = cache_dir / "certificate.pem"
     names = own_names()

@@ -1,4 +1,4 @@
-"""bin/serve: from a bundle to a static site, or to a running server and the address that a phone scans."""
+"""bin/serve: writes a bundle as a static site, or serves it and prints its address."""
 
 import contextlib
 import ipaddress
@@ -28,7 +28,7 @@ def _is_loopback(host: str) -> bool:
 def _context(cert: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for path in (cert, key or cert):
-        path.open("rb").close()  # its error names the file; that of load_cert_chain does not
+        path.open("rb").close()  # raises an error with the file name, unlike load_cert_chain
     try:
         context.load_cert_chain(cert, key)
     except ssl.SSLError as e:
@@ -44,17 +44,17 @@ def _address(scheme: str, host: str, port: int) -> str:
 
 
 def _for_phones(config: ServeConfig, cert: Path | None, scheme: str, port: int) -> str:
-    """The lines about the address for other devices."""
+    """The text with the address for other devices."""
     if cert is not None:
         host: str | None = certificate.names_in(cert)[0].replace("*.", "www.")
     else:
         host = certificate.lan_address() if config.host in EVERYWHERE else config.host
     if host is None:
-        return "No phone reaches this machine: it is in no network."
+        return "No phone can reach this machine: it is not in a network."
     if scheme == "http":
-        what = "photos; for the live camera leave --https=off out"
+        what = "photos; for the live camera leave out --https=off"
     elif cert is None:
-        what = "camera; the browser warns once of this machine's own certificate: go on"
+        what = "camera; the browser warns once of the self-signed certificate: continue"
     else:
         what = "camera, offline, install"
     address = _address(scheme, host, port)
@@ -63,14 +63,14 @@ def _for_phones(config: ServeConfig, cert: Path | None, scheme: str, port: int) 
 
 
 def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
-    """Writes the site that `config` asks for, or hands it out until interrupted.
+    """Writes the site that `config` asks for, or serves it until interrupted.
 
     Args:
-        config: Which bundle, and where to.
-        say: Shows a person the addresses.
+        config: The settings of bin/serve.
+        say: Prints the addresses.
 
     Raises:
-        DataError, UsageError: as `read_bundle`, `read_runtime`, `write` and `SiteServer` say; a certificate that does not load.
+        DataError, UsageError: as `read_bundle`, `read_runtime`, `write` and `SiteServer`; or an invalid certificate.
         OSError: a file cannot be read or written.
     """
     cache_dir = Path(default_cache_dir()) / "serve"
@@ -80,7 +80,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     size = f"{sum(map(len, files.values())) / 1e6:.1f} MB"
     if config.site_dir is not None:
         site.write(files, Path(config.site_dir).expanduser())
-        logger.info("Wrote the page, %s, to %s: hand that folder out by any https host", size, config.site_dir)
+        logger.info("Wrote the page, %s, to %s: upload that folder to any https host", size, config.site_dir)
         return
     cert, key = (Path(path).expanduser() if path else None for path in (config.cert, config.key))
     is_local = _is_loopback(config.host) and cert is None
@@ -90,7 +90,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(SiteServer(config.host, config.port, files, context))
         local_host, local_port = LOCALHOST if config.host in EVERYWHERE else config.host, server.port
-        if context is not None:  # browsers trust http on this machine as they trust https
+        if context is not None:  # browsers treat http://localhost as secure
             local = stack.enter_context(SiteServer(LOCALHOST, config.http_port, files))
             stack.enter_context(local.running())
             local_host, local_port = LOCALHOST, local.port

@@ -1,4 +1,4 @@
-"""LiteRT.js, which runs the model in the page: fetched by npm once, against the integrity hashes in npm/package-lock.json."""
+"""LiteRT.js, which runs the model in the page: downloaded once by npm, checked against npm/package-lock.json."""
 
 import json
 import logging
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 NPM = Path(__file__).parent / "npm"
 CORE, UTILS = "@litertjs/core", "@litertjs/wasm-utils"
-# The build without relaxed SIMD: as fast, and the one that every engine runs (WebKit has no relaxed SIMD).
+# The build without relaxed SIMD, which is as fast and runs in all browsers (WebKit has no relaxed SIMD).
 FILES = {
     "index.js": f"{CORE}/dist/index.js",
     "litert_wasm_compat_internal.js": f"{CORE}/wasm/litert_wasm_compat_internal.js",
     "litert_wasm_compat_internal.wasm": f"{CORE}/wasm/litert_wasm_compat_internal.wasm",
     "wasm-utils.js": f"{UTILS}/dist/index.js",
 }
-# Browsers resolve no bare name, and an import map in the page would need a weaker content security policy.
+# Browsers do not resolve bare names, and an import map would need a weaker content security policy.
 BARE_IMPORT, RELATIVE_IMPORT = b'from "@litertjs/wasm-utils";', b'from "./wasm-utils.js";'
 
 
@@ -37,10 +37,10 @@ def _fetch(target: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise DataError(
-            f"the page needs {CORE} {version()}, and there is no npm to fetch it: install Node.js, or unpack it with"
-            f" {UTILS} elsewhere and give --runtime_dir"
+            f"the page needs {CORE} {version()}, but there is no npm to download it: install Node.js, or install it with {UTILS} on"
+            " another machine, copy it here and give --runtime_dir"
         )
-    logger.info("Fetching %s %s by npm (once)", CORE, version())
+    logger.info("Downloading %s %s with npm (once)", CORE, version())
     with atomic_dir(target) as folder:
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(NPM / name, folder / name)
@@ -48,21 +48,21 @@ def _fetch(target: Path) -> None:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DataError(
-                f"npm could not fetch {CORE} {version()}: {_npm_failure(done.stderr)}; mend that, or give --runtime_dir"
+                f"npm could not download {CORE} {version()}: {_npm_failure(done.stderr)}; fix that, or give --runtime_dir"
             )
 
 
 def read_runtime(runtime_dir: Path | None, cache_dir: Path) -> dict[str, bytes]:
-    """The files of LiteRT.js that the page loads, by name, from `runtime_dir`, or else from `cache_dir`, fetched where new.
+    """The files of LiteRT.js for the page, by name, from `runtime_dir`, or from `cache_dir`, downloaded if necessary.
 
     Raises:
-        DataError: no npm, or it fails; `runtime_dir` lacks a file, or holds another version.
+        DataError: npm is missing or fails; or `runtime_dir` lacks a file or has another version.
     """
     folder = runtime_dir or cache_dir / f"litertjs-{version()}"
     if runtime_dir is None and not folder.is_dir():
         _fetch(folder)
     modules = folder / "node_modules" if (folder / "node_modules").is_dir() else folder
-    remedy = f"it must hold {CORE} {version()} and {UTILS}, as `npm install {CORE}@{version()}` leaves them"
+    remedy = f"it must contain {CORE} {version()} and {UTILS}, as installed by `npm install {CORE}@{version()}`"
     try:
         found = json.loads((modules / CORE / "package.json").read_text()).get("version")
         files = {name: (modules / path).read_bytes() for name, path in FILES.items()}

@@ -1,4 +1,4 @@
-"""Hands a site out of memory over http or https, each connection in a thread of its own."""
+"""Serves a site from memory over http or https, with a thread per connection."""
 
 import contextlib
 import errno
@@ -18,9 +18,7 @@ from hh_fast.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"  # as in index.html, which other hosts hand out alone
-)
+POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"  # as in index.html, for other hosts
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -39,9 +37,9 @@ TYPES = {
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
 }
-REQUEST_S = 10  # for the handshake, and between two parts of a request
-CHUNK_BYTES, CHUNK_S = 1 << 16, 20  # a client slower than that is let go
-WORTH_PACKING = 0.9  # the runtime shrinks to a third, a model's weights do not
+REQUEST_S = 10  # for the handshake, and between parts of a request
+CHUNK_BYTES, CHUNK_S = 1 << 16, 20  # slower clients are disconnected
+MAX_PACKED_RATIO = 0.9  # the runtime compresses to a third, a model's weights do not
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -88,15 +86,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class SiteServer(http.server.ThreadingHTTPServer):
-    """Serves `files` by their exact paths, to GET and HEAD, until closed: over https by `context`, without one over http."""
+    """Serves `files` by exact path, to GET and HEAD, until closed: over https with a `context`, else over http."""
 
     request_queue_size = 256
 
     def __init__(self, host: str, port: int, files: Mapping[str, bytes], context: ssl.SSLContext | None = None):
-        """Raises `UsageError` where `host` and `port` cannot be listened at."""
+        """Raises `UsageError` if it cannot listen on `host` and `port`."""
         self.files, self.context = files, context
         packed = {name: gzip.compress(body, compresslevel=1) for name, body in files.items()}
-        self.packed = {name: body for name, body in packed.items() if len(body) < WORTH_PACKING * len(files[name])}
+        self.packed = {name: body for name, body in packed.items() if len(body) < MAX_PACKED_RATIO * len(files[name])}
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -111,7 +109,7 @@ class SiteServer(http.server.ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Serves in a thread meanwhile."""
+        """Serves in a thread while the block runs."""
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1})
         thread.start()
         try:
@@ -121,7 +119,7 @@ class SiteServer(http.server.ThreadingHTTPServer):
             thread.join()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's own thread, its handshake too: a client that stalls holds up no other."""
+        """Runs in the connection's own thread, including the handshake, so that a stalled client does not block others."""
         request.settimeout(REQUEST_S)
         if self.context is None:
             super().finish_request(request, client_address)
@@ -133,7 +131,7 @@ class SiteServer(http.server.ThreadingHTTPServer):
             self.shutdown_request(secure)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A client that breaks off, or is too slow, is no fault of ours; anything else is."""
+        """Disconnected or slow clients are not errors of this server; all else is."""
         error = sys.exc_info()[1]
         show = logger.debug if isinstance(error, OSError) else logger.exception
         show("%s: %s", client_address[0], error)

@@ -54,15 +54,15 @@ def _choose_file(metadata: Mapping[str, Any], formats: Sequence[str], export_dir
 
 
 def _model_json(metadata: Mapping[str, Any], file: Mapping[str, Any], export_dir: Path) -> dict[str, Any]:
-    """What the page needs to know of the model, and nothing else: no path, nothing of the machine that exported."""
+    """The model's facts for the page, without paths or other facts of the exporting machine."""
     image = metadata["input"]
     stored = file["input"]["quantization"] or {"scale": 1, "zero_point": 0}
     resize = image["resize"]
     takes_bilinear = resize["interpolation"] == "bilinear" and resize["aspect"] in ASPECTS
     if not takes_bilinear or stored != {"scale": 1, "zero_point": 0}:
         raise DataError(
-            f"{export_dir}: the page makes whole pixels by bilinear resizing, and this model takes {resize['interpolation']},"
-            f" {resize['aspect']}, {stored}: train and export it so"
+            f"{export_dir}: the page resizes bilinearly to whole pixels, but this model takes {resize['interpolation']},"
+            f" {resize['aspect']}, {stored}: train and export it with bilinear resizing"
         )
     return {
         "file": Path(file["file"]).name,
@@ -89,7 +89,7 @@ def _worker(template: bytes, files: Mapping[str, bytes]) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """What the page takes of a bundle: its title, what it must know of the model, and the model's file."""
+    """The parts of a bundle for the page: its title, the model's facts, and the content of the model file."""
 
     title: str
     model: Mapping[str, Any]
@@ -97,10 +97,10 @@ class Bundle:
 
 
 def read_bundle(export_dir: Path, formats: Sequence[str] = FORMATS) -> Bundle:
-    """The page's part of a bundle of bin/export, with the first of `formats` that it has.
+    """Reads a bundle of bin/export, with the first of `formats` that it has.
 
     Raises:
-        DataError: `export_dir` is no bundle, has no file that the page runs, or one that is cut off.
+        DataError: `export_dir` is not a bundle, has no file for the page, or a truncated one.
     """
     metadata = _read_metadata(export_dir)
     try:
@@ -108,16 +108,16 @@ def read_bundle(export_dir: Path, formats: Sequence[str] = FORMATS) -> Bundle:
         model = _model_json(metadata, file, export_dir)
         num_bytes, title = file["bytes"], _title(metadata)
     except (KeyError, TypeError) as e:
-        raise DataError(f"{export_dir} is a bundle of an older hh_fast (metadata.json: {e}): export again") from e
+        raise DataError(f"{export_dir} is a bundle of an older hh_fast (metadata.json: {e}): export it again") from e
     path = export_dir / model["file"]
     content = path.read_bytes()
     if len(content) != num_bytes:
-        raise DataError(f"{path} is cut off: it should have {num_bytes} bytes; export or copy it again")
+        raise DataError(f"{path} is truncated: it should have {num_bytes} bytes; export or copy it again")
     return Bundle(title, model, content)
 
 
 def build(bundle: Bundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of the site by their paths, `index.html` and all; `runtime`: LiteRT.js by file name, from `read_runtime`."""
+    """All files of the site by path; `runtime`: LiteRT.js by file name, from `read_runtime`."""
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.is_file()}
     files |= {f"litert/{name}": content for name, content in runtime.items()}
     files |= {bundle.model["file"]: bundle.content, MODEL: json.dumps(bundle.model, ensure_ascii=False).encode()}
@@ -129,11 +129,11 @@ def build(bundle: Bundle, runtime: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def write(files: Mapping[str, bytes], site_dir: Path) -> None:
-    """Writes the site to a folder, in place of an older one; other files there stay.
+    """Writes the site to a folder, replacing an older one; other files are kept.
 
     Raises:
         UsageError, DataError: as `OutputFolder.replaced`.
-        OSError: it cannot be written; what stood there before still does.
+        OSError: it cannot be written; an older site is kept.
     """
     names = tuple({name.partition("/")[0] for name in files})
     with OutputFolder(site_dir, "site_dir", "site", names).replaced(INDEX) as folder:
