@@ -180,6 +180,7 @@ STUDIES: dict[str, Callable[[Any], str]] = {
         Column("both, of reading", "share_of_reading", "{:.1%}", spread=True),
     ),
     "networks": networks,
+    "explore": study("bin/explore", Column("s", "seconds", "{:.1f}", spread=True)),
     "labels": study(
         "changed labels found",
         Column("among the first 16", "among_first_16", spread=True),

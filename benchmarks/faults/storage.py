@@ -164,24 +164,25 @@ def foreign_folders(lab: Lab, num_names: int = 3) -> None:
     """Every output flag on a folder of someone's own: refused in one line or written beside, and each of their files stays."""
     data, bundle = make_images(lab.work / "data", 12), lab.work / "bundle"
     grid, cache = lab.work / "pictures" / "grid.png", lab.work / "cached"
+    reading = [f"--train_dir={data}", f"--cache_dir={cache}"]
     beside = {
         "train --cache_dir": _put_theirs(cache, "decoded/a", "features"),
         "explore --grid": _put_theirs(grid.parent),
     }
     run_well("train", training_flags(data, lab.work, "--epochs=1", "--cache=disk", f"--cache_dir={cache}"))
-    run_well("explore", [f"--train_dir={data}", f"--cache_dir={cache}", f"--grid={grid}"])
+    run_well("explore", [*reading, f"--grid={grid}"])
     for flag, theirs in beside.items():
         lab.check(_stay(theirs), f"{flag}: {[str(path) for path in theirs if not path.is_file()]}")
     lab.check(grid.is_file() and any((cache / "decoded").glob("*/rows")), "the grid and the cache are written beside")
     export = [f"--run_dir={lab.work / 'run'}", "--formats=float32,int8", "--calibration_images=8"]
     run_well("export", [*export, f"--export_dir={bundle}"])
-    bench = [f"--train_dir={data}", f"--cache_dir={cache}", "--quick", "--overwrite"]
-    train = [*training_flags(data, lab.work / "other", "--epochs=1", "--overwrite")]
+    train = training_flags(data, lab.work / "other", "--epochs=1", "--overwrite")
     commands = (
         ("train", "run_dir", train, ("README.md", "model.keras", "checkpoints/a")),
         ("export", "export_dir", export, ("SHA256SUMS", "labels.txt", "saved_model/a")),
         ("serve", "site_dir", [f"--export_dir={bundle}"], ("index.html", "sw.js")),
-        ("bench", "output_dir", bench, ("results.json", "chart.png")),
+        ("bench", "output_dir", [*reading, "--quick", "--overwrite"], ("results.json", "chart.png")),
+        ("explore", "findings_dir", [*reading, f"--grid={grid}"], ("wrong_folder.png", "same_picture.png")),
     )
     for command, flag, flags, names in commands:
         for name in names[:num_names]:
