@@ -103,6 +103,18 @@ def test_a_converted_network_is_kept_and_made_again_where_it_is_damaged(tmp_path
     assert Front(changed, tmp_path).key != first.key
 
 
+def test_a_cache_that_cannot_be_written_costs_a_conversion_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = np.ones((1, 6, 8, 3), np.uint8)
+    (tmp_path / "file").touch()
+    front = Front(small_front(), tmp_path / "file")
+    assert "The next run converts the network again, since this cannot be kept: " in caplog.text
+    kept = Front(small_front(), tmp_path)
+    assert front.key == kept.key
+    np.testing.assert_array_equal(front(images), kept(images))
+
+
 def test_tensorflow_computes_what_litert_cannot(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = keras.Input((6, 8, 3))
     model = keras.Model(image, keras.ops.erfinv(keras.ops.multiply(image, 1 / 300)))

@@ -51,7 +51,7 @@ def _by_tensorflow(model: keras.Model) -> Engine:
 
 def _converted(model: keras.Model, path: Path) -> bytes:
     """The model as a `.tflite` file, which takes seconds to convert; it is cached at `path`, preceded by its SHA-256."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # absent, most often
         kept = path.read_bytes()
         if hashlib.sha256(kept[32:]).digest() == kept[:32]:
             return kept[32:]
@@ -59,9 +59,12 @@ def _converted(model: keras.Model, path: Path) -> bytes:
         # The converter itself uses tf.lite.Interpreter, and warns that it is deprecated.
         warnings.simplefilter("ignore", UserWarning)
         content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([_traced(model, 1)]).convert()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(hashlib.sha256(content).digest() + content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+    except OSError as e:
+        logger.warning("The next run converts the network again, since this cannot be kept: %s", e)
     return content
 
 
