@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hh_fast.predict.opening import load_classifier
     from hh_fast.training.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Augmentation",
     "build_model",

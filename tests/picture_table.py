@@ -1,4 +1,4 @@
-"""A picture of each row of the README's table of formats: its bytes, and its pixels or why it is refused."""
+"""A picture of each row of the guide's table of formats: its bytes, and its pixels or why it is refused."""
 
 import base64
 import io
@@ -93,7 +93,7 @@ HEIC = base64.b85decode(
 )
 RED = np.full((*SIZE, 3), (250, 20, 30), np.uint8)
 
-# (row of the README's table, file name, content, pixels or the reason for refusing it)
+# (row of the guide's table, file name, content, pixels or the reason for refusing it)
 PICTURES: list[tuple[str, str, bytes, Expected]] = [
     ("PNG, any kind", "rgb.png", encoded(RGB, "PNG"), RGB),
     ("PNG, any kind", "grey.png", encoded(GREY, "PNG"), GREY3),

@@ -1,4 +1,4 @@
-"""Every command means the same by an image: the README's table of formats, on a picture of each row."""
+"""Every command means the same by an image: the guide's table of formats, on a picture of each row."""
 
 import re
 from pathlib import Path
@@ -78,8 +78,8 @@ def test_explore_and_predict_read_the_table(tmp_path: Path) -> None:
     assert [Path(path).name for path in report.splits[0].ignored] == [*LEFT_OUT, *LEFT_OUT]
 
 
-def test_the_readme_has_the_same_rows() -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+def test_the_guide_has_the_same_rows() -> None:
+    text = (Path(__file__).parents[1] / "examples" / "guide.md").read_text()
     table = text.partition("| an image that is |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (.+?) +\|", table, re.MULTILINE)[1:]
     assert rows == list(dict.fromkeys(row for row, *_ in PICTURES))

@@ -96,7 +96,7 @@ def test_a_format_that_the_bundle_does_not_have(bundle: Path, tmp_path: Path, ca
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's table of formats as pictures."""
+    """The guide's table of formats as pictures."""
     root = tmp_path_factory.mktemp("table")
     write_pictures(root)
     return root

@@ -11,7 +11,7 @@ from benchmarks import publish
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "examples/guide.md", "benchmarks/README.md"])
 def test_every_table_is_what_the_results_say(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert publish.BLOCK.search(text)
@@ -19,8 +19,9 @@ def test_every_table_is_what_the_results_say(name):
 
 
 def test_no_figure_of_ours_stands_outside_the_tables():
-    """A rate, a ratio or a time in the front page's prose would go stale unseen."""
-    text = publish.BLOCK.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+    """A rate, a ratio or a time in the prose of the front page or the guide would go stale unseen."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "examples/guide.md")]
+    text = publish.BLOCK.sub("", "".join(texts))
     assert re.findall(r"\d[\d,.]* (?:times (?:faster|shorter)|images/s|images a second)", text) == []
 
 
