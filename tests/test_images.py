@@ -17,7 +17,7 @@ from hh_fast.data.keras_rules import list_as_keras
 from hh_fast.data.load import load_data
 from hh_fast.data.sources import Source
 from hh_fast.errors import DataError
-from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.files import ImageFile, find_images
 
 MakeImages = Callable[..., Path]
 
@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_read_is_named_by_every_command(
     assert report.problems == [said]
     assert report.splits[0].unreadable == [(str(locked / "dogs" / "2024"), "Permission denied")]
     *_, last = find_images([str(locked)], ("cats", "dogs"), (), [])
-    assert last == Found(str(locked / "dogs" / "2024"), 1, said)
+    assert last == ImageFile(str(locked / "dogs" / "2024"), 1, said)
 
 
 @pytest.mark.parametrize("name", ["cats ", " cats", "ca\nts", "ca\u2028ts", "ca\x85ts"])

@@ -14,7 +14,7 @@ from small_run import CLASS_NAMES, IMAGE_SIZE, Run
 from hh_fast.errors import DataError, UsageError
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.predict.classifier import name_classes
-from hh_fast.predict.files import Found
+from hh_fast.predict.files import ImageFile
 from hh_fast.predict.opening import load_classifier
 from hh_fast.predict.stream import predict_bytes
 from hh_fast.predict.tflite_metadata import Metadata, embed
@@ -288,7 +288,7 @@ def test_a_saved_model_of_someone_else(tmp_path: Path) -> None:
     scores = classifier.score(np.full((2, 8, 8, 3), 51, np.uint8))
     np.testing.assert_allclose(scores, [[0.8, 0.2]] * 2, atol=1e-6)
     with pytest.raises(DataError, match="takes no encoded images: leave out --signature=bytes"):
-        next(predict_bytes(classifier, [Found("x")], max_image_pixels=LIMIT))
+        next(predict_bytes(classifier, [ImageFile("x")], max_image_pixels=LIMIT))
 
 
 def test_tflite_starts_fast_and_without_tensorflow(bundle: Path, run: Run) -> None:

@@ -11,7 +11,7 @@ from small_run import CLASS_NAMES, Run, fake_classifier
 
 from hh_fast.data.headers import TRUNCATED
 from hh_fast.errors import DataError
-from hh_fast.predict.files import Found, find_images
+from hh_fast.predict.files import ImageFile, find_images
 from hh_fast.predict.opening import load_classifier
 from hh_fast.predict.output import Summary
 from hh_fast.predict.stream import Prediction, predict, predict_bytes
@@ -57,11 +57,11 @@ def test_labels_where_sub_folders_are_the_classes(tmp_path: Path, caplog: pytest
 def test_reads_only_a_few_batches_ahead() -> None:
     taken = 0
 
-    def endless() -> Iterator[Found]:
+    def endless() -> Iterator[ImageFile]:
         nonlocal taken
         while True:
             taken += 1
-            yield Found(str(taken))
+            yield ImageFile(str(taken))
 
     stream = predict(fake_classifier(), endless(), lambda path: np.zeros((2, 2, 3), np.uint8), batch_size=4)
     for _ in range(4 * 10):
@@ -79,7 +79,7 @@ def test_bad_files_are_named_and_the_rest_goes_on() -> None:
         time.sleep(0.01 if path == "200" else 0)
         return np.full((2, 2, 3), int(path), np.uint8)
 
-    found = [Found("200", 1), Found("bad", 0), Found("10", 0), Found("locked"), Found("250", 0)]
+    found = [ImageFile("200", 1), ImageFile("bad", 0), ImageFile("10", 0), ImageFile("locked"), ImageFile("250", 0)]
     made = list(predict(fake_classifier(), found, read, batch_size=2))
     assert [item.path for item in made] == ["200", "bad", "10", "locked", "250"]
     assert [item.fault for item in made] == [None, "bad: not an image", None, "locked: Permission denied", None]
@@ -102,7 +102,7 @@ def test_bytes_through_the_artifacts_own_decoder(run: Run, bundle: Path, scores:
     found = list(find_images([str(run.validation_dir)], CLASS_NAMES, (), []))
     (tmp_path / "cut.png").write_bytes(Path(found[0].path).read_bytes()[:500])
     Image.new("P", (24, 24)).save(tmp_path / "palette.bmp")
-    found += [Found(str(tmp_path / "cut.png")), Found(str(tmp_path / "palette.bmp"))]
+    found += [ImageFile(str(tmp_path / "cut.png")), ImageFile(str(tmp_path / "palette.bmp"))]
     *good, bad, bmp = predict_bytes(classifier, found, max_image_pixels=LIMIT)
     np.testing.assert_allclose([item.scores for item in good], scores, atol=1e-3)
     assert bad.fault == f"{tmp_path / 'cut.png'}: {TRUNCATED}"

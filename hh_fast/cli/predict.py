@@ -13,7 +13,7 @@ from hh_fast.errors import DataError, UsageError
 from hh_fast.io.text import printable
 
 if TYPE_CHECKING:
-    from hh_fast.predict.files import Found
+    from hh_fast.predict.files import ImageFile
 
 SYNOPSIS = """\
 bin/predict --model=MODEL IMAGE...: prints the class of each image, as `path: humans 0.983`.
@@ -41,7 +41,7 @@ class _HeldOut:
             self._hashes = frozenset(run.held_out)
             self._folder = Path(record.data.train_dir).resolve() if record.data.train_dir else None
 
-    def pick(self, images: "Iterable[Found]") -> "Iterator[Found]":
+    def pick(self, images: "Iterable[ImageFile]") -> "Iterator[ImageFile]":
         for image in images:
             path = Path(image.path)
             is_known = self._folder is not None and path.resolve().is_relative_to(self._folder)
@@ -56,7 +56,7 @@ class _HeldOut:
             yield image
 
 
-def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out: _HeldOut) -> "Iterator[Found]":
+def _find_images(arguments: Sequence[str], class_names: Sequence[str], held_out: _HeldOut) -> "Iterator[ImageFile]":
     """The images, with a progress bar if standard output is not a terminal; at the end, reports the files left out."""
     from tqdm import tqdm
 

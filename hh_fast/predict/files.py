@@ -14,7 +14,7 @@ STDIN = "-"
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class ImageFile:
     """An image file, or an unreadable folder with the reason as its `fault`.
 
     `label` is its class, if it was found in a folder whose sub-folders are the classes.
@@ -25,7 +25,7 @@ class Found:
     fault: str | None = None
 
 
-def _in_folder(folder: str, class_names: Sequence[str], left_out: list[str]) -> Iterator[Found]:
+def _in_folder(folder: str, class_names: Sequence[str], left_out: list[str]) -> Iterator[ImageFile]:
     names = class_folders(folder)
     labelled = bool(names) and set(names) <= set(class_names)
     if names and not labelled:
@@ -39,13 +39,13 @@ def _in_folder(folder: str, class_names: Sequence[str], left_out: list[str]) -> 
         found = walk(folder, below=False) if name is None else walk(os.path.join(folder, name))  # noqa: PTH118
         left_out.extend(found.others)
         label = class_names.index(name) if labelled and name else None
-        yield from (Found(path, label) for path in found.images)
-        yield from (Found(path, label, why_unreadable(path, reason)) for path, reason in found.unreadable)
+        yield from (ImageFile(path, label) for path in found.images)
+        yield from (ImageFile(path, label, why_unreadable(path, reason)) for path, reason in found.unreadable)
 
 
 def find_images(
     arguments: Iterable[str], class_names: Sequence[str], stdin: Iterable[bytes], left_out: list[str]
-) -> Iterator[Found]:
+) -> Iterator[ImageFile]:
     """The image files named by `arguments`, in order; those of a folder and its sub-folders are sorted by name.
 
     An argument is a file, a folder, a glob pattern, or `-` for paths on `stdin`, one per line. A path that does not exist is
@@ -60,4 +60,4 @@ def find_images(
         elif not os.path.lexists(argument) and glob.has_magic(argument):
             yield from find_images(sorted(glob.glob(argument, recursive=True)), class_names, (), left_out)  # noqa: PTH207
         else:
-            yield Found(argument)
+            yield ImageFile(argument)

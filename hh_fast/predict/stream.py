@@ -13,7 +13,7 @@ from hh_fast.data.headers import read_header
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
 from hh_fast.predict.classifier import Classifier
-from hh_fast.predict.files import Found
+from hh_fast.predict.files import ImageFile
 
 BATCHES_AHEAD = 2
 
@@ -32,7 +32,7 @@ class Prediction:
         return [] if self.scores is None else np.argsort(-self.scores, kind="stable").tolist()
 
 
-def _try(read: Callable[[str], np.ndarray], item: Found) -> np.ndarray | str:
+def _try(read: Callable[[str], np.ndarray], item: ImageFile) -> np.ndarray | str:
     try:
         return item.fault or read(item.path)
     except DataError as e:
@@ -42,16 +42,16 @@ def _try(read: Callable[[str], np.ndarray], item: Found) -> np.ndarray | str:
 
 
 def predict(
-    classifier: Classifier, found: Iterable[Found], read: Callable[[str], np.ndarray], *, batch_size: int
+    classifier: Classifier, files: Iterable[ImageFile], read: Callable[[str], np.ndarray], *, batch_size: int
 ) -> Iterator[Prediction]:
     """A `Prediction` for each file, in order; files are read two batches ahead.
 
     `read` maps a path to pixels, uint8 (height, width, 3), or raises `DataError` or `OSError`.
     """
-    stream = iter(found)
+    stream = iter(files)
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
 
-        def submit() -> list[tuple[Found, concurrent.futures.Future[np.ndarray | str]]]:
+        def submit() -> list[tuple[ImageFile, concurrent.futures.Future[np.ndarray | str]]]:
             return [(item, pool.submit(_try, read, item)) for item in itertools.islice(stream, batch_size)]
 
         batches = iter(submit, [])
@@ -69,7 +69,7 @@ def predict(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_pixels: int) -> Iterator[Prediction]:
+def predict_bytes(classifier: Classifier, files: Iterable[ImageFile], *, max_image_pixels: int) -> Iterator[Prediction]:
     """Like `predict`, but with the model's own decoder, one file at a time, so that a bad file does not affect others.
 
     Raises:
@@ -94,4 +94,4 @@ def predict_bytes(classifier: Classifier, found: Iterable[Found], *, max_image_p
         except OpError as e:
             raise DataError(f"{path}: fails to decode") from e
 
-    return predict(dataclasses.replace(classifier, score=np.asarray), found, score, batch_size=1)
+    return predict(dataclasses.replace(classifier, score=np.asarray), files, score, batch_size=1)
