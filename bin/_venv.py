@@ -1,8 +1,8 @@
-"""Makes or mends .venv from lock/: `_venv.py run` or `_venv.py test`. Standard library only.
+"""Creates or repairs .venv from lock/: `_venv.py run` or `_venv.py test`. Standard library only.
 
-`.venv/hh_fast-root` says that hh_fast made this environment; one without it is somebody else's and stays as it is. The marks
-`.venv/hh_fast-SET.txt` are removed before anything changes and written when all is done, and meanwhile hh_fast-root names no
-clone: the next call makes an interrupted set-up anew.
+`.venv/hh_fast-root` marks an environment made by hh_fast; any other is left alone. The marks `.venv/hh_fast-SET.txt` are removed
+before anything changes and written at the end, and meanwhile hh_fast-root names no clone, so that the next call repeats an
+interrupted set-up.
 """
 
 import fcntl
@@ -45,7 +45,7 @@ def pip(*arguments: str) -> None:
 
 
 def foreign() -> str | None:
-    """What speaks against touching .venv: it is a link, or not made by hh_fast."""
+    """Why .venv must not be changed: it is a link, or was not made by hh_fast; else None."""
     if VENV.is_symlink():
         return f"a link to {VENV.readlink()}"
     if VENV.exists() and not MARK_ROOT.is_file() and not (VENV.is_dir() and not any(VENV.iterdir())):
@@ -54,7 +54,7 @@ def foreign() -> str | None:
 
 
 def empty() -> None:
-    """Removes all of .venv but the mark that says whose it is."""
+    """Removes everything in .venv except for hh_fast-root."""
     for entry in VENV.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -76,7 +76,7 @@ def set_up(set_name: str) -> None:
         empty()
         venv.create(VENV, with_pip=True)
     pip("--require-hashes", "--no-deps", "-r", str(lock_file("build")))
-    # Without build isolation, or pip would fetch build tools that no lock names.
+    # Without build isolation, for which pip would download build tools that are not in the lock.
     for name in wanted:
         pip("--require-hashes", "--no-deps", "--no-build-isolation", "-r", str(lock_file(name)))
     pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
@@ -87,12 +87,14 @@ def set_up(set_name: str) -> None:
 
 def main() -> int:
     try:
-        with (ROOT / ".venv.lock").open("w") as guard:  # two first calls at once: the second waits, then finds all done
+        with (ROOT / ".venv.lock").open(
+            "w"
+        ) as guard:  # of two simultaneous first calls, the second waits and finds it done
             fcntl.flock(guard, fcntl.LOCK_EX)
             if reason := foreign():
                 print(
-                    f"hh_fast: {VENV} is {reason}, and stays as it is: rename or remove it, then run the command again,"
-                    " which makes its own there.",
+                    f"hh_fast: {VENV} is {reason}, so it is not changed: rename or remove it, then run the command again, which"
+                    " creates its own.",
                     file=sys.stderr,
                 )
                 return 1
@@ -100,18 +102,18 @@ def main() -> int:
     except subprocess.CalledProcessError as e:
         what = " ".join(map(str, e.cmd))
         print(
-            f"hh_fast: the set-up stopped at `{what}`; see above, then run the command again"
-            " (where venv itself failed, install your system's python3-venv).",
+            f"hh_fast: the set-up failed at `{what}`; see above, then run the command again"
+            " (if venv itself failed, install your system's python3-venv).",
             file=sys.stderr,
         )
         return 1
     except OSError as e:
         print(
-            f"hh_fast: the set-up cannot write {e.filename}: {e.strerror}; mend that and run it again.", file=sys.stderr
+            f"hh_fast: the set-up cannot write {e.filename}: {e.strerror}; fix that and run it again.", file=sys.stderr
         )
         return 1
     except KeyboardInterrupt:
-        print("hh_fast: the set-up was interrupted; the next call mends it.", file=sys.stderr)
+        print("hh_fast: the set-up was interrupted; run the command again to repeat it.", file=sys.stderr)
         return 130
     return 0
 

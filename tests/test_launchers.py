@@ -90,7 +90,7 @@ def test_a_moved_clone_installs_again(clone: Path) -> None:
 def test_an_interrupted_set_up_is_mended_by_the_next_call(clone: Path) -> None:
     failed = call(clone, "run", PIP_FAILS="1")
     assert failed.returncode == 1
-    assert "the set-up stopped at" in failed.stderr
+    assert "the set-up failed at" in failed.stderr
     stray = clone / ".venv" / "lib" / "half_installed"
     stray.write_text("")
     assert call(clone, "run").returncode == 0
@@ -117,8 +117,8 @@ def test_an_environment_that_is_not_ours_is_refused_and_left_as_it_is(clone: Pat
     what = f"a link to {venv.readlink()}" if venv.is_symlink() else "not made by hh_fast"
     assert (done.returncode, done.stderr) == (
         1,
-        f"hh_fast: {venv} is {what}, and stays as it is: rename or remove it, then run the command again, which makes its"
-        " own there.\n",
+        f"hh_fast: {venv} is {what}, so it is not changed: rename or remove it, then run the command again, which creates its"
+        " own.\n",
     )
     assert mine.read_text() == "mine"
     assert pip_calls(clone) == []
@@ -146,7 +146,7 @@ def test_no_fit_python_is_one_clear_line(clone: Path, version: str | None) -> No
         old.chmod(0o755)
     done = call(clone, "run", PATH=str(tools), HH_FAST_PYTHON="")
     found = f"Python {version}" if version else "no python3"
-    line = f"hh_fast needs Python 3.10 to 3.13 and found {found}: install one, or name it in HH_FAST_PYTHON.\n"
+    line = f"hh_fast needs Python 3.10 to 3.13, but found {found}: install one, or set HH_FAST_PYTHON to its path.\n"
     assert (done.returncode, done.stderr) == (1, line)
 
 
