@@ -95,16 +95,13 @@ def margins(similarity: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def find_threshold(held: np.ndarray, keep: float, other: np.ndarray) -> float:
-    """The similarity at which k is one half, from the `margins` of held-out images and of pictures of other things.
+    """The similarity at which k is one half, from the `margins` of held-out images and of pictures that belong to no class.
 
-    At least the fraction `keep` of the held-out images keep their class; more, if that lets no more of the others through.
+    The fraction `keep` of the held-out images keep their class, to one image: of few images a single odd one must not decide. If `keep` of the other pictures lie below that, the
+    threshold is halfway between: held-out images that are much like the training images say too little of new ones.
     """
-    threshold = np.quantile(held, 1 - keep, method="lower") - INT8_STEP
-    below = other[other <= threshold]
-    if len(other):
-        lowest = max(below.max(initial=-1), held.min() - INT8_STEP)
-        threshold = min(threshold, (threshold + lowest) / 2)
-    return float(threshold)
+    threshold = np.quantile(held, 1 - keep) - INT8_STEP
+    return float(min(threshold, (threshold + np.quantile(other, keep)) / 2))
 
 
 def add_unknown(model: keras.Model, features: keras.Model, centres: np.ndarray, threshold: float) -> keras.Model:
