@@ -96,7 +96,7 @@ def test_card_states_what_was_measured(bundle: Path) -> None:
     assert "pipeline_tag: image-classification" in front
     assert f"value: {check['model_accuracy']:.4f}" in front
     right = round(check["model_accuracy"] * 24)
-    assert f"names the right class of {right} of 24 validation images" in body
+    assert f"classifies {right} of 24 validation images correctly" in body
     for name in FORMATS[1:]:
         assert f"| `model_{name}.tflite` " in body
     assert "On CPUs, `int16x8` runs on LiteRT's reference kernels" in body
