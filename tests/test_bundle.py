@@ -101,7 +101,7 @@ def test_card_states_what_was_measured(bundle: Path) -> None:
         assert f"| `model_{name}.tflite` " in body
     assert "On CPUs, `int16x8` runs on LiteRT's reference kernels" in body
     assert "bin/serve --export_dir=FOLDER" in body
-    assert "The Kotlin and Swift code was not compiled here." in body
+    assert "The Kotlin and Swift code has not been compiled." in body
 
 
 @pytest.mark.parametrize("block", [0, 1])

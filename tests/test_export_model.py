@@ -132,7 +132,7 @@ def test_what_cannot_be_exported(sides: dict[str, Any], tmp_path: Path) -> None:
         (small_model(), {"format": "int8"}, "unknown setting `format`; choose from"),
         (small_model(), {"train_dir": "pictures"}, "unknown setting `train_dir`; choose from"),
         (small_model(activation="linear"), {}, "neither one sigmoid unit nor a softmax"),
-        (keras.Sequential([L.Dense(1)]), {}, "was made without keras.Input"),
+        (keras.Sequential([L.Dense(1)]), {}, "was created without keras.Input"),
     ]:
         with pytest.raises((DataError, UsageError), match=message):
             hh_fast.export_model(model, tmp_path / "bundle", **(sides | {"formats": ("float32",)} | changed))
