@@ -36,7 +36,7 @@ def check_split(validation_split: float | None, subset: str | None, shuffle: boo
         require(0 < validation_split < 1, "`validation_split` must be between 0 and 1", validation_split)
     require(
         bool(validation_split) == bool(subset),
-        "`validation_split` and `subset` must be given together",
+        "`validation_split` must be set if `subset` is, and the other way round",
         f"validation_split={validation_split}, subset={subset!r}",
     )
     require(
