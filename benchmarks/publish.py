@@ -189,7 +189,7 @@ STUDIES: dict[str, Callable[[Any], str]] = {
     "unknown": study(
         "pictures of other things",
         Column("held-out images kept", "kept", "{:.1%}", spread=True),
-        Column("bend set on a part of train/: kept", "kept_by_split", "{:.1%}", spread=True),
+        Column("kept, if a split of train/ sets the threshold", "kept_by_split", "{:.1%}", spread=True),
         Column("accuracy", "accuracy", "{:.1%}"),
         Column("without `unknown`", "accuracy_without", "{:.1%}"),
         Column("let through", "let_through", "{:.1%}", spread=True),
@@ -204,7 +204,6 @@ STUDIES: dict[str, Callable[[Any], str]] = {
         Column("accuracy", "accuracy", "{:.3f}", spread=True),
         Column("best epoch", "best_epoch"),
         Column("epochs", "epochs"),
-        Column("training, s", "fit_s", "{:.1f}"),
     ),
     "page": study(
         "the page in Chromium",

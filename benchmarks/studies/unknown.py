@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.studies.unknown flower-photos horse-or-human
 
 Takes about 8 minutes on 2 cores. The folders hold train/ and validation/; the built-in sample is one more of the sets. The first set
-is tried against each other one, and each of these against it. A half of validation/, drawn anew for each repeat, sets the bend; what is kept is
+is tried against each other one, and each of these against it. A half of validation/, drawn anew for each repeat, sets the threshold; what is kept is
 measured on the other half, and what is let through on all pictures of the other set, none of which training saw. Then once more with the
-bend set on a part of train/, as where no validation images are given. Seed 0 is exported too.
+threshold set on a part of train/, as where no validation images are given. Seed 0 is exported too.
 """
 
 import shutil
@@ -86,10 +86,10 @@ def export(run_dir: Path) -> Path:
 
 def measure(known: PhotoSet, others: list[PhotoSet], scratch: Path, seed: int) -> list[Row]:
     """A row for each of `others`."""
-    sets_bend, half = halve(known.validation_dir, scratch / known.name / str(seed), seed)
+    sets_threshold, half = halve(known.validation_dir, scratch / known.name / str(seed), seed)
     held, foreign = read_photos(half), [other.photos.pixels for other in others]
     by_split = scores_of(train(known, scratch, seed, unknown=True, validation_split=0.2), held.pixels)[0]
-    run_dir = train(known, scratch, seed, unknown=True, validation_dir=str(sets_bend))
+    run_dir = train(known, scratch, seed, unknown=True, validation_dir=str(sets_threshold))
     pixels = np.concatenate([held.pixels, *foreign])
     parts = np.cumsum([len(one) for one in (held.pixels, *foreign)])[:-1]
     with_it, without = (np.split(scores, parts) for scores in scores_of(run_dir, pixels))
@@ -107,7 +107,7 @@ def measure(known: PhotoSet, others: list[PhotoSet], scratch: Path, seed: int) -
     if seed == 0:
         file = scratch / "int8.tflite"
         shutil.copyfile(export(run_dir), file)
-        plain = export(train(known, scratch, seed, validation_dir=str(sets_bend)))
+        plain = export(train(known, scratch, seed, validation_dir=str(sets_threshold)))
         took = {name: latencies[0].median_ms for name, latencies in measure_latency({"a": file, "b": plain}).items()}
         num_classes = without[0].shape[1]
         figures["int8_time"] = took["a"] / took["b"]
