@@ -27,7 +27,7 @@ def _call_layers(model: keras.Model, inputs: Any, calls: list[Call]) -> Any:
         return outputs
 
     graph = model._functional if isinstance(model, keras.Sequential) else model
-    return graph._run_through_graph(inputs, call_fn=call)
+    return graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
 
 
 def _changes(layer: Any) -> bool:
@@ -78,7 +78,10 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     for layer, arguments, made in calls[num_in_front:]:
         args, kwargs = keras.tree.map_structure(lambda value: remade.get(id(value), value), arguments)
         remade.update(zip(map(id, _tensors(made)), _tensors(layer(*args, **kwargs)), strict=True))
-    return keras.Model(image, cut, name="front"), keras.Model(features, remade[id(output)], name="rest")
+    made = remade[id(output)]
+    # A model of its input alone is none in Keras 3.12, the last one for Python 3.10.
+    rest = keras.Model(features, keras.layers.Identity()(made) if made is features else made, name="rest")
+    return keras.Model(image, cut, name="front"), rest
 
 
 def unfreeze(model: keras.Model, which: str | int) -> None:
