@@ -114,6 +114,16 @@ def test_the_threshold_is_halfway_to_other_pictures_where_there_is_room() -> Non
     assert far == pytest.approx((among + 0.28) / 2)
 
 
+@pytest.mark.parametrize(
+    ("count", "keep", "num_lost"),
+    [(5, 0.95, 0), (12, 0.95, 1), (12, 1.0, 0), (50, 0.95, 2), (100, 0.95, 5), (40, 0.9, 4)],
+)
+def test_as_many_keep_their_class_as_were_asked_for(count: int, keep: float, num_lost: int) -> None:
+    held = np.linspace(0.5, 0.9, count)
+    held[0] = 0.1
+    assert (held < find_threshold(held, keep, np.ones(1))).sum() == num_lost
+
+
 def test_a_class_keeps_its_name_as_long_as_it_stays_ahead() -> None:
     """A chance of 0.5 needs k above 2/3, where 1 - k is as large."""
     (threshold,) = margins(np.array([0.8]), np.array([[0.5, 0.3, 0.2]]))
