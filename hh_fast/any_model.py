@@ -60,8 +60,8 @@ def load_model(path: Path) -> keras.Model:
 def digest(model: keras.Model, *, seeds: bool = True) -> str:
     """The SHA-256, in hex, of a model's config and weights.
 
-    The numbers in Keras' automatic names are excluded, since they depend on what the process created before; and the seeds in
-    the config, unless `seeds`.
+    Excludes the numbers in Keras' automatic names, which depend on how many layers the process created earlier. Random seeds in
+    the config count only if `seeds`.
     """
     config = re.sub(r'_\d+(?=")', "", json.dumps(model.get_config(), sort_keys=True, default=str))
     if not seeds:

@@ -16,7 +16,7 @@ ROUNDS = 10  # of k-means
 # Of k over similarity: k rises from 0.12 to 0.88 while the similarity rises by 0.1.
 SLOPE = 40.0
 INT8_STEP = 1 / 256  # of a similarity: keeps an image at the threshold on its side after rounding
-MANY = 10
+ODD_ONE_OUT = 10  # held-out images
 TILES = 7  # per row and column of a scrambled picture
 BOTH, KNOWN_SCORES, WITH_UNKNOWN = "both_classes", "known_scores", "scores_with_unknown"  # layers
 
@@ -98,11 +98,11 @@ def margins(similarity: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def find_threshold(held: np.ndarray, keep: float, other: np.ndarray) -> float:
     """The similarity at which k is one half, from the `margins` of held-out images and of pictures that belong to no class.
 
-    At least the fraction `keep` of the held-out images keep their class, but of `MANY` or more one may lose it in any case, for a
-    single odd image must not decide. If `keep` of the other pictures lie below that, the threshold is halfway between:
-    held-out images that are much like the training images say too little of new ones.
+    At least the fraction `keep` of the held-out images keep their class. From `ODD_ONE_OUT` images on, one may lose it in any
+    case, so that a single odd image does not decide. If `keep` of the other pictures lie below that similarity, the threshold is
+    halfway between the two, because new images may resemble the training images less than the held-out ones do.
     """
-    num_lost = max(int((1 - keep) * len(held) + 1e-9), int(keep < 1 and len(held) >= MANY))
+    num_lost = max(int((1 - keep) * len(held) + 1e-9), int(keep < 1 and len(held) >= ODD_ONE_OUT))
     threshold = np.sort(held)[num_lost] - INT8_STEP
     return float(min(threshold, (threshold + np.quantile(other, keep)) / 2))
 

@@ -24,6 +24,21 @@ from hh_fast.training.train import train
 MakeImages = Callable[..., Path]
 
 
+def test_a_photo_under_the_grids_name_stays(
+    make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = make_images("train", {"a": 3, "b": 3})
+    photo, text = train / "a" / "000.png", tmp_path / "notes.png"
+    text.write_text("no image")
+    for theirs in (photo, text):
+        before = theirs.read_bytes()
+        assert main([f"--train_dir={train}", f"--grid={theirs}"]) == 1
+        assert "`grid` must not be a file that bin/explore did not draw" in capsys.readouterr().err
+        assert theirs.read_bytes() == before
+    for _ in range(2):  # its own is replaced
+        assert main([f"--train_dir={train}", f"--grid={tmp_path / 'grid.png'}"]) == 0
+
+
 def test_report_and_grid(make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = make_images("train", {"cats": 5, "dogs": 3})
     grid = tmp_path / "out" / "grid.png"

@@ -1,6 +1,6 @@
 """Computes the outputs of a frozen network for many images, with the fastest engine on this machine.
 
-On a CPU that is LiteRT with one interpreter per core: for EfficientNet-Lite0 it is 1.8 times as fast as TensorFlow, and an image's
+On a CPU that is LiteRT with one interpreter per core (benchmarks/results/backbone.json compares it with TensorFlow), and an image's
 features are bit-identical whatever the batch. On a GPU it is TensorFlow.
 """
 
@@ -111,7 +111,9 @@ class Front:
             try:
                 content = _converted(model, (cache_root or Path(default_cache_dir())) / "fronts" / name)
                 self.engine = f"LiteRT {version('ai-edge-litert')}"
-            except Exception as e:  # of many kinds, that of the converter's own is private
+            except (
+                Exception
+            ) as e:  # the converter raises many types, its own is private; TensorFlow does the work instead
                 logger.info(
                     "TensorFlow computes the frozen layers, since LiteRT cannot: %s", " ".join(str(e).split())[:200]
                 )

@@ -25,7 +25,7 @@ logger = logging.getLogger("hh_fast.explore")
 def body(data: DataConfig, explore: ExploreConfig) -> int:
     from hh_fast.augmentation import Augmentation
     from hh_fast.backbone.weights import IMAGE_SIZE as BACKBONE_IMAGE_SIZE
-    from hh_fast.data.explore.grid import Variants, grid_images, save_grid
+    from hh_fast.data.explore.grid import Variants, grid_images, require_replaceable, save_grid
     from hh_fast.data.explore.inspection import inspect
     from hh_fast.data.explore.pictures import draw_findings, output_folder
     from hh_fast.data.explore.printing import to_text
@@ -40,6 +40,7 @@ def body(data: DataConfig, explore: ExploreConfig) -> int:
     rows, columns = explore.grid_size
     if rows:
         findings.check()  # before anything is read
+        require_replaceable(grid)
     report = inspect(
         source,
         data,

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from hh_fast.augmentation import Augmentation, apply, draw
 from hh_fast.data.explore.inspection import Report
 from hh_fast.data.images import list_images
 from hh_fast.data.pixels import ImageForm, read_pixels
 from hh_fast.data.sources import Source
-from hh_fast.errors import DataError
+from hh_fast.errors import DataError, require
 from hh_fast.evaluation.plots import fonts_for, has_glyph
 from hh_fast.io.files import atomic_path
 from hh_fast.io.text import drawable, printable
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TILE, CAPTION, LINE, GAP, HEADING = 180, 20, 15, 12, 30  # pixels
 PAPER, INK, MOUNT, CARD = (255, 255, 255), (40, 40, 40), (232, 232, 232), (203, 220, 238)
+SOFTWARE = "hh_fast"  # in the PNG, where that says which program wrote it
 TAIL = 10  # characters of a caption that stay where it is too long
 
 
@@ -104,6 +105,21 @@ def _tiles(
                 yield f"epoch {epoch + 1}", variants.of(pixels, image.index, epoch)
 
 
+def require_replaceable(path: Path) -> None:
+    """Raises `UsageError` if a file at `path` is not a grid of ours, such as a photo of the person's own."""
+    if path.is_file():
+        try:
+            with Image.open(path) as image:
+                is_ours = image.info.get("Software") == SOFTWARE
+        except (OSError, SyntaxError):  # no image, or a damaged one
+            is_ours = False
+        require(
+            is_ours,
+            "`grid` must not be a file that bin/explore did not draw: give another name, or move the file",
+            path,
+        )
+
+
 def save_grid(
     path: Path,
     images: Sequence[GridImage | None],
@@ -144,7 +160,9 @@ def save_grid(
         sheet.paste(ImageOps.pad(Image.fromarray(pixels), (TILE, TILE), color=MOUNT), (left, top + above))
         shown += 1
     with atomic_path(path) as temporary:
-        sheet.save(temporary, "PNG")
+        mark = PngImagePlugin.PngInfo()
+        mark.add_text("Software", SOFTWARE)
+        sheet.save(temporary, "PNG", pnginfo=mark)
     return shown
 
 
