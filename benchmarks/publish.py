@@ -68,11 +68,13 @@ def front_page(results: Results) -> str:
     frozen, path = "", RESULTS_DIR / "backbone.json"
     if path.exists():
         raced = read_results(path)
-        # Another run, perhaps on a faster or slower machine: its seconds do not belong beside these.
-        lines += [[line[0], "-", "-", "-", *line[4:]] for line in _compared(raced["rows"], STOCK_WHOLE, OWN_WHOLE)]
+        found = _compared(raced["rows"], STOCK_WHOLE, OWN_WHOLE)
+        # Seconds of another machine do not belong beside these.
+        alike = all(raced["machine"][key] == results["machine"][key] for key in ("cpu", "cpu_flags", "num_cores"))
+        lines += found if alike else [[line[0], "-", "-", "-", *line[4:]] for line in found]
         frozen = (
             f" The frozen network is {raced['backbone']}, with {_work(raced)} of {raced['data']['name']},"
-            f" {report.counted(raced['repeats'], 'seed')} in a run by itself: the speedup of whole processes, imports included."
+            f" {report.counted(raced['repeats'], 'seed')} in a run by itself; its training time is that of the whole process, imports included."
         )
     images = "the built-in sample" if results["data"]["name"] == "sample" else "other images"
     text = (

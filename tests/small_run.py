@@ -63,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from hh_fast.config import DataConfig, TrainConfig
     from hh_fast.data.load import load_data
     from hh_fast.data.pipeline import train_batches
-    from hh_fast.io.typed_json import to_json
+    from hh_fast.io.files import to_json
     from hh_fast.model import build_model
     from hh_fast.training.run import Run as RunFolder
     from hh_fast.training.run import RunConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from hh_fast.cli import command
 from hh_fast.config import DataConfig, ExploreConfig
 from hh_fast.errors import DataError
-from hh_fast.io.typed_json import to_json
+from hh_fast.io.files import to_json
 
 SYNOPSIS = """\
 bin/explore [flags]: shows what a data set holds: counts per class, first file names, image sizes and modes, the memory of each

@@ -26,8 +26,8 @@ from hh_fast.config import Config, TrainConfig
 from hh_fast.data.pipeline import Share
 from hh_fast.distributed.tf_config import ALONE, ENVIRONMENT, Cluster, ClusterError, find_cluster
 from hh_fast.errors import HHFastError, UsageError
+from hh_fast.io.files import to_json
 from hh_fast.io.quiet import native_stderr_logged, signals_end_at_once
-from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 
 logger = logging.getLogger(__name__)

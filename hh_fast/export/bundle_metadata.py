@@ -14,8 +14,7 @@ from hh_fast.export.parity import ParityCheck
 from hh_fast.export.saved_model import IMAGE, SCORES
 from hh_fast.export.trained_model import TrainedModel
 from hh_fast.io.cores import num_cores
-from hh_fast.io.files import write_text
-from hh_fast.io.typed_json import to_json
+from hh_fast.io.files import to_json, write_text
 from hh_fast.io.versions import package_versions
 from hh_fast.predict.tflite import Tensor, input_and_output, new_interpreter
 from hh_fast.predict.trial import trial_run

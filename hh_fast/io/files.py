@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import msgspec
 import psutil
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,11 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def to_json(value: Any) -> Any:
+    """`value` as JSON types: dataclasses become dicts, tuples lists, paths strings. `msgspec.convert` is the way back."""
+    return json.loads(json.dumps(msgspec.to_builtins(value, enc_hook=str)))
 
 
 def write_json(path: Path, value: Any) -> None:

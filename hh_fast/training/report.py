@@ -20,9 +20,8 @@ from hh_fast.evaluation.confusion import Confusion
 from hh_fast.evaluation.metrics import class_probabilities
 from hh_fast.evaluation.plots import draw_confusion, draw_curves, draw_images, shortened
 from hh_fast.evaluation.tables import markdown_table
-from hh_fast.io.files import write_text
+from hh_fast.io.files import to_json, write_text
 from hh_fast.io.text import listed
-from hh_fast.io.typed_json import to_json
 from hh_fast.training.run import BEST_MODEL, CONFUSION, CURVES, README, WORST, Backbone, RunConfig, RunResult
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from hh_fast.config import RUN_CONFIG, RUN_MODEL, RUN_RESULT, DataConfig, TrainConfig
 from hh_fast.errors import DataError, UsageError
 from hh_fast.io.files import write_text
 from hh_fast.io.output_folder import OutputFolder
 from hh_fast.io.text import printable
-from hh_fast.io.typed_json import from_json
 
 if TYPE_CHECKING:
     import keras
@@ -197,7 +198,7 @@ class RunResult:
 
 def _read(kind: type[T], path: Path) -> T | None:
     try:
-        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        return msgspec.convert(json.loads(path.read_text(encoding="utf-8")), kind)
     except FileNotFoundError:
         return None
     except ValueError as e:

@@ -24,10 +24,9 @@ from hh_fast.distributed.replicas import start
 from hh_fast.distributed.shards import agree
 from hh_fast.errors import UsageError
 from hh_fast.evaluation.confusion import Confusion
-from hh_fast.io.files import write_json
+from hh_fast.io.files import to_json, write_json
 from hh_fast.io.memory import peak_memory
 from hh_fast.io.text import listed
-from hh_fast.io.typed_json import to_json
 from hh_fast.io.versions import package_versions
 from hh_fast.model import add_head, build_model, choose_head
 from hh_fast.training import checkpoint, report
