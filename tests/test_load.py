@@ -12,9 +12,9 @@ from PIL import Image
 from small_data import bursts
 
 from hh_fast.config import DataConfig
-from hh_fast.data import cache_mode, copies
-from hh_fast.data.cache_mode import choose_cache
+from hh_fast.data import copies, store
 from hh_fast.data.load import Examples, load_data
+from hh_fast.data.store import choose_cache
 from hh_fast.errors import DataError
 
 MakeImages = Callable[..., Path]
@@ -266,8 +266,8 @@ def test_an_unwritable_cache_is_an_error_of_its_folder(make_images: MakeImages, 
 def test_auto_predicts_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int, memory: int, disk: int, chosen: str
 ) -> None:
-    monkeypatch.setattr(cache_mode, "available_memory", lambda: memory)
-    monkeypatch.setattr(cache_mode.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+    monkeypatch.setattr(store, "available_memory", lambda: memory)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
     cache, why = choose_cache("auto", num_bytes, tmp_path / "not" / "there")
     assert cache == chosen
     assert f"{num_bytes / 1e6:,.0f} MB decoded" in why
@@ -276,8 +276,8 @@ def test_auto_predicts_and_says_why(
 
 
 def test_workers_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_mode, "available_memory", lambda: 10**9)
-    monkeypatch.setattr(cache_mode.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**10))
+    monkeypatch.setattr(store, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**10))
     assert choose_cache("auto", 2 * 10**8, tmp_path, 2)[0] == "memory"
     cache, why = choose_cache("auto", 2 * 10**8, tmp_path, 4)
     assert cache == "disk"

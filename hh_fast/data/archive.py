@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from hh_fast.data.folders import PICTURES, SUFFIXES
 from hh_fast.errors import DataError, HHFastError
-from hh_fast.io.files import atomic_dir, locked
+from hh_fast.io.files import made_once
 
 logger = logging.getLogger(__name__)
 
@@ -122,19 +122,11 @@ def unpack(archive: Path, cache_root: Path, *, max_bytes: int = MAX_UNPACKED_BYT
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     folder = cache_root / "unpacked" / f"{archive.stem}-{digest.hexdigest()[:16]}"
-    if folder.is_dir():
-        return class_root(folder)
-    with locked(folder, f"Waiting for another run that is unpacking {archive}"):
-        if not folder.is_dir():
-            logger.info("Unpacking %s into %s (once)", archive, folder)
-            _unpack(archive, folder, max_bytes)
-    return class_root(folder)
 
-
-def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
-    with atomic_dir(folder) as temporary:
+    def unpack_to(target: Path) -> None:
+        logger.info("Unpacking %s into %s (once)", archive, folder)
         try:
-            count = _extract(archive, temporary, max_bytes)
+            count = _extract(archive, target, max_bytes)
         except (HHFastError, OSError):
             raise
         except Exception as e:  # damage makes zipfile and its decompressors raise nearly anything
@@ -142,8 +134,10 @@ def _unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             raise DataError(f"{archive} is not a readable zip ({reason}): download it again") from e
         if count == 0:
             raise DataError(f"{archive} contains no {PICTURES} file in a folder: zip the class folders")
-        if sum(entry.is_dir() for entry in class_root(temporary).iterdir()) < 2:
+        if sum(entry.is_dir() for entry in class_root(target).iterdir()) < 2:
             raise DataError(
                 f"{archive} contains {count} images but no two class folders: put the images of each class into a folder named"
                 " after it, and zip these folders"
             )
+
+    return class_root(made_once(folder, unpack_to, f"Waiting for another run that is unpacking {archive}"))

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from hh_fast.augmentation import Augmentation
 from hh_fast.config import CACHES, DataConfig, default_cache_dir
-from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.engine import no_autograph
 from hh_fast.data.folders import KERAS_SUFFIXES, describe_left_out, why_unreadable
 from hh_fast.data.keras_rules import (
@@ -27,6 +26,7 @@ from hh_fast.data.keras_rules import (
 from hh_fast.data.load import read_examples, refuse_bad
 from hh_fast.data.pipeline import order, with_rows
 from hh_fast.data.reading import index_path, read_images
+from hh_fast.data.store import choose_cache
 from hh_fast.errors import DataError, require
 
 logger = logging.getLogger(__name__)

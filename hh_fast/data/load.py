@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from hh_fast.backbone.features import Front
 from hh_fast.config import DataConfig
-from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.features import FeatureFill, rows_folder
 from hh_fast.data.folders import Found, count_left_out, describe_left_out, why_unreadable
 from hh_fast.data.images import Images, conflicts, describe_unequal, list_images, why_empty, why_unfit
@@ -22,7 +21,7 @@ from hh_fast.data.reading import PixelFill, index_path, read_images
 from hh_fast.data.rows import DecodedRows, KeptRows, Rows
 from hh_fast.data.sources import Source, find_source
 from hh_fast.data.split import describe_alike, find_again, hold_out_share, resembling
-from hh_fast.data.store import Fill, in_memory, on_disk
+from hh_fast.data.store import Fill, choose_cache, in_memory, on_disk
 from hh_fast.errors import DataError
 from hh_fast.io.files import write_text
 from hh_fast.io.text import listed, printable

@@ -58,7 +58,8 @@ def _splits_in(folder: Path) -> tuple[Path, Path] | None:
     return (train, validation) if train and validation else None
 
 
-def _given_folders(config: DataConfig) -> Source:
+def _given_folders(config: DataConfig) -> tuple[Path, Path | None, str | None]:
+    """The training and validation folders, and a remark."""
     train_dir = _folder(str(config.train_dir), config.cache_root)
     validation_dir = None if config.validation_dir is None else _folder(config.validation_dir, config.cache_root)
     note = None
@@ -79,7 +80,7 @@ def _given_folders(config: DataConfig) -> Source:
         raise DataError(
             f"{train_dir} is both the training and the validation folder, so validation would be meaningless: use another folder"
         )
-    return Source(source_name(config), train_dir, validation_dir, note)
+    return train_dir, validation_dir, note
 
 
 def find_source(config: DataConfig) -> Source:
@@ -89,17 +90,19 @@ def find_source(config: DataConfig) -> Source:
         DataError: an unusable zip or TFDS data set. (Folders are checked when they are listed.)
         UsageError: `validation_split` for a folder that has validation images.
     """
-    root = config.cache_root
+    note = None
     if config.train_dir is not None:
-        return _given_folders(config)
-    if config.dataset == "sample":
-        folder = sample_dir(root)
+        train_dir, validation_dir, note = _given_folders(config)
+    elif config.dataset == "sample":
+        folder = sample_dir(config.cache_root)
+        train_dir, validation_dir = folder / "train", folder / "validation"
         note = (
             "The built-in sample consists of drawings, not photos; for the original data set use --dataset=tfds:horses_or_humans, or"
             " --train_dir and --validation_dir."
         )
-        return Source(source_name(config), folder / "train", folder / "validation", note)
-    from hh_fast.data.tfds import tfds_dirs  # imports TensorFlow Datasets
+    else:
+        from hh_fast.data.tfds import tfds_dirs  # imports TensorFlow Datasets
 
-    train_dir, validation_dir = tfds_dirs(config.dataset.removeprefix("tfds:"), root, config.tfds_manual_dir)
-    return Source(source_name(config), train_dir, validation_dir)
+        name = config.dataset.removeprefix("tfds:")
+        train_dir, validation_dir = tfds_dirs(name, config.cache_root, config.tfds_manual_dir)
+    return Source(source_name(config), train_dir, validation_dir, note)

@@ -23,9 +23,12 @@ from numpy.typing import DTypeLike
 
 from hh_fast.io.cores import num_cores
 from hh_fast.io.files import locked, read_sealed, sync, write_sealed
+from hh_fast.io.memory import available_memory
 
 logger = logging.getLogger(__name__)
 
+# The fraction of free memory that rows may take.
+MEMORY_SHARE = 0.5
 ROWS, META, JOURNAL = "rows", "meta.json", "journal"
 # Rows per call of a `Fill` and per checksum; a killed process loses at most these.
 CHUNK = max(64, 16 * num_cores())
@@ -33,6 +36,31 @@ CHUNK = max(64, 16 * num_cores())
 # `fill(start, out)` writes the rows from number `start` on to `out`, (k, *shape), which is initially 0. It returns the faults, by
 # number, of rows that cannot be computed, which stay 0. It may use threads.
 Fill: TypeAlias = Callable[[int, np.ndarray], dict[int, str]]
+
+
+def choose_cache(
+    cache: str, num_bytes: int, cache_root: Path, num_sharing: int = 1, *, features: bool = False
+) -> tuple[str, str]:
+    """The cache mode (memory, disk or none) and the reason, from the predicted bytes of the decoded images or `features`.
+
+    `num_sharing` processes on this machine, including this one, need that many bytes each.
+    """
+    size = f"{num_bytes / 1e6:,.0f} MB {'of features' if features else 'decoded'}"
+    size += f" by each of {num_sharing} workers" if num_sharing > 1 else ""
+    if cache != "auto":
+        return cache, f"{size}; set by --cache"
+    existing = next(folder for folder in (cache_root, *cache_root.parents) if folder.exists())
+    memory, disk = available_memory(), shutil.disk_usage(existing).free
+    if features and num_bytes * 1.1 < disk:
+        return "disk", f"{size}, shared with later runs"
+    if num_bytes * num_sharing <= MEMORY_SHARE * memory:
+        return "memory", f"{size}, less than half of the {memory / 1e6:,.0f} MB of free memory"
+    if num_bytes * 1.1 < disk:
+        return (
+            "disk",
+            f"{size}, too much for memory ({memory / 1e6:,.0f} MB free); the disk has {disk / 1e6:,.0f} MB free",
+        )
+    return "none", f"{size}, too much for memory ({memory / 1e6:,.0f} MB free) and disk ({disk / 1e6:,.0f} MB free)"
 
 
 def _fresh(num_rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:

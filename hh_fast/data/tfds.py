@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from hh_fast.data.headers import format_and_size
 from hh_fast.errors import DataError, UsageError
-from hh_fast.io.files import atomic_dir, locked
+from hh_fast.io.files import made_once
 
 logger = logging.getLogger(__name__)
 
@@ -87,19 +87,20 @@ def tfds_dirs(name: str, cache_root: Path, manual_dir: str | None) -> tuple[Path
     data_dir = cache_root / "tfds"
     builder = _builder(name, data_dir)
     folder = cache_root / "tfds_images" / f"{builder.info.full_name.replace('/', '-')}"
-    with locked(folder, f"Waiting for another run that prepares {name}"):
-        if not folder.is_dir():
-            data_dir.mkdir(parents=True, exist_ok=True)
-            _refuse_offline(builder, name, manual_dir)
-            _prepare(builder, name, manual_dir)
-            if "train" not in builder.info.splits:
-                raise DataError(
-                    f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another data set"
-                )
-            logger.info("Writing the images of %s into %s (once)", name, folder)
-            with atomic_dir(folder) as temporary:
-                _write_split(builder, "train", temporary / "train")
-                for split in [split for split in VALIDATION_SPLITS if split in builder.info.splits][:1]:
-                    _write_split(builder, split, temporary / "validation")
+
+    def write_to(target: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        _refuse_offline(builder, name, manual_dir)
+        _prepare(builder, name, manual_dir)
+        if "train" not in builder.info.splits:
+            raise DataError(
+                f"{name} has no split `train`, only {', '.join(builder.info.splits)}: choose another data set"
+            )
+        logger.info("Writing the images of %s into %s (once)", name, folder)
+        _write_split(builder, "train", target / "train")
+        for split in [split for split in VALIDATION_SPLITS if split in builder.info.splits][:1]:
+            _write_split(builder, split, target / "validation")
+
+    made_once(folder, write_to, f"Waiting for another run that prepares {name}")
     validation = folder / "validation"
     return folder / "train", validation if validation.is_dir() else None

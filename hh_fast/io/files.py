@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +184,15 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
     with exclusive(path.with_name(f".{path.name}.lock"), waiting):
         remove_leftovers(path, alone=True)
         yield
+
+
+def made_once(
+    path: Path, make: Callable[[Path], None], waiting: str, is_whole: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """The folder `path`; if it is not whole, `make` fills a temporary one that is then renamed, while others log `waiting` and wait."""
+    if not is_whole(path):
+        with locked(path, waiting):
+            if not is_whole(path):
+                with atomic_dir(path) as temporary:
+                    make(temporary)
+    return path

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from hh_fast.errors import DataError
 from hh_fast.io.cores import num_cores
-from hh_fast.io.files import atomic_dir, locked
+from hh_fast.io.files import made_once
 from hh_fast.sample.picture import draw
 
 logger = logging.getLogger(__name__)
@@ -167,14 +167,13 @@ def sample_dir(cache_root: Path) -> Path:
       OSError: the folder cannot be written.
     """
     target_dir = cache_root / f"sample-v{VERSION}"
-    if _is_whole(target_dir):
-        return target_dir
-    with locked(target_dir, f"Waiting for another process that draws the built-in sample into {target_dir}"):
-        if not _is_whole(target_dir):
-            logger.info("Drawing the built-in sample into %s (once; about half a minute)", target_dir)
-            with atomic_dir(target_dir) as unfinished:
-                draw_sample(unfinished)
-    return target_dir
+
+    def draw_to(unfinished: Path) -> None:
+        logger.info("Drawing the built-in sample into %s (once; about half a minute)", target_dir)
+        draw_sample(unfinished)
+
+    waiting = f"Waiting for another process that draws the built-in sample into {target_dir}"
+    return made_once(target_dir, draw_to, waiting, _is_whole)
 
 
 def _is_whole(target_dir: Path) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from hh_fast.config import DataConfig
-from hh_fast.data.cache_mode import choose_cache
 from hh_fast.data.copies import FINDS_SCENES
 from hh_fast.data.explore.labels import Suspect, Unlike, find_suspects, find_unlike
 from hh_fast.data.features import backbone_features
@@ -19,6 +18,7 @@ from hh_fast.data.pixels import ImageForm, stored_mode
 from hh_fast.data.reading import in_threads, read_file
 from hh_fast.data.sources import Source
 from hh_fast.data.split import hold_out_share, resembling
+from hh_fast.data.store import choose_cache
 from hh_fast.errors import DataError
 
 # The format that each suffix promises.
