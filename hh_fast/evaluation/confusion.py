@@ -72,11 +72,11 @@ class Confusion:
         return np.column_stack([found, counts])[np.argsort(-counts, kind="stable")]
 
     def to_markdown(self) -> str:
-        """The matrix; for many classes, the most frequently confused pairs."""
+        """The matrix, with a row for each class that has images; for many classes, the most frequently confused pairs."""
         names = self.class_names
         if len(names) <= MAX_WHOLE:
             counts = self.matrix(self.classes_shown())
-            rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
+            rows = [[names[i], *map(str, counts[i])] for i in np.flatnonzero(self.counts)]
             return markdown_table(["true \\ predicted", *names], rows)
         confused = [pair for pair in self.pairs().tolist() if pair[0] != pair[1]][:MAX_CONFUSED]
         rows = [[names[true], names[guess], str(n), str(self.counts[true])] for true, guess, n in confused]

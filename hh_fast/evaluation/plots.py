@@ -82,24 +82,25 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path, *, best_epoch: 
 
 
 def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
-    """Draws the confusion matrix with its counts as a PNG; of many classes those with the most errors."""
+    """Draws the confusion matrix with its counts as a PNG, a row for each class that has images; of many those with the most errors."""
     shown = confusion.classes_shown()
     names = [shortened(confusion.class_names[i], start=True) for i in shown]
     fonts = list(fonts_for("".join(names)))
-    matrix, num_classes = confusion.matrix(shown), len(confusion.class_names)
+    tested = np.flatnonzero(confusion.counts[shown])  # `unknown` has no images
+    matrix, num_classes = confusion.matrix(shown)[tested], len(confusion.class_names)
     side = max(4.0, 0.6 * len(shown) + 2.5)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    shares = matrix / np.maximum(confusion.counts[shown, np.newaxis], 1)
+    shares = matrix / confusion.counts[shown[tested], np.newaxis]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*matrix.shape):
-        if (count := matrix[row, column]) or row == column:
+        if (count := matrix[row, column]) or tested[row] == column:
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=12)
     rotation = 0 if max(map(len, names)) * len(names) <= 40 else 90
     labels = list(map(_label, names))
     axes.set_xticks(range(len(shown)), labels, rotation=rotation, fontfamily=fonts)
-    axes.set_yticks(range(len(shown)), labels, fontfamily=fonts)
+    axes.set_yticks(range(len(tested)), [labels[i] for i in tested], fontfamily=fonts)
     axes.set_xlabel("predicted\n(shade: fraction of the row)")
     axes.set_ylabel("true")
     lines = [title, f"accuracy {confusion.accuracy:.3f}: {confusion.num_right:,} of {confusion.num_images:,} images"]
