@@ -69,7 +69,7 @@ def test_what_is_left_out_of_a_zip_is_found_each_time(tmp_path: Path) -> None:
 def test_an_unpacked_zip_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_zip(tmp_path / "a.zip", IMAGES)
     root = unpack(path, tmp_path / "cache")
-    monkeypatch.setattr("hh_fast.data.archive.locked", None)  # taking the lock would write
+    monkeypatch.setattr("hh_fast.io.files.locked", None)  # taking the lock would write
     assert unpack(path, tmp_path / "cache") == root
 
 
