@@ -5,7 +5,7 @@
 Takes about 5 minutes on 2 cores. FOLDER holds photos of different things, in class folders (the published figures are of 420 photos of
 tf_flowers). Of each photo, and of each picture of the sample and of some that were drawn from another seed, one copy of a kind
 is planted; the kinds of `NEW` were left alone while the thresholds were chosen. The cost is of `--num_photos` files, the photos
-over and over, of which each shows another part of its photo to the finder.
+over and over, of which each shows another part of its photo to the finder; once as they are, and once scaled up to 12 megapixels.
 """
 
 import functools
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import Row, finish_study, study
+from benchmarks.studies.first_pass import LARGE, put
 from hh_fast.config import DataConfig
 from hh_fast.data.copies import find_copies, thumbnail
 from hh_fast.data.images import list_images
@@ -101,29 +102,30 @@ def parts_of(pixels: list[np.ndarray], count: int) -> np.ndarray:
     return np.stack(found)
 
 
-def time_them(paths: Sequence[str], count: int, repeat: int) -> Row:
-    """Seconds to read and decode so many photos, to make their thumbnails, and to find the copies among other parts of them."""
-    many = [paths[i % len(paths)] for i in range(count)]
+def time_them(what: str, paths: Sequence[str], num_read: int, thumbnails: np.ndarray, repeat: int) -> Row:
+    """Seconds to read and decode as many photos as there are `thumbnails`, to make theirs, and to find the copies among these.
+
+    The first two are taken on `num_read` files, `paths` over and over, and multiplied.
+    """
+    files, times = [paths[i % len(paths)] for i in range(num_read)], len(thumbnails) / num_read
     begun = time.perf_counter()
-    in_threads(functools.partial(read_file, max_image_pixels=LIMIT, decodes=True), many)
-    reading_s = time.perf_counter() - begun
+    in_threads(functools.partial(read_file, max_image_pixels=LIMIT, decodes=True), files)
+    reading_s = times * (time.perf_counter() - begun)
     pixels = [read_pixels(path, None).copy() for path in paths]
     begun = time.perf_counter()
-    in_threads(thumbnail, [pixels[i % len(pixels)] for i in range(count)])
-    making_s = time.perf_counter() - begun
-    thumbnails = parts_of(pixels, count)
+    in_threads(thumbnail, [pixels[i % len(pixels)] for i in range(num_read)])
+    making_s = times * (time.perf_counter() - begun)
     begun = time.perf_counter()
-    leaders = find_copies(thumbnails)
+    find_copies(thumbnails)
     finding_s = time.perf_counter() - begun
     return {
-        "arm": f"{count:,} photos",
+        "arm": f"{len(thumbnails):,} {what}",
         "repeat": repeat,
         "set": "what it costs",
         "reading_s": reading_s,
         "thumbnails_s": making_s,
         "finding_s": finding_s,
         "share_of_reading": (making_s + finding_s) / reading_s,
-        "others": int((leaders != np.arange(count)).sum()),
     }
 
 
@@ -131,6 +133,7 @@ def main() -> None:
     parser = study("copies", __doc__ or "", repeats=3)
     parser.add_argument("--photos", required=True, help="folder of class folders of photos")
     parser.add_argument("--num_photos", type=int, default=10_000, help="files that the cost is of")
+    parser.add_argument("--num_large", type=int, default=40, help="photos scaled up to 12 megapixels that are read")
     parser.add_argument("--num_drawn", type=int, default=600, help="pictures of another seed than the sample's")
     arguments = parser.parse_args()
     photos = list_images(arguments.photos)[0].paths
@@ -141,7 +144,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:
         draw_sample(Path(folder), num_train=arguments.num_drawn, num_validation=2, seed=20)
         rows += look_for_copies("another seed's", list_images(Path(folder) / "train")[0].paths)
-    rows += [time_them(photos, arguments.num_photos, repeat) for repeat in range(arguments.repeats)]
+    parts = parts_of([read_pixels(path, None).copy() for path in photos], arguments.num_photos)
+    with tempfile.TemporaryDirectory(prefix="hh_fast-") as folder:
+        for number, path in enumerate(photos[:: max(1, len(photos) // arguments.num_large)]):
+            put(Path(path), number, Path(folder), LARGE)
+        large = list_images(folder)[0].paths
+        for repeat in range(arguments.repeats):
+            rows.append(time_them("photos as they are", photos, len(parts), parts, repeat))
+            rows.append(time_them("photos of 12 megapixels", large, len(large), parts, repeat))
     finish_study("copies", arguments, rows)
 
 

@@ -76,7 +76,7 @@ class Confusion:
         names = self.class_names
         if len(names) <= MAX_WHOLE:
             counts = self.matrix(self.classes_shown())
-            rows = [[names[i], *map(str, counts[i])] for i in np.flatnonzero(self.counts)]
+            rows = [[names[i], *map(str, counts[i])] for i in np.flatnonzero(self.counts).tolist()]
             return markdown_table(["true \\ predicted", *names], rows)
         confused = [pair for pair in self.pairs().tolist() if pair[0] != pair[1]][:MAX_CONFUSED]
         rows = [[names[true], names[guess], str(n), str(self.counts[true])] for true, guess, n in confused]
