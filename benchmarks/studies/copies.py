@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import Row, finish_study, study
-from benchmarks.studies.first_pass import LARGE, put
+from benchmarks.studies.photos import LARGE, put
 from hh_fast.config import DataConfig
 from hh_fast.data.copies import find_copies, thumbnail
 from hh_fast.data.images import list_images

@@ -9,16 +9,15 @@ folder of its own.
 """
 
 import itertools
-import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import tensorflow as tf
-from PIL import Image
 
 from benchmarks.harness import Row, finish_study, isolated, run_in_turn, study
 from benchmarks.race.bounds import untuned
+from benchmarks.studies.photos import LARGE, put
 from hh_fast.config import DataConfig
 from hh_fast.data.load import load_data
 from hh_fast.data.pipeline import eval_batches
@@ -26,7 +25,6 @@ from hh_fast.data.sources import find_source
 from hh_fast.io.cores import num_cores
 
 BATCH = 32
-LARGE = (4000, 3000)
 
 
 def _timed(batches: tf.data.Dataset, start: float) -> Row:
@@ -68,16 +66,6 @@ def by_hh_fast(folder: Path, size: tuple[int, int]) -> Row:
 
 KERAS = "Keras' loader"
 ARMS = {KERAS: by_keras, "TensorFlow's decoder alone": by_tensorflow, "hh_fast": by_hh_fast}
-
-
-def put(photo: Path, number: int, folder: Path, size: tuple[int, int] | None = None) -> None:
-    """Copies a photo into the class folder of its name, under a number; scaled to (width, height), if it is given."""
-    place = folder / photo.parent.name / f"{number:06d}.jpg"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if size is None:
-        shutil.copyfile(photo, place)
-    else:
-        Image.open(photo).convert("RGB").resize(size, Image.Resampling.BICUBIC).save(place, quality=90)
 
 
 def main() -> None:
