@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.faults import endurance, features, hostile, kills, storage
 from benchmarks.faults.lab import Lab
-from benchmarks.harness import RESULTS_DIR, describe_machine, make_results
+from benchmarks.harness import RESULTS_DIR, describe_machine, make_results, portable
 from benchmarks.process import in_process
 from hh_fast.io.files import write_json
 
@@ -88,6 +88,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     output, lost = given.output, 0
     machine = in_process(describe_machine)
+    command = " ".join(["python -m benchmarks.faults", *portable(sys.argv[1:])])
     for name in (name for name in FAULTS if given.only in name):
         lab = Lab(work / name.replace(" ", "-").replace("'", ""))
         FAULTS[name](lab, given.scale)
@@ -96,7 +97,7 @@ def main() -> int:
         before = json.loads(output.read_text())["rows"] if output.exists() else []
         rows = {row["arm"]: row for row in before if row["arm"] in FAULTS} | {name: lab.row(name)}
         ordered = [rows[arm] for arm in FAULTS if arm in rows]
-        write_json(output, make_results("python -m benchmarks.faults", machine, ordered))
+        write_json(output, make_results(command, machine, ordered))
         if not lab.lost:
             shutil.rmtree(lab.work, ignore_errors=True)
     return int(lost > 0)
