@@ -149,7 +149,11 @@ def machine_in_words(machine: dict[str, Any]) -> str:
 
 def portable(words: Sequence[str]) -> list[str]:
     """The arguments, without the flags that only say where files go, and with the last part of each path."""
-    kept = [word for word in words if not word.startswith(("--cache_dir", "--output", "--overwrite", "--verbosity", "--work"))]
+    kept = [
+        word
+        for word in words
+        if not word.startswith(("--cache_dir", "--output", "--overwrite", "--verbosity", "--work"))
+    ]
     return [re.sub(r"(^|=)/?(?:[^=]*/)?([^/=]+)/?$", r"\1\2", word) for word in kept]
 
 
