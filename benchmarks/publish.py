@@ -74,7 +74,7 @@ def front_page(results: Results) -> str:
         lines += found if alike else [[line[0], "-", "-", "-", *line[4:]] for line in found]
         frozen = (
             f" The frozen network is {raced['backbone']}, with {_work(raced)} of {raced['data']['name']},"
-            f" {report.counted(raced['repeats'], 'seed')} in a run by itself; its training time is that of the whole process, imports included."
+            f" {report.counted(raced['repeats'], 'seed')} in a run by itself; its speedup is that of whole processes, imports included."
         )
     images = "the built-in sample" if results["data"]["name"] == "sample" else "other images"
     text = (

@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +180,28 @@ def test_each_folder_and_part_has_its_own(tmp_path: Path) -> None:
     places = {index_path(tmp_path, Path(folder), part) for folder in ("a", "b") for part in (None, (0, 2), (1, 2))}
     assert len(places) == 6
     assert index_path(tmp_path, Path("a")) == index_path(tmp_path, Path.cwd() / "a")
+
+
+def test_ctrl_c_stops_the_other_threads(monkeypatch):
+    begun, calls = threading.Event(), []
+
+    class Interrupted:
+        """A pool in whose first moments Ctrl-C arrives."""
+
+        def map(self, work, _):
+            self.thread = threading.Thread(target=work, args=(0,))
+            self.thread.start()
+            begun.wait()
+            raise KeyboardInterrupt
+
+    def read(number):
+        calls.append(number)
+        begun.set()
+        time.sleep(0.01)
+
+    pool = Interrupted()
+    monkeypatch.setattr(reading, "_pool", lambda: pool)
+    with pytest.raises(KeyboardInterrupt):
+        reading.in_threads(read, range(500))
+    pool.thread.join()
+    assert len(calls) < 100

@@ -111,9 +111,7 @@ class Front:
             try:
                 content = _converted(model, (cache_root or Path(default_cache_dir())) / "fronts" / name)
                 self.engine = f"LiteRT {version('ai-edge-litert')}"
-            except (
-                Exception
-            ) as e:  # the converter raises many types, its own is private; TensorFlow does the work instead
+            except Exception as e:  # the converter raises many types, one of them private
                 logger.info(
                     "TensorFlow computes the frozen layers, since LiteRT cannot: %s", " ".join(str(e).split())[:200]
                 )

@@ -53,14 +53,17 @@ def in_threads(function: Callable[..., T], *columns: Iterable[Any]) -> list[T]:
     """`function` of each row of `columns`, in order, on all cores: reading, hashing and decoding release the GIL."""
     rows = list(zip(*columns, strict=True))
     found: dict[int, T] = {}
-    numbers = itertools.count()
+    numbers, stopped = itertools.count(), False
 
     # Each thread takes the next row when it is done with one: a future for each row took a quarter longer.
     def work(_: int) -> None:
-        while (number := next(numbers)) < len(rows):
+        while not stopped and (number := next(numbers)) < len(rows):
             found[number] = function(*rows[number])
 
-    list(_pool().map(work, range(min(num_cores(), len(rows)))))
+    try:
+        list(_pool().map(work, range(min(num_cores(), len(rows)))))
+    finally:
+        stopped = True  # after Ctrl-C no thread takes another row
     return [found[number] for number in range(len(rows))]
 
 

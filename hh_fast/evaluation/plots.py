@@ -82,8 +82,8 @@ def draw_curves(history: Sequence[dict[str, float]], path: Path, *, best_epoch: 
 
 
 def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
-    """Draws the confusion matrix with its counts as a PNG, a row for each class that has images; of many those with the most errors."""
-    shown = confusion.classes_shown()
+    """Draws the confusion matrix with its counts as a PNG, a row for each class that has images."""
+    shown = confusion.classes_shown()  # of many classes, those with the most errors
     names = [shortened(confusion.class_names[i], start=True) for i in shown]
     fonts = list(fonts_for("".join(names)))
     tested = np.flatnonzero(confusion.counts[shown])  # `unknown` has no images
