@@ -12,6 +12,7 @@ import pytest
 from small_run import Run
 
 import hh_fast
+from hh_fast.io.versions import package_versions
 from hh_fast.predict.classifier import Classifier
 
 pytest_plugins = ["small_run"]
@@ -86,3 +87,10 @@ def test_examples_run(name: str, run: Run, bundle: Path, tmp_path: Path, monkeyp
     assert found[0].examples
     for example in found[0].examples:
         exec(compile(example.source, name, "single"), found[0].globs)
+
+
+def test_recorded_version_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An updated clone keeps the .venv, and with it the version that pip noted when it was made.
+    monkeypatch.setattr("hh_fast.io.versions.version", lambda package: "0.0.1")
+    assert package_versions()["hh-fast"] == hh_fast.__version__
+    assert package_versions()["numpy"] == "0.0.1"

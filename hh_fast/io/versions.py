@@ -3,6 +3,8 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from hh_fast import __version__
+
 
 def _version(package: str) -> str | None:
     try:
@@ -13,5 +15,6 @@ def _version(package: str) -> str | None:
 
 def package_versions(*further: str) -> dict[str, str | None]:
     """Versions of hh_fast, TensorFlow, Keras, NumPy, `further` packages and Python; None for one that is not installed."""
-    packages = ("hh-fast", "tensorflow", "keras", "numpy", *further)
-    return {name: _version(name) for name in packages} | {"python": platform.python_version()}
+    packages = {name: _version(name) for name in ("tensorflow", "keras", "numpy", *further)}
+    # What pip noted of hh_fast when .venv was made is older than a clone that was updated since.
+    return {"hh-fast": __version__, **packages, "python": platform.python_version()}
