@@ -59,32 +59,42 @@ def _work(results: Results) -> str:
 
 def front_page(results: Results) -> str:
     """What is commonly run, stock tf.data, and hh_fast; with and without augmentation; and on a frozen network."""
-    rows, precision = report.of_kind(results, "training"), results["precision"]
+    rows, precision, data = report.of_kind(results, "training"), results["precision"], results["data"]
+    learned = results["epochs"] >= EPOCHS_TO_LEARN_AUGMENTED
     lines = []
     for augment in (False, True):
-        learned = results["epochs"] >= EPOCHS_TO_LEARN_AUGMENTED or not augment
         arms = (arm_name(method, precision, augment=augment) for method in (STOCK, OWN))
-        lines += _compared(rows, arm_name(GENERATOR, augment=augment), *arms, learned=learned)
-    frozen, path = "", RESULTS_DIR / "backbone.json"
+        lines += _compared(rows, arm_name(GENERATOR, augment=augment), *arms, learned=learned or not augment)
+    lead, frozen, path = [], "", RESULTS_DIR / f"{BACKBONE_PHOTOS[0]}.json"
     if path.exists():
         raced = read_results(path)
+        lead = [report.fair_sentence(raced)]
         found = _compared(raced["rows"], STOCK_WHOLE, OWN_WHOLE)
         # Seconds of another machine do not belong beside these.
         alike = all(raced["machine"][key] == results["machine"][key] for key in ("cpu", "cpu_flags", "num_cores"))
         lines += found if alike else [[line[0], "-", "-", "-", *line[4:]] for line in found]
+        same = raced["data"]["fingerprint"] == data["fingerprint"] and raced["epochs"] == results["epochs"]
+        work = "" if same else f", with {_work(raced)} of {raced['data']['name']}"
         frozen = (
-            f" The frozen network is {raced['backbone']}, with {_work(raced)} of {raced['data']['name']},"
-            f" {report.counted(raced['repeats'], 'seed')} in a run by itself; its speedup is that of whole processes, imports included."
+            f" The frozen network is {raced['backbone']}{work}, in a run by itself; its times and speedup are those of whole"
+            " processes, imports included."
         )
-    images = "the built-in sample" if results["data"]["name"] == "sample" else "other images"
+    stalled = any(row["num_stalled"] for row in rows)
+    height, width = data["image_size"]
     text = (
-        f"Medians of {results['repeats']} seeds on {images}, {machine_in_words(results['machine'])}, from the same initial weights;"
+        f"Medians of {report.counted(results['repeats'], 'seed')} on {data['name']} at {height} x {width},"
+        f" {machine_in_words(results['machine'])}, from the same initial weights; accuracy on {data['num_validation']:,} other images;"
         f" a speedup is the median of its pairs.{frozen}"
+        + (
+            " Training times include epochs that tf.data's autotuner stalled, steady-state ones do not."
+            if stalled
+            else ""
+        )
         + ("" if learned else " With so much augmentation accuracy still swings after so few epochs, by every path.")
         + " How, and the rest: [benchmarks/README.md](benchmarks/README.md)."
     )
     header = [_work(results), "steady-state epoch, s", "speedup", "training time, s", "speedup", "validation accuracy"]
-    return joined(report.fair_sentence(results), markdown_table(header, lines), text)
+    return joined(" ".join([*lead, report.fair_sentence(results)]), markdown_table(header, lines), text)
 
 
 def training(results: Results) -> str:
@@ -92,7 +102,8 @@ def training(results: Results) -> str:
     return joined(report.training_tables(results, title), source(results))
 
 
-def recipe(results: Results) -> str:
+def trainings(results: Results) -> str:
+    """The trainings alone, without bounds and ratios."""
     rows = report.of_kind(results, "training")
     title = f"{report.counted(results['epochs'], 'epoch')}, {report.counted(results['repeats'], 'seed')}"
     return joined(report.fair_sentence(results), table(title, rows, report.TRAINING_COLUMNS), source(results))
@@ -143,14 +154,16 @@ NETWORKS = {
     "efficientnet_v2_b0": ("78.7%", "loses much", DOWNLOADED),
 }
 # Name of a block: the JSON that it is made of, the command that makes that, and what makes the table.
-RACE, RECIPE = ("race", "bin/bench --full --augmented"), ("recipe", "bin/bench --full --epochs=15")
+RACE = ("race", "bin/bench --full --augmented --epochs=15 --batch_size=32 --image_size=224,224 --train_dir=PHOTOS")
+SAMPLE, BF16 = ("sample", "bin/bench"), ("race_bf16", "bin/bench --full --augmented")
 BACKBONE = ("backbone", "bin/bench --backbone=efficientnet_lite0")
 BACKBONE_PHOTOS = ("backbone_photos", "bin/bench --backbone=efficientnet_lite0 --train_dir=PHOTOS")
 GPU = ("gpu", "bin/bench --full --augmented --sweep --flagfile=gpu.flags")
 TABLES: dict[str, tuple[tuple[str, str], Callable[[Any], str]]] = {
     "readme": (RACE, front_page),
     "training": (RACE, training),
-    "recipe": (RECIPE, recipe),
+    "sample": (SAMPLE, trainings),
+    "bf16": (BF16, trainings),
     "inputs": (RACE, inputs),
     "backbone": (BACKBONE, backbone),
     "backbone_photos": (BACKBONE_PHOTOS, backbone),

@@ -26,11 +26,10 @@ QUICK, DEFAULT, FULL = Plan(0, 256, 2, 1), Plan(1, 384, 2, 3), Plan(2, None, 5, 
 class BenchConfig(Config):
     """What is measured, and where the results go."""
 
-    quick: bool = option(
-        False, f"A first look in under 40 s: one repeat of the shortest list of arms, on {QUICK.num_images} images."
-    )
+    quick: bool = option(False, f"A first look: one repeat of the shortest list of arms, on {QUICK.num_images} images.")
     full: bool = option(
-        False, "Every arm on all images: what benchmarks/README.md publishes. Half an hour for the built-in sample."
+        False,
+        "Every arm on all images: what benchmarks/README.md publishes. Half an hour or more for the built-in sample.",
     )
     epochs: int | None = option(
         None,

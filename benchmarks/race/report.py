@@ -74,7 +74,7 @@ def fair_sentence(results: Results) -> str:
             if ratio := take_ratio(rows, Claim("speedup", above, below, "steady_epoch_s")):
                 over.append(f"{ratio.median:.1f} over {other}")
         said += [f"{when}{' and '.join(over)}"] if over else []
-    return f"Speedup of a steady-state epoch: {'; '.join(said)}." if said else ""
+    return f"Speedup of a steady-state epoch of the CNN: {'; '.join(said)}." if said else ""
 
 
 def stall_sentence(rows: Sequence[Row]) -> str:
