@@ -99,28 +99,29 @@ class DecodedRows(Rows):
     """Pixels of image files, decoded on demand, on all cores."""
 
     def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
-        self._paths = np.array([os.fsencode(path) for path in paths], object)
+        # A tensor of its own, to which graphs refer: a constant made inside a graph is copied with each of them.
+        self._paths = tf.constant([os.fsencode(path) for path in paths], tf.string)
         self._form = form
         self.shape = form.shape
         self.dtype = tf.uint8
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return int(self._paths.shape[0])
 
     def select(self, rows: np.ndarray) -> "DecodedRows":
-        return DecodedRows([os.fsdecode(path) for path in self._paths[rows]], self._form)
+        return DecodedRows([os.fsdecode(path) for path in self._paths.numpy()[rows]], self._form)
 
     def locate(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self.gather(rows), tf.range(tf.shape(rows)[0])
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         # TensorFlow never frees the function, so the paths must be an argument.
-        paths = tf.gather(tf.constant(self._paths, tf.string), rows)
+        paths = tf.gather(self._paths, rows)
         decoded = tf.numpy_function(functools.partial(_decode, self._form), [paths], tf.uint8, stateful=False)
         return tf.ensure_shape(decoded, (*rows.shape, *self.shape))
 
     def first_fault(self) -> str | None:
-        faults = in_threads(self._fault, [os.fsdecode(path) for path in self._paths])
+        faults = in_threads(self._fault, [os.fsdecode(path) for path in self._paths.numpy()])
         return next((fault for fault in faults if fault), None)
 
     def _fault(self, path: str) -> str | None:
