@@ -1,5 +1,6 @@
 """The chart: how long a steady-state epoch and a whole training take, and how fast images come in. hh_fast is red, the rest grey."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from benchmarks.race.names import AGAIN, OWN_WHOLE, READ_CACHED, READ_GENERATOR,
 from benchmarks.race.report import fair_sentence, of_kind
 
 OWN_COLOR, OTHER_COLOR, RANGE_COLOR = "#d1495b", "#8d99ae", "#2b2d42"
+HEADING_CHARACTERS = 75  # of a line as wide as the figure
 INPUT_LABELS = {
     READ_GENERATOR: "ImageDataGenerator",
     READ_STOCK: "image_dataset_\nfrom_directory",
@@ -85,7 +87,7 @@ def draw(results: Results, png: Path, svg: Path) -> None:
         _draw_bars(axes, panel)
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_title(panel.title, loc="left", fontsize=11)
-    heading = fair_sentence(results).rstrip(".").replace(": ", ":\n", 1).replace("; ", ";\n") or "Results of bin/bench"
+    heading = textwrap.fill(fair_sentence(results).rstrip(".") or "Results of bin/bench", HEADING_CHARACTERS)
     figure.suptitle(heading, fontsize=13, fontweight="bold", x=0.01, ha="left")
     about = f"{machine_in_words(results['machine'])}; bars: medians, lines: lowest to highest"
     figure.supxlabel(about, fontsize=8, x=0.01, ha="left")
