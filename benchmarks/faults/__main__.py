@@ -83,13 +83,16 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="folder for what the campaign makes; default: a temporary one")
     parser.add_argument("--output", type=Path, default=RESULTS_DIR / "faults.json")
     given = parser.parse_args()
+    names = [name for name in FAULTS if any(part in name for part in given.only.split(","))]
+    if not names:
+        parser.error(f"no fault has {given.only!r} in its name: they are {', '.join(FAULTS)}")
     work = Path(tempfile.mkdtemp(prefix="faults-", dir=given.work))
     # A shell that starts this in the background has Ctrl-C ignored, which the victims would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     output, lost = given.output, 0
     machine = in_process(describe_machine)
     command = " ".join(["python -m benchmarks.faults", *portable(sys.argv[1:])])
-    for name in (name for name in FAULTS if any(part in name for part in given.only.split(","))):
+    for name in names:
         lab = Lab(work / name.replace(" ", "-").replace("'", ""))
         FAULTS[name](lab, given.scale)
         lost += len(lab.lost)
