@@ -85,7 +85,7 @@ def main() -> int:
     given = parser.parse_args()
     names = [name for name in FAULTS if any(part in name for part in given.only.split(","))]
     if not names:
-        parser.error(f"no fault has {given.only!r} in its name: they are {', '.join(FAULTS)}")
+        parser.error(f"no fault has {given.only!r} in its name: they are {'; '.join(FAULTS)}")
     work = Path(tempfile.mkdtemp(prefix="faults-", dir=given.work))
     # A shell that starts this in the background has Ctrl-C ignored, which the victims would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
