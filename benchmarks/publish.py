@@ -234,7 +234,6 @@ STUDIES: dict[str, Callable[[Any], str]] = {
 TABLES |= {name: ((name, f"python -m benchmarks.studies.{name}"), make) for name, make in STUDIES.items()}
 FAULTS = study("fault", Column("tried", "tried"), Column("lost", "lost"))
 TABLES["faults"] = ("faults", "python -m benchmarks.faults"), FAULTS
-TABLES["faults_features"] = ("faults_features", "python -m benchmarks.faults --only=feature"), FAULTS
 
 
 def block(name: str) -> str:

@@ -101,7 +101,7 @@ def _badly_stopped(number: int, ended: Ended, place: Path) -> str | None:
         return None
     if ended.code != 128 + number or "Traceback" in ended.err:
         return ended.last
-    if "stopped by" in ended.err and not list((place / "run" / "checkpoints").glob("epoch*.npz")):
+    if "to resume from there" in ended.err and not list((place / "run" / "checkpoints").glob("epoch*.npz")):
         return "no checkpoint"
     return None
 
