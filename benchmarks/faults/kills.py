@@ -212,6 +212,8 @@ def killed_products(lab: Lab, count: int) -> None:
         for seed in range(count):
             at = random.Random(f"{command} {seed}").randint(1, changes)
             ended = run(command, flags, VICTIM_ROOT=product.parent, VICTIM_AT=at, VICTIM_SIGNAL=9)
+            if ended.code == 0 and is_whole(product):
+                continue  # a later run changes fewer files than the first, so it was not killed
             good = ended.code == -9 and (not known_by.exists() or is_whole(product))
             lab.check(good, f"{command} at change {at} of {changes}: {ended.last}")
         ended = run(command, flags)
