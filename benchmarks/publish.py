@@ -83,7 +83,7 @@ def front_page(results: Results) -> str:
     height, width = data["image_size"]
     text = (
         f"Medians of {report.counted(results['repeats'], 'seed')} on {data['name']} at {height} x {width},"
-        f" {machine_in_words(results['machine'])}, from the same initial weights; accuracy on {data['num_validation']:,} other images;"
+        f" {machine_in_words(results['machine'])}, from the same initial weights; accuracy on {data['num_validation']:,} held-out images;"
         f" a speedup is the median of its pairs.{frozen}"
         + (
             " Training times include epochs that tf.data's autotuner stalled, steady-state ones do not."
