@@ -102,13 +102,6 @@ def training(results: Results) -> str:
     return joined(report.training_tables(results, title), source(results))
 
 
-def trainings(results: Results) -> str:
-    """The trainings alone, without bounds and ratios."""
-    rows = report.of_kind(results, "training")
-    title = f"{report.counted(results['epochs'], 'epoch')}, {report.counted(results['repeats'], 'seed')}"
-    return joined(report.fair_sentence(results), table(title, rows, report.TRAINING_COLUMNS), source(results))
-
-
 def inputs(results: Results) -> str:
     return joined(report.input_tables(results), source(results))
 
@@ -155,15 +148,12 @@ NETWORKS = {
 }
 # Name of a block: the JSON that it is made of, the command that makes that, and what makes the table.
 RACE = ("race", "bin/bench --full --augmented --epochs=15 --batch_size=32 --image_size=224,224 --train_dir=PHOTOS")
-SAMPLE, BF16 = ("sample", "bin/bench"), ("race_bf16", "bin/bench --full --augmented")
 BACKBONE = ("backbone", "bin/bench --backbone=efficientnet_lite0")
 BACKBONE_PHOTOS = ("backbone_photos", "bin/bench --backbone=efficientnet_lite0 --train_dir=PHOTOS")
 GPU = ("gpu", "bin/bench --full --augmented --sweep --flagfile=gpu.flags")
 TABLES: dict[str, tuple[tuple[str, str], Callable[[Any], str]]] = {
     "readme": (RACE, front_page),
     "training": (RACE, training),
-    "sample": (SAMPLE, trainings),
-    "bf16": (BF16, trainings),
     "inputs": (RACE, inputs),
     "backbone": (BACKBONE, backbone),
     "backbone_photos": (BACKBONE_PHOTOS, backbone),

@@ -72,7 +72,7 @@ def test_a_changed_figure_is_noticed(results_dir):
 
 def test_what_is_not_measured_says_so(results_dir):
     assert publish.block("start") == "Not measured yet: `python -m benchmarks.studies.start`.\n"
-    assert publish.block("sample") == "Not measured yet: `bin/bench`.\n"
+    assert publish.block("gpu") == "Not measured yet: `bin/bench --full --augmented --sweep --flagfile=gpu.flags`.\n"
 
 
 def test_check_exits_with_one_where_a_table_is_stale(results_dir, monkeypatch, tmp_path, capsys):
